@@ -1,0 +1,71 @@
+"""Words of the rate budgets: who asks, how urgently, and until when. The arithmetic itself runs in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from domain.ids import ChannelId
+
+
+class Priority(IntEnum):
+    """Classes of callers, served in this order; a share of each bucket stays free for the higher ones."""
+
+    INTERACTIVE = 0
+    WRITE = 1
+    BACKGROUND = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A platform's published limit of one operation: tokens per second, and how many may be saved up."""
+
+    operation: str
+    rate: float
+    burst: float
+
+
+@dataclass(slots=True)
+class BillLine:
+    """What one upstream operation of one channel cost one request."""
+
+    calls: int = 0
+    tokens: float = 0.0
+    coalesced: int = 0
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a request cost upstream. A call that several requests shared is charged to the one that started it."""
+
+    lines: dict[tuple[ChannelId, str], BillLine] = field(default_factory=dict)
+    waited_s: float = 0.0
+
+    def line(self, channel: ChannelId, operation: str) -> BillLine:
+        """The line of (channel, operation), made when missing."""
+        return self.lines.setdefault((channel, operation), BillLine())
+
+
+@dataclass(slots=True)
+class Ask:
+    """How one upstream call is asked for: its class, its deadline and the bill it goes on.
+
+    `deadline` is a reading of `time.monotonic()`; a slot that would come later is refused at once with `Throttled`.
+    """
+
+    priority: Priority = Priority.INTERACTIVE
+    deadline: float | None = None
+    bill: Bill = field(default_factory=Bill)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """One bucket as it stands: tokens left now, callers waiting, and how often the platform said 429."""
+
+    channel: ChannelId
+    operation: str
+    rate: float
+    burst: float
+    remaining: float
+    waiting: int
+    throttled: int

@@ -1,0 +1,81 @@
+"""Where goods are sold and where they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from domain.ids import ChannelId, LocationCode
+
+
+class Platform(Enum):
+    """What a channel runs on."""
+
+    AMAZON = "AMAZON"
+    SHOPIFY = "SHOPIFY"
+    REST = "REST"
+    MAGENTO = "MAGENTO"
+    WOOCOMMERCE = "WOOCOMMERCE"
+    EBAY = "EBAY"
+    WALMART = "WALMART"
+
+
+class LocationKind(Enum):
+    """Whose place it is."""
+
+    WAREHOUSE = "WAREHOUSE"
+    FBA = "FBA"
+    THIRD_PARTY = "THIRD_PARTY"
+    STORE = "STORE"
+
+
+@dataclass(slots=True)
+class Channel:
+    """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop."""
+
+    id: ChannelId
+    platform: Platform
+    name: str
+    sandbox: bool
+    marketplaces: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Location:
+    """A place that holds units: an own warehouse, or an FBA pool.
+
+    `keeper` is the channel that counts there and `external_id` the place's name in that channel: a Shopify location's gid, or
+    the country code of the marketplace through which an FBA pool is asked. `marketplaces` are those that share an FBA pool.
+    """
+
+    code: LocationCode
+    name: str
+    kind: LocationKind
+    keeper: ChannelId
+    external_id: str
+    marketplaces: tuple[str, ...] = ()
+
+
+class StreamName(Enum):
+    """What is synchronized, each on its own interval and cursor."""
+
+    LISTINGS = "listings"
+    STOCK = "stock"
+    ORDERS = "orders"
+
+
+@dataclass(slots=True)
+class StreamState:
+    """How far one stream of one channel has come. `cursor` is what the next run starts from."""
+
+    channel: ChannelId
+    name: StreamName
+    every: timedelta
+    cursor: datetime | None = None
+    last_success_at: datetime | None = None
+    last_error: str | None = None
+
+    def lag_seconds(self, now: datetime) -> int | None:
+        """Whole seconds since the last success; None before the first."""
+        return None if self.last_success_at is None else max(0, int((now - self.last_success_at).total_seconds()))

@@ -1,0 +1,117 @@
+"""The one tree of errors, named by what to do next.
+
+    HouseError
+    ├── Throttled        wait for the slot (`retry_after_s`); costs no attempt
+    ├── Transient        try again, bounded; nothing was changed
+    ├── OutcomeUnknown   a write may or may not have happened: read back first, never resend blind
+    ├── Unauthorized     pause the channel's work and tell someone
+    ├── TooStale         nothing young enough could be had, and the caller wanted no older answer
+    └── Refused          fail this item, never retry
+        ├── NotFound
+        ├── Conflict
+        ├── Invalid
+        └── Forbidden    the caller lacks a scope
+
+Adapters turn the world into this tree at one edge, the schema turns it into user errors and codes at the other. In between
+nobody catches what they cannot answer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HouseError(Exception):
+    """A failure we know how to answer. `code` reaches clients as `extensions.code`; the message is written for people."""
+
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self, message: str, *, upstream_request_id: str | None = None, upstream_code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.upstream_request_id = upstream_request_id
+        self.upstream_code = upstream_code
+
+
+class Throttled(HouseError):
+    """The budget has no slot in time, or the platform said 429. `retry_after_s` is in seconds from now."""
+
+    code = "THROTTLED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float,
+        upstream_request_id: str | None = None,
+        upstream_code: str | None = None,
+    ) -> None:
+        super().__init__(message, upstream_request_id=upstream_request_id, upstream_code=upstream_code)
+        self.retry_after_s = retry_after_s
+
+
+class Transient(HouseError):
+    """The platform or the network failed and nothing was changed; the same call may succeed later."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+
+
+class OutcomeUnknown(HouseError):
+    """A write left the house and its answer was lost or unreadable."""
+
+    code = "OUTCOME_UNKNOWN"
+
+
+class Unauthorized(HouseError):
+    """The platform refuses our credentials: expired consent, wrong secret, missing role."""
+
+    code = "CHANNEL_UNAUTHORIZED"
+
+
+class TooStale(HouseError):
+    """The caller asked for `onStale: FAIL` and nothing young enough could be had."""
+
+    code = "TOO_STALE"
+
+
+class Refused(HouseError):
+    """What was asked cannot be done; asking again changes nothing. `field` is the input path it concerns, if any."""
+
+    code = "REFUSED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: tuple[str, ...] | None = None,
+        upstream_request_id: str | None = None,
+        upstream_code: str | None = None,
+    ) -> None:
+        super().__init__(message, upstream_request_id=upstream_request_id, upstream_code=upstream_code)
+        self.field = field
+
+
+class NotFound(Refused):
+    """There is no such thing, or not for this caller: the two are never told apart."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(Refused):
+    """It contradicts what is already there, such as an idempotency key used with other contents."""
+
+    code = "CONFLICT"
+
+
+class Invalid(Refused):
+    """The input is malformed or breaks a rule."""
+
+    code = "INVALID"
+
+
+class Forbidden(Refused):
+    """The caller is known and lacks the scope."""
+
+    code = "FORBIDDEN"
