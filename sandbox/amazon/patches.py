@@ -1,0 +1,242 @@
+"""Listings Items 2021-08-01: patchListingsItem. Accepted at once, visible after the lag."""
+
+import copy
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.amazon.auth import Account
+from sandbox.amazon.listings import find, marketplaces, product_type
+from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.query import Query
+from sandbox.amazon.state import Amazon, Attributes
+
+PARAMETERS = ("marketplaceIds", "includedData", "mode", "issueLocale")
+
+_OPS = ("add", "replace", "merge", "delete")
+_SELECTORS = {
+    "fulfillment_availability": ("fulfillment_channel_code",),
+    "purchasable_offer": ("marketplace_id", "currency", "audience"),
+}
+_PLAIN = ("marketplace_id", "language_tag")
+_KNOWN = (
+    *_SELECTORS,
+    "item_name",
+    "brand",
+    "color",
+    "size",
+    "condition_type",
+    "externally_assigned_product_identifier",
+    "product_description",
+    "bullet_point",
+    "list_price",
+    "merchant_shipping_group",
+    "max_order_quantity",
+)
+_AVAILABILITY = (
+    "fulfillment_channel_code",
+    "quantity",
+    "marketplace_id",
+    "lead_time_to_ship_max_days",
+    "restock_date",
+    "is_inventory_available",
+)
+_OFFER = (
+    "marketplace_id",
+    "currency",
+    "audience",
+    "our_price",
+    "discounted_price",
+    "start_at",
+    "end_at",
+    "minimum_seller_allowed_price",
+    "maximum_seller_allowed_price",
+    "quantity_discount_plan",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    op: str
+    attribute: str
+    entries: list[dict[str, Any]]
+
+
+def patch(amazon: Amazon, account: Account, sku: str, query: Query, body: object) -> dict[str, Any]:
+    """The submission's answer: 200 also for an INVALID one, of which nothing is kept. 400 for a malformed body."""
+    codes = marketplaces(query, account)
+    included = query.csv("includedData", among=("identifiers", "issues")) or ["issues"]
+    preview = query.one_of("mode", ("VALIDATION_PREVIEW",)) is not None
+    stated_type, patches = _parse(query, body)
+    product = find(amazon, account, sku, codes)
+    listing = amazon.listing(account, product)
+    issues = _type_issues(stated_type, product_type(product), codes)
+    for one in patches:
+        issues += _issues(one, account, codes)
+    submission = str(uuid.uuid4())
+    status = "INVALID" if issues else "VALID" if preview else "ACCEPTED"
+    if status == "ACCEPTED":
+        ids = [MARKETPLACES[code].id for code in codes]
+        changed = dict(listing.accepted)
+        for one in patches:
+            changed = _applied(changed, one, ids)
+        listing.accepted = changed
+        amazon.keep(account, listing)
+        amazon.journal.effect(
+            "patchListingsItem",
+            sku,
+            {
+                "sellerId": account.seller,
+                "marketplaceIds": ids,
+                "patches": [{"op": p.op, "path": f"/attributes/{p.attribute}", "value": p.entries} for p in patches],
+                "submissionId": submission,
+            },
+        )
+
+        def show() -> None:
+            listing.visible = {**listing.visible, **{p.attribute: changed[p.attribute] for p in patches}}
+            listing.updated_at = amazon.clock.now()
+
+        amazon.later(show)
+    answer: dict[str, Any] = {"sku": sku, "status": status, "submissionId": submission}
+    if "issues" in included:
+        answer["issues"] = issues
+    if "identifiers" in included:
+        answer["identifiers"] = [{"marketplaceId": MARKETPLACES[c].id, "asin": product.asin} for c in codes]
+    return answer
+
+
+def _parse(query: Query, body: object) -> tuple[str, list[_Patch]]:
+    if not isinstance(body, dict):
+        raise query.wrong("The body is not a JSON object.")
+    stated_type, patches = body.get("productType"), body.get("patches")
+    if not isinstance(stated_type, str) or not stated_type:
+        raise query.wrong("'productType' is required.")
+    if not isinstance(patches, list) or not patches:
+        raise query.wrong("'patches' must be an array of one patch or more.")
+    return stated_type, [_one(query, entry) for entry in patches]
+
+
+def _one(query: Query, entry: object) -> _Patch:
+    if not isinstance(entry, dict):
+        raise query.wrong("A patch is an object.")
+    op, path, value = entry.get("op"), entry.get("path"), entry.get("value")
+    if op not in _OPS:
+        raise query.wrong(f"'op' must be one of {', '.join(_OPS)}.")
+    parts = path.split("/") if isinstance(path, str) else []
+    if len(parts) != 3 or parts[:2] != ["", "attributes"] or not parts[2]:
+        raise query.wrong("'path' must name a top-level attribute: /attributes/{name}.")
+    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+        raise query.wrong("'value' must be an array of objects, also for delete.")
+    for selector in _SELECTORS.get(parts[2], _PLAIN):
+        if any(not isinstance(one.get(selector, ""), str) for one in value):
+            raise query.wrong(f"'{selector}' must be a string.")
+    return _Patch(op, parts[2], value)
+
+
+def _issue(code: str, message: str, attribute: str, category: str, codes: list[str]) -> dict[str, Any]:
+    return {
+        "code": code,
+        "message": message,
+        "severity": "ERROR",
+        "attributeNames": [attribute],
+        "categories": [category],
+        "marketplaceIds": [MARKETPLACES[one].id for one in codes],
+    }
+
+
+def _type_issues(stated: str, own: str, codes: list[str]) -> list[dict[str, Any]]:
+    if stated in ("PRODUCT", own):
+        return []
+    words = f"The product type '{stated}' is not that of the listing, '{own}'."
+    return [_issue("90000900", words, "product_type", "INVALID_ATTRIBUTE", codes)]
+
+
+def _issues(one: _Patch, account: Account, codes: list[str]) -> list[dict[str, Any]]:
+    if one.attribute not in _KNOWN:
+        words = f"The following attributes are invalid for the product type: {one.attribute}."
+        return [_issue("90000900", words, one.attribute, "INVALID_ATTRIBUTE", codes)]
+    if one.attribute == "fulfillment_availability":
+        found = [_availability(entry, account, one.op) for entry in one.entries]
+    elif one.attribute == "purchasable_offer":
+        found = [_offer(entry, codes, one.op) for entry in one.entries]
+    else:
+        found = [_plain(entry, one.attribute, one.op) for entry in one.entries]
+    return [_issue(code, words, one.attribute, category, codes) for code, words, category in filter(None, found)]
+
+
+def _plain(entry: dict[str, Any], attribute: str, op: str) -> tuple[str, str, str] | None:
+    if op == "delete" or "value" in entry:
+        return None
+    return "90220", f"'{attribute}' is required but not supplied.", "MISSING_ATTRIBUTE"
+
+
+def _availability(entry: dict[str, Any], account: Account, op: str) -> tuple[str, str, str] | None:
+    if strange := [name for name in entry if name not in _AVAILABILITY]:
+        return "90000900", f"The following attributes are invalid: {strange[0]}.", "INVALID_ATTRIBUTE"
+    code = entry.get("fulfillment_channel_code")
+    if code is None:
+        return "90220", "'fulfillment_channel_code' is required but not supplied.", "MISSING_ATTRIBUTE"
+    if code not in ("DEFAULT", account.fba):
+        return "99022", f"'{code}' is not a fulfillment channel of this account.", "INVALID_ATTRIBUTE"
+    quantity = entry.get("quantity")
+    if op == "delete" or quantity is None:
+        return None
+    if code != "DEFAULT":
+        return "99022", "A quantity cannot be supplied for stock that Amazon fulfills.", "INVALID_ATTRIBUTE"
+    if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
+        return "99022", "'quantity' must be a whole number of 0 or more.", "INVALID_ATTRIBUTE"
+    return None
+
+
+def _offer(entry: dict[str, Any], codes: list[str], op: str) -> tuple[str, str, str] | None:
+    if strange := [name for name in entry if name not in _OFFER]:
+        return "90000900", f"The following attributes are invalid: {strange[0]}.", "INVALID_ATTRIBUTE"
+    here = {MARKETPLACES[code].id: MARKETPLACES[code] for code in codes}
+    marketplace = here.get(entry.get("marketplace_id", next(iter(here))))
+    if marketplace is None:
+        return "99022", "'marketplace_id' is none of the request's 'marketplaceIds'.", "INVALID_ATTRIBUTE"
+    if op == "delete":
+        return None
+    if entry.get("currency") != marketplace.currency:
+        return "90220", f"'currency' must be {marketplace.currency}.", "INVALID_PRICE"
+    if entry.get("audience", "ALL") not in ("ALL", "B2B"):
+        return "99022", "'audience' must be ALL or B2B.", "INVALID_ATTRIBUTE"
+    if "our_price" not in entry:
+        return None if op == "merge" else ("90220", "'our_price' is required but not supplied.", "MISSING_PRICE")
+    try:
+        price = entry["our_price"][0]["schedule"][0]["value_with_tax"]
+    except (TypeError, LookupError):
+        return "90220", "'value_with_tax' is required but not supplied.", "MISSING_PRICE"
+    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < 1e9:
+        return "99022", "'value_with_tax' must be a number above 0.", "INVALID_PRICE"
+    return None
+
+
+def _applied(attributes: Attributes, one: _Patch, ids: list[str]) -> Attributes:
+    """`attributes` after one patch; what lies in other marketplaces than `ids` stays."""
+    old = copy.deepcopy(attributes.get(one.attribute, []))
+    new = copy.deepcopy(one.entries)
+    selectors = _SELECTORS.get(one.attribute, _PLAIN)
+    if one.attribute != "fulfillment_availability":
+        for entry in new:
+            entry.setdefault("marketplace_id", ids[0])
+    else:
+        # A channel's quantity is the account's, not a marketplace's.
+        for entry in new:
+            entry.pop("marketplace_id", None)
+    if one.op in ("add", "replace"):
+        kept = [entry for entry in old if entry.get("marketplace_id", ids[0]) not in ids]
+        return {**attributes, one.attribute: kept + new}
+    if one.op == "delete":
+        gone = [{name: entry[name] for name in selectors if name in entry} for entry in new]
+        kept = [e for e in old if not any(all(e.get(name) == g[name] for name in g) for g in gone)]
+        return {**attributes, one.attribute: kept}
+    by_key = {_key(entry, selectors): entry for entry in old}
+    for entry in new:
+        by_key.setdefault(_key(entry, selectors), {}).update(entry)
+    return {**attributes, one.attribute: list(by_key.values())}
+
+
+def _key(entry: dict[str, Any], selectors: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple(entry.get(name, "ALL" if name == "audience" else None) for name in selectors)

@@ -1,0 +1,28 @@
+"""Sellers v1: getMarketplaceParticipations."""
+
+from typing import Any
+
+from sandbox.amazon.auth import Account
+from sandbox.amazon.marketplaces import MARKETPLACES
+
+
+def participations(account: Account) -> dict[str, Any]:
+    """{"payload": [...]}: the account's marketplaces with their currency and language."""
+    places = [MARKETPLACES[code] for code in account.marketplaces]
+    return {
+        "payload": [
+            {
+                "marketplace": {
+                    "id": place.id,
+                    "name": place.name,
+                    "countryCode": place.code,
+                    "defaultCurrencyCode": place.currency,
+                    "defaultLanguageCode": place.language,
+                    "domainName": place.domain,
+                },
+                "participation": {"isParticipating": True, "hasSuspendedListings": False},
+                "storeName": "Acorn Store",
+            }
+            for place in places
+        ]
+    }

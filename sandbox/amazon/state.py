@@ -1,0 +1,256 @@
+"""What there is at Amazon in this world, and what has changed since the start."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sandbox.amazon.auth import Account, Login, accounts
+from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.plans import Plans
+from sandbox.clock import to_ms
+from sandbox.control import Core
+from sandbox.world import POOLS, PoolStock, Product
+
+Attributes = dict[str, list[dict[str, Any]]]
+
+_DAY_S = 86_400
+LANGUAGES = {"US": "en", "DE": "de", "FR": "fr", "JP": "ja"}
+
+
+@dataclass(slots=True)
+class Listing:
+    """One SKU of one account. `accepted` is what was submitted, `visible` what a read shows."""
+
+    product: Product
+    accepted: Attributes
+    visible: Attributes
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One order item; `unit_price` is as shown to the buyer, None while the order is pending."""
+
+    id: str
+    product: Product
+    quantity: int
+    unit_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One parcel of a merchant-fulfilled order; `items` is order item id -> units."""
+
+    reference: str
+    carrier: str
+    service: str
+    tracking: str
+    shipped_at: datetime
+    created_at: datetime
+    items: dict[str, int]
+
+
+@dataclass(slots=True)
+class Order:
+    """One order. `packages` is what was confirmed, `visible` what a read shows; both by package reference.
+
+    `fixed` is a status that parcels do not move: pending, cancelled, and all of those that Amazon fulfils.
+    """
+
+    id: str
+    account: Account
+    marketplace: str
+    fulfilled_by: str
+    lines: list[Line]
+    created_at: datetime
+    updated_at: datetime
+    fixed: str | None = None
+    service_level: str = "STANDARD"
+    programs: tuple[str, ...] = ()
+    channel: str = "AMAZON"
+    buyer: int = 0
+    cancelled_by: str = "BUYER"
+    packages: dict[str, Package] = field(default_factory=dict)
+    visible: dict[str, Package] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The fulfillment status a read shows."""
+        if self.fixed:
+            return self.fixed
+        shipped = sum(self.shipped(line) for line in self.lines)
+        if not shipped:
+            return "UNSHIPPED"
+        return "SHIPPED" if shipped >= sum(line.quantity for line in self.lines) else "PARTIALLY_SHIPPED"
+
+    @property
+    def open(self) -> bool:
+        return self.status in ("PENDING_AVAILABILITY", "PENDING", "UNSHIPPED", "PARTIALLY_SHIPPED")
+
+    def shipped(self, line: Line) -> int:
+        """Units of a line that a read shows as fulfilled."""
+        if self.fulfilled_by == "AMAZON":
+            return line.quantity if self.fixed == "SHIPPED" else 0
+        return sum(package.items.get(line.id, 0) for package in self.visible.values())
+
+    def unshipped(self, line: Line, apart_from: str = "") -> int:
+        """Units of a line that no accepted package holds, the package `apart_from` not counted."""
+        return line.quantity - sum(
+            package.items.get(line.id, 0) for package in self.packages.values() if package.reference != apart_from
+        )
+
+
+class Amazon:
+    """The whole state of one sandbox."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.world = core.world
+        self.clock = core.clock
+        self.journal = core.journal
+        self.accounts = accounts(core.options.marketplaces)
+        self.login = Login(core.clock, self.accounts)
+        self.plans = Plans(core.clock)
+        self.orders: dict[str, Order] = {}
+        self.listings: dict[tuple[str, int], Listing] = {}
+        self.changes = 0
+        """Counts every visible change of stock or listings, so that a kept search result can be known as old."""
+        self._stock: dict[tuple[str, int], tuple[PoolStock, datetime]] = {}
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._queued = 0
+
+    def later(self, change: Callable[[], None]) -> None:
+        """Make an accepted change visible once the lag has passed."""
+        self._queued += 1
+        heapq.heappush(self._later, (self.clock.seconds() + self.core.lag_s, self._queued, change))
+        self.settle()
+
+    def settle(self) -> None:
+        """Carry out what has become visible by now; before every read."""
+        while self._later and self._later[0][0] <= self.clock.seconds():
+            heapq.heappop(self._later)[2]()
+            self.changes += 1
+
+    def stock(self, product: Product, pool: str) -> tuple[PoolStock, datetime]:
+        """The units of an FBA pool and when they last changed."""
+        known = self._stock.get((pool, product.index))
+        return known or (self.world.pool_stock(product.index, pool), self.stock_changed_at(product.index, pool))
+
+    def stock_changed_at(self, index: int, pool: str) -> datetime:
+        """When the units of an FBA pool last changed; cheap, to look through a large world."""
+        known = self._stock.get((pool, index))
+        return known[1] if known else self._before(index, 60, 3)
+
+    def put_stock(self, product: Product, pool: str, **counts: int) -> None:
+        """Set some of the counts of a pool from outside."""
+        stock, _ = self.stock(product, pool)
+        self._stock[pool, product.index] = (replace(stock, **counts), self.clock.now())
+        self.changes += 1
+
+    def listed(self, account: Account, product: Product) -> list[str]:
+        """The marketplaces of `account` the product is listed in."""
+        return [code for code in account.marketplaces if code in product.marketplaces]
+
+    def listing(self, account: Account, product: Product) -> Listing:
+        """The listing as it is; a copy of the world's until `keep` has stored it."""
+        known = self.listings.get((account.seller, product.index))
+        if known:
+            return known
+        attributes = self._attributes(account, product)
+        created, updated = self.listed_at(product.index)
+        return Listing(product, attributes, attributes, created, updated)
+
+    def keep(self, account: Account, listing: Listing) -> None:
+        self.listings[account.seller, listing.product.index] = listing
+
+    def listed_at(self, index: int) -> tuple[datetime, datetime]:
+        """When an untouched listing was created and last changed."""
+        created = self._before(index, 400, 30, salt=11)
+        return created, to_ms(created + (self.clock.start - created) * (self._scatter(index, 23) / 2**32))
+
+    def price(self, account: Account, product: Product, marketplace: str) -> Decimal | None:
+        """The visible price to consumers, with the currency's own places; None without an offer."""
+        wanted = MARKETPLACES[marketplace]
+        for offer in self.listing(account, product).visible.get("purchasable_offer", []):
+            if offer.get("marketplace_id") == wanted.id and offer.get("audience", "ALL") == "ALL":
+                schedules = [entry["schedule"] for entry in offer.get("our_price", [])]
+                if schedules and schedules[0]:
+                    return money(schedules[0][0]["value_with_tax"], marketplace)
+        return None
+
+    def merchant_units(self, account: Account, product: Product) -> int | None:
+        """The visible merchant quantity; None when the listing has no merchant channel."""
+        for entry in self.listing(account, product).visible.get("fulfillment_availability", []):
+            if entry["fulfillment_channel_code"] == "DEFAULT":
+                return int(entry.get("quantity", 0))
+        return None
+
+    def put_attribute(self, account: Account, product: Product, name: str, entries: list[dict[str, Any]]) -> None:
+        """Set an attribute from outside, visible at once."""
+        listing = self.listing(account, product)
+        listing.accepted = {**listing.accepted, name: entries}
+        listing.visible = {**listing.visible, name: entries}
+        listing.updated_at = self.clock.now()
+        self.keep(account, listing)
+        self.changes += 1
+
+    def _attributes(self, account: Account, product: Product) -> Attributes:
+        codes = self.listed(account, product)
+        channel: dict[str, Any] = {"fulfillment_channel_code": account.fba}
+        if product.fulfilled_by == "MERCHANT":
+            units = self.world.own_stock(product.index, account.warehouse).on_hand
+            channel = {"fulfillment_channel_code": "DEFAULT", "quantity": units, "lead_time_to_ship_max_days": 2}
+        names, brands, colors, sizes, conditions, eans, offers = ([] for _ in range(7))
+        for code in codes:
+            place = {"marketplace_id": MARKETPLACES[code].id}
+            local = {**place, "language_tag": MARKETPLACES[code].language}
+            names.append({"value": product.titles[LANGUAGES[code]], **local})
+            brands.append({"value": product.brand, **local})
+            colors.append({"value": product.color, **local})
+            sizes.append({"value": product.size, **local})
+            conditions.append({"value": "new_new", **place})
+            eans.append({"value": product.ean, "type": "ean", **place})
+            currency = MARKETPLACES[code].currency
+            price = float(product.prices[currency])
+            offers.append(
+                {
+                    **place,
+                    "currency": currency,
+                    "audience": "ALL",
+                    "our_price": [{"schedule": [{"value_with_tax": price}]}],
+                }
+            )
+        return {
+            "item_name": names,
+            "brand": brands,
+            "color": colors,
+            "size": sizes,
+            "condition_type": conditions,
+            "externally_assigned_product_identifier": eans,
+            "fulfillment_availability": [channel],
+            "purchasable_offer": offers,
+        }
+
+    def _before(self, index: int, most_days: int, least_days: int, salt: int = 0) -> datetime:
+        span = (most_days - least_days) * _DAY_S
+        seconds = least_days * _DAY_S + self._scatter(index, salt) * span / 2**32
+        return to_ms(self.clock.start - timedelta(seconds=seconds))
+
+    def _scatter(self, index: int, salt: int) -> int:
+        # A searched list needs a time for each of a million listings: arithmetic is far cheaper than seeded dice.
+        mixed = (index * 2654435761 + (self.world.seed * 31 + salt) * 40503 + salt) & 0xFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
+        return mixed ^ (mixed >> 13)
+
+
+def money(amount: object, marketplace: str) -> Decimal:
+    """`amount` with the places of the marketplace's currency."""
+    return Decimal(str(amount)).quantize(Decimal(1).scaleb(-MARKETPLACES[marketplace].places))
+
+
+def pool_of(marketplace: str) -> str:
+    return POOLS[marketplace]
