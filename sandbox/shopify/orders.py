@@ -1,0 +1,251 @@
+"""Orders, the work they make (fulfillment orders) and the parcels that do it (fulfillments).
+
+What an order shows of its parcels lags behind; a fulfillment order is exact at once. Quantities are units.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+
+from sandbox.shopify import ids
+from sandbox.world import Product, Warehouse
+
+SHIPPABLE = ("OPEN", "IN_PROGRESS")
+TAX_RATES = {"DE": Decimal("0.19"), "FR": Decimal("0.20"), "JP": Decimal("0.10")}
+"""Contained in the prices of orders that go there; others carry no tax."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    place: int
+    first_name: str
+    last_name: str
+    address1: str
+    city: str
+    zip: str
+    country: str
+    country_code_v2: str
+    province_code: str | None = None
+    phone: str | None = None
+    address2: None = None
+    company: None = None
+    province: None = None
+
+    @property
+    def id(self) -> str:
+        return ids.gid("MailingAddress", self.place)
+
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}"
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One line of an order; `price` per unit in the shop's currency, `discount` for the whole line."""
+
+    typename: ClassVar[str] = "LineItem"
+    order: "Order"
+    place: int
+    product: Product
+    quantity: int
+    price: Decimal
+    discount: Decimal = Decimal(0)
+
+    @property
+    def id(self) -> str:
+        return ids.gid("LineItem", self.order.place * 100 + self.place)
+
+    @property
+    def current_quantity(self) -> int:
+        return 0 if self.order.cancelled_at else self.quantity
+
+    @property
+    def total(self) -> Decimal:
+        return self.price * self.quantity - self.discount
+
+
+@dataclass(slots=True, eq=False)
+class WorkLine:
+    """What one fulfillment order has to ship of one line."""
+
+    typename: ClassVar[str] = "FulfillmentOrderLineItem"
+    place: int
+    line: Line
+    total: int
+    remaining: int
+
+    @property
+    def id(self) -> str:
+        return ids.gid("FulfillmentOrderLineItem", self.line.order.place * 100 + self.place)
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A fulfillment order: what one location has to ship of one order. Seen by readers from `seen_at` on."""
+
+    typename: ClassVar[str] = "FulfillmentOrder"
+    order: "Order"
+    place: int
+    warehouse: Warehouse
+    created_at: datetime
+    updated_at: datetime
+    seen_at: datetime
+    lines: list[WorkLine] = field(default_factory=list)
+    on_hold: bool = False
+
+    @property
+    def id(self) -> str:
+        return ids.gid("FulfillmentOrder", self.number_place)
+
+    @property
+    def number_place(self) -> int:
+        return self.order.place * 10 + self.place
+
+    @property
+    def status(self) -> str:
+        if self.order.cancelled_at:
+            return "CLOSED" if self.shipped else "CANCELLED"
+        if not any(line.remaining for line in self.lines):
+            return "CLOSED"
+        if self.on_hold:
+            return "ON_HOLD"
+        return "IN_PROGRESS" if self.shipped else "OPEN"
+
+    @property
+    def shipped(self) -> bool:
+        return any(line.remaining < line.total for line in self.lines)
+
+    @property
+    def actions(self) -> list[str]:
+        match self.status:
+            case "OPEN":
+                return ["CREATE_FULFILLMENT", "HOLD", "MOVE", "SPLIT"]
+            case "IN_PROGRESS":
+                return ["CREATE_FULFILLMENT", "SPLIT"]
+            case "ON_HOLD":
+                return ["RELEASE_HOLD", "MOVE"]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    company: str | None
+    number: str | None
+    url: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """A fulfillment. The order shows it from `seen_at` on."""
+
+    typename: ClassVar[str] = "Fulfillment"
+    place: int
+    work: Work
+    lines: list[tuple[WorkLine, int]]
+    tracking: list[Tracking]
+    created_at: datetime
+    updated_at: datetime
+    seen_at: datetime
+    name: str
+    cancelled: bool = False
+
+    @property
+    def id(self) -> str:
+        return ids.gid("Fulfillment", self.place)
+
+    @property
+    def order(self) -> "Order":
+        return self.work.order
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """`place` counts orders from 0; `number` is the one in its id. Amounts are in the shop's currency, tax included."""
+
+    typename: ClassVar[str] = "Order"
+    place: int
+    number: int
+    name: str
+    created_at: datetime
+    changed_at: datetime
+    financial: str
+    presentment: str
+    address: Address
+    email: str
+    lines: list[Line] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    shipping: Decimal = Decimal(0)
+    cancelled_at: datetime | None = None
+    cancel_reason: str | None = None
+    closed_at: datetime | None = None
+    note: str | None = None
+    test: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"gid://shopify/Order/{self.number}"
+
+    @property
+    def subtotal(self) -> Decimal:
+        return sum((line.total for line in self.lines), Decimal(0))
+
+    @property
+    def total(self) -> Decimal:
+        return self.subtotal + self.shipping
+
+    @property
+    def discount(self) -> Decimal:
+        return sum((line.discount for line in self.lines), Decimal(0))
+
+    @property
+    def tax(self) -> Decimal:
+        rate = TAX_RATES.get(self.address.country_code_v2, Decimal(0))
+        return self.total * rate / (1 + rate)
+
+    @property
+    def received(self) -> Decimal:
+        return self.total if self.financial in ("PAID", "REFUNDED") else Decimal(0)
+
+    @property
+    def refunded(self) -> Decimal:
+        return self.total if self.financial == "REFUNDED" else Decimal(0)
+
+    @property
+    def open(self) -> bool:
+        """Something of it can be shipped now."""
+        return any(work.status in SHIPPABLE for work in self.works)
+
+    def seen_parcels(self, now: datetime) -> list[Parcel]:
+        return [parcel for parcel in self.parcels if parcel.seen_at <= now]
+
+    def seen_works(self, now: datetime) -> list[Work]:
+        return [work for work in self.works if work.seen_at <= now]
+
+    def updated_at(self, now: datetime) -> datetime:
+        """The last change a reader can see."""
+        return max([self.changed_at, *(parcel.seen_at for parcel in self.seen_parcels(now))])
+
+    def unfulfilled(self, line: Line, now: datetime) -> int:
+        """Units of a line that readers do not yet see shipped."""
+        shipped = sum(
+            quantity
+            for parcel in self.seen_parcels(now)
+            if not parcel.cancelled
+            for work_line, quantity in parcel.lines
+            if work_line.line is line
+        )
+        return max(0, line.current_quantity - shipped)
+
+    def fulfillment_status(self, now: datetime) -> str:
+        """As readers see it. An order with nothing to ship any more is UNFULFILLED before API version 2026-10."""
+        open_units = sum(self.unfulfilled(line, now) for line in self.lines)
+        shipped = any(not parcel.cancelled for parcel in self.seen_parcels(now))
+        if shipped:
+            return "PARTIALLY_FULFILLED" if open_units else "FULFILLED"
+        if not open_units:
+            return "FULFILLMENT_NOT_REQUIRED"
+        return "ON_HOLD" if any(work.status == "ON_HOLD" for work in self.works) else "UNFULFILLED"

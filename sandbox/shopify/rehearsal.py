@@ -1,0 +1,184 @@
+"""What the control plane tells and changes of a shop: its world, and state set from outside."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from sandbox.shopify import ids, money
+from sandbox.shopify.money import price
+from sandbox.shopify.orders import Order
+from sandbox.shopify.prices import set_terms
+from sandbox.shopify.seeding import Wanted, place_order
+from sandbox.shopify.state import Shop
+from sandbox.world import WAREHOUSES, Product, Warehouse
+
+FINANCIAL = ("AUTHORIZED", "PAID", "PENDING")
+
+
+def world(shop: Shop, limit: int, offset: int) -> dict[str, Any]:
+    """SKUs and open orders, each at most `limit` from `offset` on; open is what can be shipped now."""
+    last = min(shop.core.world.size, offset + limit)
+    open_orders = (order for order in shop.orders if order.open)
+    return {
+        "skus": [_sku(shop, shop.core.world.product(item)) for item in range(offset, last)],
+        "locations": [{"id": ids.gid("Location", house.number), "name": house.name} for house in WAREHOUSES],
+        "orders": [_order(order, shop) for order in islice(open_orders, offset, offset + limit)],
+    }
+
+
+def _sku(shop: Shop, product: Product) -> dict[str, Any]:
+    return {
+        "sku": product.sku,
+        "marketplaces": list(product.marketplaces),
+        "fulfilledBy": product.fulfilled_by,
+        "inventoryItemId": ids.gid("InventoryItem", product.index),
+        "productVariantId": ids.gid("ProductVariant", product.index),
+        "productId": ids.gid("Product", product.style),
+        "price": price(shop.terms_of(product).price),
+        "stock": {
+            house.name: {"available": level.available, "committed": level.committed, "onHand": level.on_hand}
+            for house in WAREHOUSES
+            for level in (shop.level(product.index, house),)
+        },
+    }
+
+
+def _order(order: Order, shop: Shop) -> dict[str, Any]:
+    return {
+        "id": order.id,
+        "name": order.name,
+        "status": order.fulfillment_status(shop.now()),
+        "financialStatus": order.financial,
+        "lines": [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines],
+        "fulfillmentOrders": [
+            {
+                "id": work.id,
+                "status": work.status,
+                "location": work.warehouse.name,
+                "locationId": ids.gid("Location", work.warehouse.number),
+                "lines": [
+                    {"id": line.id, "sku": line.line.product.sku, "quantity": line.remaining} for line in work.lines
+                ],
+            }
+            for work in order.works
+        ],
+    }
+
+
+def set_state(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
+    """Sets stock and prices, places orders; everything is read before anything changes. ValueError says what is wrong."""
+    _only(body, ("stock", "orders", "prices"))
+    stock = [_read_stock(shop, entry) for entry in body.get("stock", ())]
+    orders = [_read_order(shop, entry) for entry in body.get("orders", ())]
+    prices = [_read_price(shop, entry) for entry in body.get("prices", ())]
+    numbers = [number for _, number, _ in orders if number is not None]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("an order id is asked for twice")
+    for product, house, quantity in stock:
+        _set_stock(shop, product, house, quantity)
+    for product, amount in prices:
+        set_terms(shop, "state", product.index, {"price": amount})
+    placed = [_place(shop, wanted, number, entry) for wanted, number, entry in orders]
+    return {
+        "stock": [
+            {"sku": product.sku, "location": house.name, "quantity": quantity} for product, house, quantity in stock
+        ],
+        "orders": [order.id for order in placed],
+        "prices": [{"sku": product.sku, "amount": price(amount)} for product, amount in prices],
+    }
+
+
+def _only(entry: Mapping[str, Any], names: Sequence[str]) -> None:
+    if unknown := [name for name in entry if name not in names]:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(names)}")
+
+
+def _product(shop: Shop, entry: Mapping[str, Any]) -> Product:
+    product = shop.core.world.find(str(entry["sku"]))
+    if product is None:
+        raise ValueError(f"there is no SKU {entry['sku']!r}")
+    return product
+
+
+def _house(given: object) -> Warehouse:
+    """A location by its name or its gid."""
+    for house in WAREHOUSES:
+        if given in (house.name, ids.gid("Location", house.number)):
+            return house
+    raise ValueError(f"there is no location {given!r}")
+
+
+def _units(value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"a quantity is a whole number of at least {least}")
+    return value
+
+
+def _read_stock(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Warehouse, int]:
+    _only(entry, ("sku", "location", "quantity"))
+    return _product(shop, entry), _house(entry["location"]), _units(entry["quantity"], -1_000_000_000)
+
+
+def _read_price(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Decimal]:
+    _only(entry, ("sku", "amount"))
+    amount = money.parse(entry["amount"]).quantize(money.CENT)
+    if amount < 0:
+        raise ValueError("a price is not negative")
+    return _product(shop, entry), amount
+
+
+def _read_order(shop: Shop, entry: Mapping[str, Any]) -> tuple[list[Wanted], int | None, Mapping[str, Any]]:
+    _only(entry, ("id", "lines", "financialStatus", "tags", "note"))
+    if entry.get("financialStatus", "PAID") not in FINANCIAL:
+        raise ValueError(f"financialStatus is one of {', '.join(FINANCIAL)}")
+    if not entry["lines"]:
+        raise ValueError("an order has at least one line")
+    wanted = []
+    for line in entry["lines"]:
+        _only(line, ("sku", "quantity", "location", "price"))
+        house = _house(line["location"]) if line.get("location") is not None else None
+        amount = money.parse(line["price"]) if line.get("price") is not None else None
+        wanted.append(Wanted(_product(shop, line), _units(line.get("quantity", 1), 1), house, amount))
+    return wanted, _read_id(shop, entry.get("id")), entry
+
+
+def _read_id(shop: Shop, given: object) -> int | None:
+    if given is None:
+        return None
+    tail = str(given).removeprefix("gid://shopify/Order/")
+    if not tail.isascii() or not tail.isdigit():
+        raise ValueError(f"an order id is gid://shopify/Order/<number>, not {given!r}")
+    number = int(tail)
+    # Above the base the shop gives numbers itself.
+    if number in shop.order_by_number or number >= ids.BASES["Order"]:
+        raise ValueError(f"order id {given!r} is taken; give one below {ids.BASES['Order']}")
+    return number
+
+
+def _place(shop: Shop, wanted: list[Wanted], number: int | None, entry: Mapping[str, Any]) -> Order:
+    dice = shop.core.world.random("placed", len(shop.orders))
+    order = place_order(
+        shop,
+        wanted,
+        shop.now(),
+        dice,
+        number=number,
+        financial=entry.get("financialStatus", "PAID"),
+        seen_at=shop.seen_at(),
+    )
+    order.tags += [str(tag) for tag in entry.get("tags", ())]
+    order.note = entry.get("note")
+    lines = [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines]
+    shop.core.journal.effect("state", order.id, {"name": order.name, "lines": lines})
+    return order
+
+
+def _set_stock(shop: Shop, product: Product, house: Warehouse, quantity: int) -> None:
+    """Sets what is available; committed units stay committed."""
+    before = shop.level(product.index, house).available
+    if before == quantity:
+        return
+    shop.change(product.index, house, available=quantity - before)
+    detail = {"location": house.name, "name": "available", "from": before, "to": quantity}
+    shop.core.journal.effect("state", product.sku, detail)
