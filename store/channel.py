@@ -1,0 +1,78 @@
+"""What the running system knows of its channels: which of them are paused, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.event import EventKind, NewEvent
+from domain.ids import ChannelId
+from store import event
+from store.tables import channel_state
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPause:
+    """A channel nobody works on until `paused_until`."""
+
+    channel: ChannelId
+    paused_until: datetime
+    reason: str
+
+
+async def states(tx: AsyncConnection) -> dict[ChannelId, ChannelPause]:
+    """The channels paused now."""
+    c = channel_state.c
+    rows = await tx.execute(
+        select(c.channel, c.paused_until, c.paused_reason).where(c.paused_until > func.now()).order_by(c.channel)
+    )
+    return {
+        ChannelId(row.channel): ChannelPause(ChannelId(row.channel), row.paused_until, row.paused_reason)
+        for row in rows
+    }
+
+
+async def pause(tx: AsyncConnection, channel: ChannelId, reason: str, for_s: float) -> None:
+    """Let nobody work on `channel` for `for_s` seconds from now. Appends ChannelPaused unless it was paused already."""
+    already = await _locked_pause(tx, channel)
+    values = {
+        "paused_until": func.now() + timedelta(seconds=for_s),
+        "paused_reason": reason,
+        "updated_at": func.now(),
+    }
+    until = await tx.scalar(
+        insert(channel_state)
+        .values(channel=channel, **values)
+        .on_conflict_do_update(index_elements=["channel"], set_=values)
+        .returning(channel_state.c.paused_until)
+    )
+    if not already:
+        assert isinstance(until, datetime)
+        data = {"reason": reason, "until": until.isoformat()}
+        await event.append(tx, [NewEvent(EventKind.CHANNEL_PAUSED, channel, data)])
+
+
+async def resume(tx: AsyncConnection, channel: ChannelId) -> None:
+    """Let work on `channel` go on. Appends ChannelResumed if it was paused."""
+    if not await _locked_pause(tx, channel):
+        return
+    await tx.execute(
+        channel_state.update()
+        .where(channel_state.c.channel == channel)
+        .values(paused_until=None, paused_reason=None, updated_at=func.now())
+    )
+    await event.append(tx, [NewEvent(EventKind.CHANNEL_RESUMED, channel, {})])
+
+
+async def _locked_pause(tx: AsyncConnection, channel: ChannelId) -> bool:
+    """Whether the channel is paused now; others who would change that wait for this transaction."""
+    c = channel_state.c
+    await tx.execute(insert(channel_state).values(channel=channel).on_conflict_do_nothing())
+    paused = await tx.scalar(
+        select(func.coalesce(c.paused_until > func.now(), False)).where(c.channel == channel).with_for_update()
+    )
+    return bool(paused)

@@ -1,0 +1,15 @@
+"""${message}"""
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    # Whoever waits longer for a lock holds everybody up who comes after: rather fail, and try again later.
+    op.execute("set local lock_timeout = '2s'")
+    ${upgrades if upgrades else "pass"}

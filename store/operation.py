@@ -1,0 +1,588 @@
+"""Operations and their items: the rows are the queue, and the truth.
+
+Whoever locks several rows locks items before their operation, and either by id: so nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.errors import Conflict, NotFound, Throttled
+from domain.event import EventKind, NewEvent
+from domain.ids import ChannelId, OperationId
+from domain.operation import (
+    ENDED,
+    FINISHED,
+    NEXT,
+    OPEN,
+    WAITING_FOR_PEOPLE,
+    Capability,
+    ClaimedItem,
+    Item,
+    ItemError,
+    ItemStatus,
+    Kind,
+    NewItem,
+    Operation,
+    OperationStatus,
+    Outcome,
+    Progress,
+    progress_of,
+    status_of,
+)
+from store import event
+from store.session import AnyRow, among, storable
+from store.tables import channel_state, operation, operation_item
+
+log = logging.getLogger(__name__)
+
+o = operation.c
+i = operation_item.c
+
+
+async def create(
+    tx: AsyncConnection,
+    *,
+    kind: Kind,
+    requested_by: str,
+    idempotency_key: str | None,
+    request_hash: str,
+    dry_run: bool,
+    status: OperationStatus,
+    items: Sequence[NewItem],
+    correlation_id: str | None = None,
+) -> tuple[Operation, bool]:
+    """Make the operation with its items and tell of it; or find the one that the caller's key made before (False).
+
+    `status` is QUEUED, or PREVIEW or AWAITING_APPROVAL, whose items wait for people. Raises Conflict when the key was used with
+    another `request_hash`.
+    """
+    statement = (
+        upsert(operation)
+        .values(
+            id=str(uuid4()),
+            kind=kind.value,
+            status=status.value,
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+            dry_run=dry_run,
+            correlation_id=correlation_id,
+            total=len(items),
+        )
+        .on_conflict_do_nothing(index_elements=["requested_by", "idempotency_key"])
+        .returning(operation)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        return await _made_before(tx, requested_by, idempotency_key, request_hash), False
+    released = status not in WAITING_FOR_PEOPLE
+    # One row after the other, never as one VALUES list: the ids keep the order of the items.
+    if items:
+        await tx.execute(insert(operation_item), [_new_item_row(row.id, item, released) for item in items])
+    made = _operation(row)
+    await _tell(tx, made)
+    return made, True
+
+
+async def by_ids(tx: AsyncConnection, ids: Collection[OperationId]) -> dict[OperationId, Operation]:
+    """The operations there are of `ids`."""
+    rows = await tx.execute(select(operation).where(among(o.id, ids)))
+    return {one.id: one for one in map(_operation, rows)}
+
+
+async def page(
+    tx: AsyncConnection,
+    *,
+    first: int,
+    after: tuple[datetime, OperationId] | None = None,
+    kinds: Collection[Kind] | None = None,
+    statuses: Collection[OperationStatus] | None = None,
+    requested_by: str | None = None,
+    created_from: datetime | None = None,
+) -> tuple[list[Operation], bool]:
+    """The next `first` operations, newest first, and whether there are more; `after` is (`created_at`, `id`) of the last seen."""
+    query = select(operation).where(*_filter(kinds, statuses, requested_by, created_from))
+    if after is not None:
+        query = query.where(tuple_(o.created_at, o.id) < after)
+    rows = (await tx.execute(query.order_by(o.created_at.desc(), o.id.desc()).limit(first + 1))).all()
+    return [_operation(row) for row in rows[:first]], len(rows) > first
+
+
+async def count(
+    tx: AsyncConnection,
+    *,
+    kinds: Collection[Kind] | None = None,
+    statuses: Collection[OperationStatus] | None = None,
+    requested_by: str | None = None,
+    created_from: datetime | None = None,
+) -> int:
+    """How many operations `page` would give in all."""
+    query: Select[int] = select(func.count()).select_from(operation)
+    return await tx.scalar(query.where(*_filter(kinds, statuses, requested_by, created_from))) or 0
+
+
+async def items(
+    tx: AsyncConnection,
+    operation_id: OperationId,
+    *,
+    first: int,
+    after: int | None = None,
+    status: ItemStatus | None = None,
+) -> tuple[list[Item], bool]:
+    """The next `first` items after the item `after`, in the order they were made, and whether there are more."""
+    query = select(operation_item).where(*_of_operation(operation_id, status)).order_by(i.id).limit(first + 1)
+    if after is not None:
+        query = query.where(i.id > after)
+    rows = (await tx.execute(query)).all()
+    return [_item(row) for row in rows[:first]], len(rows) > first
+
+
+async def items_count(tx: AsyncConnection, operation_id: OperationId, *, status: ItemStatus | None = None) -> int:
+    """How many items `items` would give in all."""
+    query: Select[int] = select(func.count()).select_from(operation_item)
+    return await tx.scalar(query.where(*_of_operation(operation_id, status))) or 0
+
+
+async def by_key(
+    tx: AsyncConnection, requested_by: str, idempotency_key: str | None, request_hash: str
+) -> Operation | None:
+    """The operation that the caller's key made before; None for a new key or none. Raises Conflict for other contents."""
+    if idempotency_key is None:
+        return None
+    known = await tx.scalar(select(o.id).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key))
+    return None if known is None else await _made_before(tx, requested_by, idempotency_key, request_hash)
+
+
+async def lanes(tx: AsyncConnection, id: OperationId) -> list[tuple[ChannelId, Capability]]:
+    """The lanes that carry the operation's items."""
+    rows = await tx.execute(select(i.channel, i.capability).where(i.operation_id == id).distinct())
+    return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
+
+
+async def under_way(
+    tx: AsyncConnection, capability: Capability, resources: Collection[str]
+) -> list[Mapping[str, object]]:
+    """The payloads of released items of `resources` that may yet take effect, those of unknown outcome included."""
+    rows = await tx.execute(
+        select(i.payload).where(
+            among(i.resource, resources),
+            i.capability == capability.value,
+            i.released,
+            _is(i.status, *OPEN, ItemStatus.PARKED),
+        )
+    )
+    return [row.payload for row in rows]
+
+
+async def due_lanes(tx: AsyncConnection, limit: int = 100) -> list[tuple[ChannelId, Capability]]:
+    """The lanes with something to claim now."""
+    rows = await tx.execute(
+        select(i.channel, i.capability).where(*_claimable()).distinct().order_by(i.channel, i.capability).limit(limit)
+    )
+    return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
+
+
+async def claim(
+    tx: AsyncConnection, channel: ChannelId, capability: Capability, *, limit: int, lease_s: float, worker: str
+) -> list[ClaimedItem]:
+    """Take at most `limit` due items of a lane under a lease of `lease_s` seconds; other workers pass them by.
+
+    A PENDING item waits for the items of its resource that were made before it, and while another of them is under way. One
+    that was SENT or ACCEPTED is only to be read back and waits for nobody.
+    """
+    # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
+    due = (
+        select(i.id)
+        .where(*_claimable(), i.channel == channel, i.capability == capability.value)
+        .order_by(i.due_at, i.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = await tx.execute(
+        update(operation_item)
+        .where(i.id == due.c.id)
+        .values(fence=i.fence + 1, lease_until=_from_now(lease_s), leased_by=worker)
+        .returning(operation_item)
+    )
+    return [_claimed(row) for row in sorted(rows, key=lambda row: row.id)]
+
+
+async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: float) -> bool:
+    """Record the intent: from when `tx` commits, the item may have left the house. The lease runs for `lease_s` from now.
+
+    False, and then nothing may be sent: somebody else claimed the item since, the lease is over, or it was cancelled.
+    """
+    rows = await tx.execute(
+        update(operation_item)
+        .where(
+            i.id == item_id,
+            i.fence == fence,
+            i.lease_until > func.clock_timestamp(),
+            i.status.in_([ItemStatus.PENDING.value, ItemStatus.SENT.value]),
+        )
+        .values(
+            status=ItemStatus.SENT.value,
+            sent_at=func.clock_timestamp(),
+            sent_by=i.leased_by,
+            sent_fence=fence,
+            attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
+            checks=0,
+            accepted_at=None,
+            lease_until=_from_now(lease_s),
+        )
+        .returning(i.operation_id)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        return False
+    if await tx.scalar(select(o.status).where(o.id == row.operation_id)) == OperationStatus.QUEUED.value:
+        await refresh(tx, [row.operation_id])
+    return True
+
+
+async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
+    """Write what came of claimed items, end their leases and refresh their operations; returns the ids written.
+
+    Left out are items that somebody claimed since or that may not go to that status any more, such as cancelled ones. An item
+    that stays SENT or ACCEPTED costs one of its `checks`, and a send one of its `attempts`, unless it was throttled. `detail` is
+    added to the payload and comes along with the next claim.
+    """
+    by_id = {outcome.item: outcome for outcome in sorted(outcomes, key=lambda one: one.fence)}
+    found = await tx.execute(
+        select(operation_item, func.clock_timestamp().label("now"))
+        .where(among(i.id, by_id))
+        .order_by(i.id)
+        .with_for_update()
+    )
+    rows: list[dict[str, Any]] = []
+    touched: set[OperationId] = set()
+    for row in found:
+        outcome = by_id[row.id]
+        if row.fence == outcome.fence and _permitted(ItemStatus(row.status), outcome.status):
+            rows.append(_outcome_row(row, outcome))
+            touched.add(OperationId(row.operation_id))
+        else:
+            refused = {"item": row.id, "was": row.status, "outcome": outcome.status.value}
+            log.warning("operation.outcome_refused", extra=refused)
+    if rows:
+        await tx.execute(_RECORD, rows)
+        await refresh(tx, touched)
+    return [row["item"] for row in rows]
+
+
+async def refresh(tx: AsyncConnection, operation_ids: Collection[OperationId]) -> None:
+    """Compute status and progress anew from the items, and tell of each operation whose status or progress changed.
+
+    Operations that wait for people stay as they are.
+    """
+    rows = await tx.execute(select(operation).where(among(o.id, operation_ids)).order_by(o.id).with_for_update())
+    for row in rows.all():
+        if OperationStatus(row.status) not in WAITING_FOR_PEOPLE:
+            await _settle(tx, row)
+
+
+async def approve(tx: AsyncConnection, id: OperationId, by: str) -> Operation:
+    """Let a preview, or an operation that awaits approval, be carried out as it stands. Raises NotFound, Conflict."""
+    row = await _locked(tx, id)
+    if OperationStatus(row.status) not in WAITING_FOR_PEOPLE:
+        raise Conflict(
+            f"The operation is {row.status}; only one that is PREVIEW or AWAITING_APPROVAL can be approved. "
+            "Ask for the change again to make a new one."
+        )
+    await _change_items(tx, id, ItemStatus.PENDING, {"released": True, "due_at": func.now()})
+    await tx.execute(update(operation).where(o.id == id).values(approved_by=by))
+    return await _settle(tx, row)
+
+
+async def cancel(tx: AsyncConnection, id: OperationId) -> Operation:
+    """Withdraw every item that has not left the house; those already sent stay. Raises NotFound, Conflict."""
+    row = await _locked(tx, id)
+    withdrawn = {"status": ItemStatus.CANCELLED.value, "ended_at": func.now(), "lease_until": None}
+    if not await _change_items(tx, id, ItemStatus.PENDING, withdrawn):
+        raise Conflict(
+            f"The operation is {row.status} and none of its items is still waiting to be sent, so nothing is left to cancel. "
+            "Wait until it has finished."
+            if OperationStatus(row.status) not in FINISHED
+            else f"The operation has already finished as {row.status}; nothing is left to cancel."
+        )
+    return await _settle(tx, row)
+
+
+async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
+    """Send what failed anew, and read back now what is parked: it is only sent again if it is proven absent.
+
+    Raises NotFound, Conflict.
+    """
+    row = await _locked(tx, id)
+    revived: Mapping[str, object] = {
+        "attempts": 0,
+        "checks": 0,
+        "due_at": func.now(),
+        "lease_until": None,
+        "accepted_at": None,
+        "ended_at": None,
+        "error_code": None,
+        "error_message": None,
+    }
+    failed = await _change_items(tx, id, ItemStatus.FAILED, {**revived, "status": ItemStatus.PENDING.value})
+    parked = await _change_items(tx, id, ItemStatus.PARKED, {**revived, "status": ItemStatus.SENT.value})
+    if not failed and not parked:
+        raise Conflict(
+            f"The operation is {row.status} and none of its items is FAILED or PARKED, so there is nothing to retry."
+        )
+    return await _settle(tx, row)
+
+
+async def _made_before(
+    tx: AsyncConnection, requested_by: str, idempotency_key: str | None, request_hash: str
+) -> Operation:
+    rows = await tx.execute(
+        select(operation).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key)
+    )
+    row = rows.one()
+    if row.request_hash != request_hash:
+        raise Conflict(
+            f"The idempotency key {idempotency_key!r} was used before with other contents. "
+            "Send the same contents again, or use a new key for new contents.",
+            field=("idempotencyKey",),
+        )
+    return _operation(row)
+
+
+async def _locked(tx: AsyncConnection, id: OperationId) -> AnyRow:
+    """The operation's row, locked after its items."""
+    await tx.execute(select(i.id).where(i.operation_id == id).order_by(i.id).with_for_update())
+    row = (await tx.execute(select(operation).where(o.id == id).with_for_update())).one_or_none()
+    if row is None:
+        raise NotFound(f"No operation has the id {id!r}.")
+    return row
+
+
+async def _change_items(tx: AsyncConnection, id: OperationId, status: ItemStatus, values: Mapping[str, object]) -> int:
+    """Change the operation's items that have `status`; returns how many."""
+    done = await tx.execute(
+        update(operation_item).where(i.operation_id == id, i.status == status.value).values(**values)
+    )
+    return done.rowcount
+
+
+async def _settle(tx: AsyncConnection, before: AnyRow) -> Operation:
+    """Bring the locked operation in step with its items; tell if that changed what people saw of it before."""
+    counted = await tx.execute(
+        select(i.status, func.count().label("times")).where(i.operation_id == before.id).group_by(i.status)
+    )
+    # A Counter of a Counter keeps the counts: the domain's rules read it like the statuses one by one.
+    statuses = Counter({ItemStatus(row.status): row.times for row in counted})
+    status, progress = status_of(statuses), progress_of(statuses)
+    was = _operation(before)
+    if was.status == status and was.progress == progress:
+        return was
+    rows = await tx.execute(
+        update(operation)
+        .where(o.id == before.id)
+        .values(
+            status=status.value,
+            total=progress.total,
+            accepted=progress.accepted,
+            verified=progress.verified,
+            failed=progress.failed,
+            finished_at=func.coalesce(o.finished_at, func.now()) if status in FINISHED else None,
+        )
+        .returning(operation)
+    )
+    now = _operation(rows.one())
+    await _tell(tx, now)
+    return now
+
+
+async def _tell(tx: AsyncConnection, one: Operation) -> None:
+    data = {
+        "status": one.status.value,
+        "kind": one.kind.value,
+        "total": one.progress.total,
+        "accepted": one.progress.accepted,
+        "verified": one.progress.verified,
+        "failed": one.progress.failed,
+    }
+    await event.append(tx, [NewEvent(EventKind.OPERATION_CHANGED, one.id, data)])
+
+
+def _claimable() -> list[ColumnElement[bool]]:
+    """Due, released, open, nobody's, its channel not paused, and not held up by another item of its resource."""
+    paused = select(channel_state.c.channel).where(channel_state.c.paused_until > func.now())
+    other = operation_item.alias("other").c
+    held_up = exists().where(
+        other.resource == i.resource,
+        other.id != i.id,
+        other.released,
+        _is(other.status, ItemStatus.PENDING, ItemStatus.SENT),
+        or_(other.id < i.id, other.status == ItemStatus.SENT.value, other.lease_until > func.now()),
+    )
+    return [
+        i.released,
+        _is(i.status, *OPEN),
+        i.due_at <= func.now(),
+        or_(i.lease_until.is_(None), i.lease_until <= func.now()),
+        i.channel.not_in(paused),
+        or_(i.status != ItemStatus.PENDING.value, ~held_up),
+    ]
+
+
+def _is(column: ColumnElement[Any], *statuses: ItemStatus) -> ColumnElement[bool]:
+    """Written into the statement as words: a plan may use a partial index only where it can read them."""
+    words = sorted(status.value for status in statuses)
+    return column.in_(bindparam(None, words, expanding=True, literal_execute=True))
+
+
+def _permitted(was: ItemStatus, now: ItemStatus) -> bool:
+    """Whether a worker may write `now`: it stays open as it is, or goes on. What has ended is for people to revive."""
+    return was in OPEN and (now is was or now in NEXT[was])
+
+
+def _from_now(seconds: float) -> ColumnElement[datetime]:
+    # Not now(): that is when the transaction began, and it may have waited for a lock since.
+    return func.clock_timestamp() + timedelta(seconds=seconds)
+
+
+def _filter(
+    kinds: Collection[Kind] | None,
+    statuses: Collection[OperationStatus] | None,
+    requested_by: str | None,
+    created_from: datetime | None,
+) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if kinds is not None:
+        wanted.append(among(o.kind, [kind.value for kind in kinds]))
+    if statuses is not None:
+        wanted.append(among(o.status, [status.value for status in statuses]))
+    if requested_by is not None:
+        wanted.append(o.requested_by == requested_by)
+    if created_from is not None:
+        wanted.append(o.created_at >= created_from)
+    return wanted
+
+
+def _of_operation(id: OperationId, status: ItemStatus | None) -> list[ColumnElement[bool]]:
+    wanted = [i.operation_id == id]
+    if status is not None:
+        wanted.append(i.status == status.value)
+    return wanted
+
+
+def _new_item_row(id: str, item: NewItem, released: bool) -> dict[str, Any]:
+    return {
+        "operation_id": id,
+        "channel": item.channel,
+        "capability": item.capability.value,
+        "resource": item.resource,
+        "key": item.key,
+        "payload": dict(item.payload),
+        "released": released,
+        "before": item.before,
+        "after": item.after,
+    }
+
+
+_RECORD = (
+    update(operation_item)
+    .where(i.id == bindparam("item"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "status",
+                "due_at",
+                "lease_until",
+                "attempts",
+                "checks",
+                "accepted_at",
+                "ended_at",
+                "error_code",
+                "error_message",
+                "upstream_request_id",
+                "payload",
+            )
+        }
+    )
+)
+
+
+def _outcome_row(row: AnyRow, outcome: Outcome) -> dict[str, Any]:
+    """The parameters of _RECORD for one item; `row.now` is the database's clock."""
+    was, now = ItemStatus(row.status), outcome.status
+    throttled = outcome.error is not None and outcome.error.code == Throttled.code
+    returned = throttled and was is ItemStatus.SENT and now is ItemStatus.PENDING
+    looked = not throttled and was is now and was is not ItemStatus.PENDING
+    return {
+        "item": row.id,
+        "new_status": now.value,
+        "new_due_at": row.now + timedelta(seconds=outcome.due_in_s),
+        "new_lease_until": None,
+        # At least one attempt stays: that it once left the house must not be forgotten.
+        "new_attempts": max(1, row.attempts - 1) if returned else row.attempts,
+        "new_checks": row.checks + looked,
+        "new_accepted_at": row.accepted_at or (row.now if now is ItemStatus.ACCEPTED else None),
+        "new_ended_at": row.now if now in ENDED else None,
+        "new_error_code": None if outcome.error is None else outcome.error.code,
+        "new_error_message": None if outcome.error is None else storable(outcome.error.message),
+        "new_upstream_request_id": outcome.upstream_request_id or row.upstream_request_id,
+        "new_payload": {**row.payload, **outcome.detail},
+    }
+
+
+def _operation(row: AnyRow) -> Operation:
+    return Operation(
+        id=OperationId(row.id),
+        kind=Kind(row.kind),
+        status=OperationStatus(row.status),
+        requested_by=row.requested_by,
+        idempotency_key=row.idempotency_key,
+        dry_run=row.dry_run,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        progress=Progress(row.total, row.accepted, row.verified, row.failed),
+        reverts=None if row.reverts is None else OperationId(row.reverts),
+    )
+
+
+def _item(row: AnyRow) -> Item:
+    return Item(
+        id=row.id,
+        operation=OperationId(row.operation_id),
+        key=row.key,
+        status=ItemStatus(row.status),
+        attempts=row.attempts,
+        before=row.before,
+        after=row.after,
+        error=None if row.error_code is None else ItemError(row.error_code, row.error_message),
+        upstream_request_id=row.upstream_request_id,
+    )
+
+
+def _claimed(row: AnyRow) -> ClaimedItem:
+    return ClaimedItem(
+        id=row.id,
+        operation=OperationId(row.operation_id),
+        channel=row.channel,
+        capability=Capability(row.capability),
+        resource=row.resource,
+        payload=row.payload,
+        was=ItemStatus(row.status),
+        fence=row.fence,
+        attempts=row.attempts,
+        checks=row.checks,
+        sent_at=row.sent_at,
+        accepted_at=row.accepted_at,
+        sent_by=row.sent_by,
+    )

@@ -1,0 +1,287 @@
+"""Orders of all channels, as last told by each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_, update
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
+from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.product import FulfilledBy
+from store import money
+from store.session import AnyRow, among
+from store.tables import order, order_line
+
+c = order.c
+
+
+async def upsert(tx: AsyncConnection, orders: Sequence[Order]) -> list[OrderId]:
+    """Keep each order with its lines unless a newer `updated_at` is kept; returns those that really changed.
+
+    A confirmation noted by `mark_confirmed` stays on its shipment when the platform does not tell of it.
+    """
+    newest = {one.id: one for one in sorted(orders, key=lambda one: one.updated_at)}
+    if not newest:
+        return []
+    await tx.execute(select(c.id).where(among(c.id, newest)).order_by(c.id).with_for_update())
+    kept = await by_ids(tx, newest)
+    changed: dict[OrderId, Order] = {}
+    for id in sorted(newest):
+        before, now = kept.get(id), newest[id]
+        if before is not None:
+            now = replace(now, shipments=_confirmed(now.shipments, before.shipments))
+        if before is None or (before.updated_at <= now.updated_at and before != now):
+            changed[id] = now
+    return await _write(tx, changed)
+
+
+async def by_ids(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, Order]:
+    """The orders there are of `ids`."""
+    rows = await tx.execute(select(order).where(among(c.id, ids)))
+    return {one.id: one for one in await _orders(tx, rows.all())}
+
+
+async def lock(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, Order]:
+    """The orders there are of `ids`, held until `tx` ends, so that two callers do not promise the same units."""
+    await tx.execute(select(c.id).where(among(c.id, ids)).order_by(c.id).with_for_update())
+    return await by_ids(tx, ids)
+
+
+async def by_external(tx: AsyncConnection, channel: ChannelId, external_ids: Collection[str]) -> dict[str, Order]:
+    """The orders of `channel` that it calls `external_ids`."""
+    rows = await tx.execute(select(order).where(c.channel == channel, among(c.external_id, external_ids)))
+    return {one.external_id: one for one in await _orders(tx, rows.all())}
+
+
+async def page(
+    tx: AsyncConnection,
+    *,
+    first: int,
+    after: tuple[datetime, OrderId] | None = None,
+    channel: ChannelId | None = None,
+    marketplace: str | None = None,
+    statuses: Collection[OrderStatus] | None = None,
+    placed_from: datetime | None = None,
+    placed_to: datetime | None = None,
+    updated_from: datetime | None = None,
+    sku: Sku | None = None,
+    external_id: str | None = None,
+) -> tuple[list[Order], bool]:
+    """The next `first` orders, newest placed first, and whether there are more.
+
+    `after` is (`placed_at`, `id`) of the last one seen. `placed_from` and `updated_from` are included, `placed_to` is not; `sku`
+    asks for orders with a line of that SKU of ours.
+    """
+    wanted = _filter(channel, marketplace, statuses, placed_from, placed_to, updated_from, sku, external_id)
+    query = select(order).where(*wanted).order_by(c.placed_at.desc(), c.id.desc()).limit(first + 1)
+    if after is not None:
+        query = query.where(tuple_(c.placed_at, c.id) < after)
+    rows = (await tx.execute(query)).all()
+    return await _orders(tx, rows[:first]), len(rows) > first
+
+
+async def count(
+    tx: AsyncConnection,
+    *,
+    channel: ChannelId | None = None,
+    marketplace: str | None = None,
+    statuses: Collection[OrderStatus] | None = None,
+    placed_from: datetime | None = None,
+    placed_to: datetime | None = None,
+    updated_from: datetime | None = None,
+    sku: Sku | None = None,
+    external_id: str | None = None,
+) -> int:
+    """How many orders `page` would give in all."""
+    wanted = _filter(channel, marketplace, statuses, placed_from, placed_to, updated_from, sku, external_id)
+    query: Select[int] = select(func.count()).select_from(order)
+    return await tx.scalar(query.where(*wanted)) or 0
+
+
+async def mark_confirmed(tx: AsyncConnection, order_id: OrderId, tracking_number: str, at: datetime) -> bool:
+    """The channel shows the parcel since `at`; False when the order has no such shipment (yet) or it was marked before."""
+    rows = await tx.execute(select(c.shipments).where(c.id == order_id).with_for_update())
+    row = rows.one_or_none()
+    if row is None:
+        return False
+    before = [_shipment(one) for one in row.shipments]
+    after = [
+        replace(one, channel_confirmed_at=at)
+        if one.tracking_number == tracking_number and one.channel_confirmed_at is None
+        else one
+        for one in before
+    ]
+    if after == before:
+        return False
+    await tx.execute(update(order).where(c.id == order_id).values(shipments=[_shipment_row(one) for one in after]))
+    return True
+
+
+def _filter(
+    channel: ChannelId | None,
+    marketplace: str | None,
+    statuses: Collection[OrderStatus] | None,
+    placed_from: datetime | None,
+    placed_to: datetime | None,
+    updated_from: datetime | None,
+    sku: Sku | None,
+    external_id: str | None,
+) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if channel is not None:
+        wanted.append(c.channel == channel)
+    if marketplace is not None:
+        wanted.append(c.marketplace == marketplace)
+    if statuses is not None:
+        wanted.append(among(c.status, [status.value for status in statuses]))
+    if placed_from is not None:
+        wanted.append(c.placed_at >= placed_from)
+    if placed_to is not None:
+        wanted.append(c.placed_at < placed_to)
+    if updated_from is not None:
+        wanted.append(c.updated_at >= updated_from)
+    if sku is not None:
+        wanted.append(exists().where(order_line.c.order_id == c.id, order_line.c.sku == sku))
+    if external_id is not None:
+        wanted.append(c.external_id == external_id)
+    return wanted
+
+
+def _confirmed(shipments: list[Shipment], before: list[Shipment]) -> list[Shipment]:
+    """`shipments` with the confirmations known from `before`."""
+    known = {(one.reference, one.tracking_number): one.channel_confirmed_at for one in before}
+    return [
+        replace(one, channel_confirmed_at=one.channel_confirmed_at or known.get((one.reference, one.tracking_number)))
+        for one in shipments
+    ]
+
+
+async def _write(tx: AsyncConnection, orders: dict[OrderId, Order]) -> list[OrderId]:
+    if not orders:
+        return []
+    rows = [_row(one) for one in orders.values()]
+    fresh = insert(order)
+    statement = fresh.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: fresh.excluded[name] for name in rows[0] if name != "id"},
+        # Somebody else may have told of a new order between our look and now.
+        where=c.updated_at <= fresh.excluded.updated_at,
+    ).returning(c.id)
+    written = sorted(OrderId(row.id) for row in await tx.execute(statement, rows))
+    await tx.execute(delete(order_line).where(among(order_line.c.order_id, written)))
+    lines = [_line_row(orders[id], position, line) for id in written for position, line in enumerate(orders[id].lines)]
+    if lines:
+        await tx.execute(plain_insert(order_line), lines)
+    return written
+
+
+async def _orders(tx: AsyncConnection, rows: Sequence[AnyRow]) -> list[Order]:
+    """The rows with their lines, in the same order."""
+    lines: defaultdict[str, list[OrderLine]] = defaultdict(list)
+    if rows:
+        query = (
+            select(order_line)
+            .where(among(order_line.c.order_id, [row.id for row in rows]))
+            .order_by(order_line.c.order_id, order_line.c.position)
+        )
+        for line in await tx.execute(query):
+            lines[line.order_id].append(_line(line))
+    return [_order(row, lines[row.id]) for row in rows]
+
+
+def _row(one: Order) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "channel": one.channel,
+        "marketplace": one.marketplace,
+        "external_id": one.external_id,
+        "status": one.status.value,
+        "channel_status": one.channel_status,
+        "fulfilled_by": one.fulfilled_by.value,
+        "placed_at": one.placed_at,
+        "updated_at": one.updated_at,
+        "ship_by": one.ship_by,
+        **money.columns("total", one.total),
+        "shipments": [_shipment_row(shipment) for shipment in one.shipments],
+        "refs": dict(one.refs),
+    }
+
+
+def _order(row: AnyRow, lines: Iterable[OrderLine]) -> Order:
+    return Order(
+        id=OrderId(row.id),
+        channel=ChannelId(row.channel),
+        marketplace=row.marketplace,
+        external_id=row.external_id,
+        status=OrderStatus(row.status),
+        channel_status=row.channel_status,
+        fulfilled_by=FulfilledBy(row.fulfilled_by),
+        placed_at=row.placed_at,
+        updated_at=row.updated_at,
+        lines=list(lines),
+        ship_by=row.ship_by,
+        total=money.value(row.total_amount, row.total_currency),
+        shipments=[_shipment(one) for one in row.shipments],
+        refs=row.refs,
+    )
+
+
+def _line_row(one: Order, position: int, line: OrderLine) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "order_id": one.id,
+        "position": position,
+        "external_id": line.external_id,
+        "channel_sku": line.channel_sku,
+        "sku": line.sku,
+        "title": line.title,
+        "quantity": line.quantity,
+        "quantity_shipped": line.quantity_shipped,
+        **money.columns("unit", line.unit_price),
+        **money.columns("total", line.total),
+    }
+
+
+def _line(row: AnyRow) -> OrderLine:
+    return OrderLine(
+        id=LineId(row.id),
+        external_id=row.external_id,
+        channel_sku=ChannelSku(row.channel_sku),
+        quantity=row.quantity,
+        quantity_shipped=row.quantity_shipped,
+        sku=None if row.sku is None else Sku(row.sku),
+        title=row.title,
+        unit_price=money.value(row.unit_amount, row.unit_currency),
+        total=money.value(row.total_amount, row.total_currency),
+    )
+
+
+def _shipment_row(one: Shipment) -> dict[str, str | None]:
+    return {
+        "reference": one.reference,
+        "carrier": one.carrier,
+        "tracking_number": one.tracking_number,
+        "shipped_at": one.shipped_at.isoformat(),
+        "channel_confirmed_at": None if one.channel_confirmed_at is None else one.channel_confirmed_at.isoformat(),
+        "label_url": one.label_url,
+    }
+
+
+def _shipment(row: dict[str, Any]) -> Shipment:
+    confirmed_at = row["channel_confirmed_at"]
+    return Shipment(
+        reference=row["reference"],
+        carrier=row["carrier"],
+        tracking_number=row["tracking_number"],
+        shipped_at=datetime.fromisoformat(row["shipped_at"]),
+        channel_confirmed_at=None if confirmed_at is None else datetime.fromisoformat(confirmed_at),
+        label_url=row["label_url"],
+    )

@@ -1,0 +1,133 @@
+"""What is synchronized: each stream of each channel, its interval, its cursor, and who is at it.
+
+A lease keeps two workers from the same stream; should one outlive its lease, the work is done twice and nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.channel import StreamName, StreamState
+from domain.ids import ChannelId
+from store.session import AnyRow, among, storable
+from store.tables import channel_state, sync_stream
+
+c = sync_stream.c
+_COLUMNS = (c.channel, c.name, c.every, c.cursor, c.last_success_at, c.last_error)
+
+
+async def register(tx: AsyncConnection, channel: ChannelId, name: StreamName, every: timedelta) -> None:
+    """There is such a stream, to be run at once and then `every` so often; a known one only changes its interval."""
+    await tx.execute(
+        insert(sync_stream)
+        .values(channel=channel, name=name.value, every=every)
+        .on_conflict_do_update(index_elements=["channel", "name"], set_={"every": every})
+    )
+
+
+async def states(tx: AsyncConnection, channels: Collection[ChannelId] | None = None) -> list[StreamState]:
+    """All streams, or those of `channels`; by channel and name."""
+    query = select(*_COLUMNS).order_by(c.channel, c.name)
+    if channels is not None:
+        query = query.where(among(c.channel, channels))
+    return [_state(row) for row in await tx.execute(query)]
+
+
+async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list[StreamState]:
+    """Take at most `limit` streams that are due, nobody works on and whose channel is not paused; longest due first."""
+    paused = select(channel_state.c.channel).where(channel_state.c.paused_until > func.now())
+    # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
+    due = (
+        select(c.channel, c.name)
+        .where(
+            c.due_at <= func.now(),
+            or_(c.lease_until.is_(None), c.lease_until <= func.now()),
+            c.channel.not_in(paused),
+        )
+        .order_by(c.due_at, c.channel, c.name)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = await tx.execute(
+        update(sync_stream)
+        .where(c.channel == due.c.channel, c.name == due.c.name)
+        .values(lease_until=_from_now(lease_s), forced=False)
+        .returning(*_COLUMNS, c.due_at)
+    )
+    return [_state(row) for row in sorted(rows, key=lambda row: (row.due_at, row.channel, row.name))]
+
+
+async def extend(
+    tx: AsyncConnection, channel: ChannelId, name: StreamName, lease_s: float, cursor: datetime | None = None
+) -> None:
+    """Go on for `lease_s` from now. `cursor`, where given, keeps how far the run has come, for whoever must take over."""
+    values: dict[str, object] = {"lease_until": _from_now(lease_s)}
+    if cursor is not None:
+        values["cursor"] = case((c.forced, c.cursor), else_=cursor)
+    await _change(tx, channel, name, values)
+
+
+async def finished(
+    tx: AsyncConnection, channel: ChannelId, name: StreamName, cursor: datetime | None, at: datetime
+) -> None:
+    """A run succeeded at `at`; the next one starts from `cursor`. Forced again meanwhile: what was asked then still holds."""
+    await _change(
+        tx,
+        channel,
+        name,
+        {
+            "cursor": case((c.forced, c.cursor), else_=cursor),
+            "due_at": case((c.forced, c.due_at), else_=func.now() + c.every),
+            "lease_until": None,
+            "last_success_at": at,
+            "last_error": None,
+        },
+    )
+
+
+async def failed(tx: AsyncConnection, channel: ChannelId, name: StreamName, error: str, retry_in_s: float) -> None:
+    """A run failed; the next attempt starts from the same cursor in `retry_in_s` seconds."""
+    await _change(
+        tx,
+        channel,
+        name,
+        {
+            "due_at": case((c.forced, c.due_at), else_=_from_now(retry_in_s)),
+            "lease_until": None,
+            "last_error": storable(error),
+        },
+    )
+
+
+async def force(tx: AsyncConnection, channel: ChannelId, name: StreamName, since: datetime | None = None) -> None:
+    """Run as soon as possible, from `since` where given. A run under way ends first, and does not count as this one."""
+    values: dict[str, object] = {"due_at": func.now(), "forced": True}
+    if since is not None:
+        values["cursor"] = since
+    await _change(tx, channel, name, values)
+
+
+async def _change(tx: AsyncConnection, channel: ChannelId, name: StreamName, values: dict[str, object]) -> None:
+    await tx.execute(update(sync_stream).where(c.channel == channel, c.name == name.value).values(**values))
+
+
+def _from_now(seconds: float) -> Any:
+    return func.clock_timestamp() + timedelta(seconds=seconds)
+
+
+def _state(row: AnyRow) -> StreamState:
+    return StreamState(
+        channel=ChannelId(row.channel),
+        name=StreamName(row.name),
+        every=row.every,
+        cursor=row.cursor,
+        last_success_at=row.last_success_at,
+        last_error=row.last_error,
+    )

@@ -1,0 +1,170 @@
+"""The engines under the tests: real PostgreSQL and Redis, made for this run and gone after it.
+
+A server named by ACORN_DATABASE_URL or ACORN_REDIS_URL is used instead of the embedded one, and what it holds is left alone:
+tests make databases of their own beside the one named, and take only a Redis database that is empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import make_url, text
+
+from gateway.engines import Engines, start
+from store import migrate
+from store.session import Store
+from store.tables import metadata
+
+T = TypeVar("T")
+
+_KEPT = pytest.StashKey[Engines]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With pytest-xdist one PostgreSQL serves all workers: the controller starts it and tells them."""
+    if _KEPT not in node.config.stash:
+        # Each worker has a Redis of its own, so that a test may flush all of it.
+        node.config.stash[_KEPT] = start(
+            _directory(), environ={**os.environ, "ACORN_REDIS_URL": "unused"}, throwaway=True
+        )
+    node.workerinput["acorn_database_url"] = node.config.stash[_KEPT].database_url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The controller's end of it."""
+    kept = config.stash.get(_KEPT, None)
+    if kept is not None:
+        kept.stop()
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> Iterator[Engines]:
+    """Both engines. Their URLs name servers; `database_url` and `redis_url` name what a test may use of them."""
+    environ = dict(os.environ)
+    given = getattr(request.config, "workerinput", {})
+    if "acorn_database_url" in given:
+        environ["ACORN_DATABASE_URL"] = given["acorn_database_url"]
+    started = start(_directory(), environ=environ, throwaway=True)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def new_database(engines: Engines) -> Iterator[Callable[[], str]]:
+    """Makes a migrated, empty database each time it is called and answers its URL; all of them go at the end."""
+    name = f"acorn_test_{uuid4().hex[:12]}"
+    numbers = count(1)
+    made: list[str] = []
+
+    def url_of(database: str) -> str:
+        return make_url(engines.database_url).set(database=database).render_as_string(hide_password=False)
+
+    def make(template: str | None = name) -> str:
+        database = name if template is None else f"{name}_{next(numbers)}"
+        made.append(database)
+        _on_server(engines.database_url, f"create database {database} template {template or 'template0'}")
+        return url_of(database)
+
+    migrate.upgrade(make(template=None))
+    yield make
+    for database in reversed(made):
+        _on_server(engines.database_url, f"drop database if exists {database} with (force)")
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> str:
+    """A migrated database that this process has for itself."""
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def redis_url(engines: Engines, request: pytest.FixtureRequest) -> str:
+    """A Redis database that this process has for itself."""
+    if not os.environ.get("ACORN_REDIS_URL"):
+        return engines.redis_url
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "gw0")
+    # From the last of Redis' 16 databases down, one for each worker.
+    number = 15 - int(worker.removeprefix("gw"))
+    parts = urlsplit(engines.redis_url)
+    unix = parts.scheme == "unix"
+    url = urlunsplit(parts._replace(query=f"db={number}") if unix else parts._replace(path=f"/{number}"))
+    if _apart(_redis_size(url)):
+        pytest.exit(
+            f"Database {number} of ACORN_REDIS_URL is not empty, and tests would wipe it. Empty it or unset the variable."
+        )
+    return url
+
+
+@pytest.fixture(scope="session")
+async def session_store(database_url: str) -> AsyncIterator[Store]:
+    """The connections that `store` uses."""
+    made = Store(database_url, application_name="acorn-test")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def store(session_store: Store) -> Store:
+    """A store whose tables are all empty."""
+    await emptied(session_store)
+    return session_store
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of an empty Redis; answers are bytes."""
+    client = Redis.from_url(redis_url)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+async def emptied(store: Store) -> None:
+    """Empty all tables and start their numbers anew."""
+    preparer = make_url("postgresql://").get_dialect()().identifier_preparer
+    tables = ", ".join(preparer.format_table(table) for table in metadata.sorted_tables)
+    async with store.begin() as tx:
+        await tx.execute(text(f"truncate {tables} restart identity"))
+
+
+def _directory() -> Path:
+    # Made by whoever starts something in it.
+    return Path(tempfile.gettempdir()) / f"acorn-test-{uuid4().hex[:12]}"
+
+
+def _on_server(url: str, statement: str) -> None:
+    """Run one statement outside any transaction, such as `create database`."""
+
+    async def run() -> None:
+        parsed = make_url(url)
+        connection = await asyncpg.connect(parsed.set(drivername="postgresql").render_as_string(hide_password=False))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    _apart(run())
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end on a loop of its own, whether or not one is running here."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def _redis_size(url: str) -> int:
+    async with Redis.from_url(url) as client:
+        return int(await client.dbsize())

@@ -1,0 +1,220 @@
+"""The newest reading of each place wins, and one query answers for many SKUs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import event as sa_event
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, listing_id
+from domain.product import FulfilledBy, Listing
+from domain.stock import Reading
+from store import product, stock
+from store.session import Store
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+AMAZON = ChannelId("amazon-eu")
+SHOP = ChannelId("shop")
+
+
+def reading(
+    sku: str = "A", on_hand: int = 5, *, at: str = "fba-eu", channel: ChannelId = AMAZON, minute: int = 0
+) -> Reading:
+    as_of = NOON + timedelta(minutes=minute)
+    return Reading(LocationCode(at), channel, ChannelSku(sku), on_hand, 1, 2, as_of)
+
+
+def listing(sku: str | None, *, channel_sku: str | None = None, channel: ChannelId = AMAZON, at: str = "DE") -> Listing:
+    marketplace = at if channel == AMAZON else None
+    theirs = ChannelSku(channel_sku or sku or "")
+    return Listing(
+        id=listing_id(channel, marketplace, theirs),
+        channel=channel,
+        marketplace=marketplace,
+        channel_sku=theirs,
+        external_id=f"{channel}-{theirs}",
+        status="ACTIVE",
+        fulfilled_by=FulfilledBy.CHANNEL,
+        as_of=NOON,
+        sku=None if sku is None else Sku(sku),
+        title=f"Title of {sku}",
+    )
+
+
+async def kept(store: Store, *readings: Reading) -> list[tuple[ChannelId, ChannelSku]]:
+    async with store.begin() as tx:
+        return await stock.keep(tx, readings)
+
+
+async def of(store: Store, *skus: str) -> dict[Sku, list[Reading]]:
+    async with store.begin() as tx:
+        return await stock.readings(tx, [Sku(sku) for sku in skus])
+
+
+async def test_the_newest_reading_wins_and_changes_are_told(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("A"), listing("B")])
+    first = [reading("A", 5), reading("B", 7)]
+    assert await kept(store, *first) == [(AMAZON, "A"), (AMAZON, "B")]
+    assert await of(store, "A", "B", "C") == {"A": [first[0]], "B": [first[1]]}
+
+    # A later look that finds the same changes only the age.
+    same = reading("A", 5, minute=1)
+    assert await kept(store, same) == []
+    assert await of(store, "A") == {"A": [same]}
+
+    # An older one, come late, changes nothing; nor does another of the same instant.
+    assert await kept(store, reading("A", 9, minute=0), reading("A", 8, minute=1)) == []
+    assert await of(store, "A") == {"A": [same]}
+
+    for newer in (
+        replace(same, as_of=NOON + timedelta(minutes=2), on_hand=6),
+        replace(same, as_of=NOON + timedelta(minutes=3), on_hand=6, reserved=3),
+        replace(same, as_of=NOON + timedelta(minutes=4), on_hand=6, reserved=3, inbound=0),
+    ):
+        assert await kept(store, newer) == [(AMAZON, "A")]
+        assert await of(store, "A") == {"A": [newer]}
+
+
+async def test_of_one_call_the_newest_is_kept(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("A")])
+    newest = reading("A", 3, minute=2)
+    assert await kept(store, reading("A", 1), newest, reading("A", 2, minute=1)) == [(AMAZON, "A")]
+    assert await of(store, "A") == {"A": [newest]}
+    assert await kept(store) == []
+
+
+async def test_two_keepers_at_an_exact_line(store: Store) -> None:
+    """The newer one has written and not committed; the older waits, and then keeps its hands off."""
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("A")])
+    newer = reading("A", 9, minute=5)
+    async with store.begin() as tx:
+        assert await stock.keep(tx, [newer]) == [(AMAZON, "A")]
+        waiting = asyncio.create_task(kept(store, reading("A", 1, minute=4)))
+        await one_blocked(store)
+    assert await waiting == []
+    assert await of(store, "A") == {"A": [newer]}
+    # The same once the row is there before either began.
+    newest = reading("A", 11, minute=7)
+    async with store.begin() as tx:
+        assert await stock.keep(tx, [newest]) == [(AMAZON, "A")]
+        waiting = asyncio.create_task(kept(store, reading("A", 2, minute=6)))
+        await one_blocked(store)
+    assert await waiting == []
+    assert await of(store, "A") == {"A": [newest]}
+
+
+async def test_a_change_back_by_the_second_of_two_keepers_is_told(store: Store) -> None:
+    """Compared with what it found before the first had committed, its number would seem unchanged."""
+    await kept(store, reading("A", 5))
+    async with store.begin() as tx:
+        assert await stock.keep(tx, [reading("A", 9, minute=1)]) == [(AMAZON, "A")]
+        waiting = asyncio.create_task(kept(store, reading("A", 5, minute=2)))
+        await one_blocked(store)
+    assert await waiting == [(AMAZON, "A")]
+
+
+async def one_blocked(store: Store) -> None:
+    query = text(
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        while True:
+            async with store.begin() as tx:
+                if await tx.scalar(query):
+                    return
+
+
+async def test_many_keepers_of_the_same_rows_end_with_the_newest(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing(f"S{number}") for number in range(30)])
+
+    async def keeper(minute: int) -> None:
+        batch = [reading(f"S{number}", minute, minute=minute) for number in range(30)]
+        await kept(store, *(batch if minute % 2 else reversed(batch)))
+
+    await asyncio.gather(*(keeper(minute) for minute in range(8)))
+    found = await of(store, *(f"S{number}" for number in range(30)))
+    assert {one.on_hand for readings in found.values() for one in readings} == {7}
+    assert len(found) == 30
+
+
+async def test_a_pool_shared_by_marketplaces_counts_once_and_places_stay_apart(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(
+            tx,
+            [
+                listing("A", channel_sku="A-FBA", at="DE"),
+                listing("A", channel_sku="A-FBA", at="FR"),
+                listing("A", channel_sku="A-OLD", at="DE"),
+                listing("A", channel=SHOP),
+                listing(None, channel_sku="NOBODY", at="DE"),
+            ],
+        )
+    pool, old = reading("A-FBA", 5), reading("A-OLD", 1)
+    here, there = reading("A", 3, at="wh-1", channel=SHOP), reading("A", 4, at="wh-2", channel=SHOP)
+    # Another channel's article of the same name is another thing.
+    await kept(store, there, here, old, pool, reading("A", 99, at="fba-eu"), reading("NOBODY", 7))
+    assert await of(store, "A") == {"A": [pool, old, here, there]}
+
+
+async def test_our_skus_of_channel_skus(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(
+            tx,
+            [
+                listing("A", channel_sku="X"),
+                listing("B", channel=SHOP, channel_sku="X"),
+                listing(None, channel_sku="Y"),
+            ],
+        )
+        pairs = [(AMAZON, ChannelSku("X")), (SHOP, ChannelSku("X")), (AMAZON, ChannelSku("Y")), (SHOP, ChannelSku("Z"))]
+        assert await stock.skus_of(tx, pairs) == {(AMAZON, "X"): "A", (SHOP, "X"): "B"}
+        assert await stock.skus_of(tx, []) == {}
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements sent to any database while the block runs."""
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    sa_event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        sa_event.remove(Engine, "before_cursor_execute", note)
+
+
+async def test_250_skus_of_500_are_one_query_of_a_few_milliseconds(store: Store) -> None:
+    skus = [f"SKU-{number:04}" for number in range(500)]
+    async with store.begin() as tx:
+        listings = [listing(sku, at=at) for sku in skus for at in ("DE", "FR")]
+        await product.upsert_listings(tx, listings + [listing(sku, channel=SHOP) for sku in skus])
+        await stock.keep(tx, [reading(sku) for sku in skus])
+        await stock.keep(tx, [reading(sku, at=at, channel=SHOP) for sku in skus for at in ("wh-1", "wh-2")])
+        await tx.execute(text("analyze listing, stock_level"))
+    took: list[float] = []
+    async with store.begin() as tx:
+        for _ in range(7):
+            began = time.perf_counter()
+            with statements() as sent:
+                found = await stock.readings(tx, [Sku(sku) for sku in skus[:250]])
+            took.append(time.perf_counter() - began)
+            assert len(sent) == 1
+    assert {len(readings) for readings in found.values()} == {3}
+    assert len(found) == 250
+    # Some 5 ms here; the bound leaves room for a busy machine.
+    assert min(took) < 0.05
