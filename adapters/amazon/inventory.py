@@ -1,0 +1,170 @@
+"""FBA stock. Source: FBA Inventory v1, getInventorySummaries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from adapters.amazon.client import Client
+from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.wire import Count, Pagination, Unclear, Wire, read, rejected
+from adapters.port import Page, StockKey
+from domain.budget import Ask
+from domain.channel import Location
+from domain.errors import Invalid, Transient
+from domain.ids import ChannelId, ChannelSku
+from domain.product import Rejected
+from domain.stock import Reading
+
+OPERATION = "getInventorySummaries"
+PATH = "/fba/inventory/v1/summaries"
+BATCH = 50
+
+# A page token dies 30 s after Amazon made it; the answer's way here and the next request's way there must fit in.
+TOKEN_LIFE_S = 25.0
+SWEEPS = 3
+
+
+class Reserved(Wire):
+    """Units promised: to orders, between centers, being measured."""
+
+    total_reserved_quantity: Count
+
+
+class Details(Wire):
+    """Counts of one SKU; the inbound ones only inform."""
+
+    fulfillable_quantity: Count
+    reserved_quantity: Reserved
+    inbound_working_quantity: Count = 0
+    inbound_shipped_quantity: Count = 0
+    inbound_receiving_quantity: Count = 0
+
+
+class Summary(Wire):
+    """One SKU in one marketplace."""
+
+    seller_sku: str
+    inventory_details: Details
+
+
+class Payload(Wire):
+    """The part of the answer that Amazon wraps."""
+
+    inventory_summaries: list[object]
+
+
+class Answer(Wire):
+    """One page."""
+
+    payload: Payload
+    pagination: Pagination = Pagination()
+
+
+@dataclass(slots=True)
+class Sheet:
+    """One page, read; `token` asks for the next one and `received_at` (monotonic) is when it came."""
+
+    readings: list[Reading]
+    rejected: list[Rejected] = field(default_factory=list)
+    token: str | None = None
+    received_at: float = 0.0
+
+
+async def stock(client: Client, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
+    """One reading for each pool and key, zeros for a SKU that Amazon does not know there.
+
+    Raises Transient when a SKU that was asked for comes back unreadable: a zero would pass for a count.
+    """
+    skus = list(dict.fromkeys(key.channel_sku for key in keys))
+    if len(skus) > BATCH:
+        raise Invalid(f"{OPERATION} takes {BATCH} SKUs at most; {len(skus)} were given.")
+    if not skus:
+        return []
+    return [reading for location in locations for reading in await _of_skus(client, location, skus, ask)]
+
+
+async def _of_skus(client: Client, location: Location, skus: list[ChannelSku], ask: Ask) -> list[Reading]:
+    as_of = datetime.now(UTC)
+    found: dict[ChannelSku, Reading] = {}
+    token: str | None = None
+    while True:
+        sheet = await _sheet(client, location, ask, skus, token)
+        if sheet.rejected:
+            broken = sheet.rejected[0]
+            raise Transient(f"{OPERATION} told of {broken.key} what cannot be read: {broken.reason}.")
+        found |= {reading.channel_sku: reading for reading in sheet.readings}
+        token = sheet.token
+        if token is None:
+            break
+    return [found.get(sku) or Reading(location.code, client.channel, sku, 0, 0, 0, as_of) for sku in skus]
+
+
+async def stock_pages(client: Client, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+    """Every SKU of each pool. A sweep whose page token died begins again, so a reading may be told twice, newer later."""
+    started_at = datetime.now(UTC)
+    for place, location in enumerate(locations, start=1):
+        async for sheet in _sweep(client, location, ask):
+            ended = sheet.token is None and place == len(locations)
+            yield Page(sheet.readings, sheet.rejected, until=started_at if ended else None)
+
+
+async def _sweep(client: Client, location: Location, ask: Ask) -> AsyncIterator[Sheet]:
+    """The pages of one pool. Raises Transient when its token died in each of `SWEEPS` sweeps."""
+    for _ in range(SWEEPS):
+        last = Sheet([])
+        while last.token is None or time.monotonic() - last.received_at < TOKEN_LIFE_S:
+            try:
+                sheet = await _sheet(client, location, ask, (), last.token)
+            except Invalid:
+                # The budget may have kept the call waiting until the token was dead. Without a token it is a real refusal.
+                if last.token is None:
+                    raise
+                break
+            yield sheet
+            if sheet.token is None:
+                return
+            last = sheet
+    raise Transient(f"{OPERATION} of {location.name} could not be read to its end within the 30 s a page token lives.")
+
+
+async def _sheet(client: Client, location: Location, ask: Ask, skus: Sequence[ChannelSku], token: str | None) -> Sheet:
+    store = marketplace(location.external_id).id
+    query: dict[str, str | Sequence[str]] = {
+        "details": "true",
+        "granularityType": "Marketplace",
+        "granularityId": store,
+        "marketplaceIds": [store],
+    }
+    if skus:
+        query["sellerSkus"] = skus
+    if token:
+        query["nextToken"] = token
+    as_of = datetime.now(UTC)
+    answer = await client.get(OPERATION, PATH, query, ask, Answer)
+    sheet = Sheet([], token=answer.pagination.next_token or None, received_at=time.monotonic())
+    for raw in answer.payload.inventory_summaries:
+        try:
+            sheet.readings.append(_reading(client.channel, location, read(Summary, raw), as_of))
+        except Unclear as problem:
+            sheet.rejected.append(rejected(client.channel, "stock", "sellerSku", raw, problem))
+    return sheet
+
+
+def _reading(channel: ChannelId, location: Location, summary: Summary, as_of: datetime) -> Reading:
+    """Amazon's total quantity also counts what is inbound, lost and damaged; ours is what lies there and can be sold."""
+    details = summary.inventory_details
+    reserved = details.reserved_quantity.total_reserved_quantity
+    return Reading(
+        location=location.code,
+        channel=channel,
+        channel_sku=ChannelSku(summary.seller_sku),
+        on_hand=details.fulfillable_quantity + reserved,
+        reserved=reserved,
+        inbound=(
+            details.inbound_working_quantity + details.inbound_shipped_quantity + details.inbound_receiving_quantity
+        ),
+        as_of=as_of,
+    )

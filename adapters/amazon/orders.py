@@ -1,0 +1,397 @@
+"""Orders and parcels. Sources: Orders 2026-01-01 (searchOrders, getOrder), Orders v0 (confirmShipment).
+
+Data sets that hold buyers (BUYER, RECIPIENT) are never asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from adapters.amazon.client import Client
+from adapters.amazon.listings import iso
+from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.wire import Count, Instant, Pagination, Price, Unclear, Wire, read, rejected
+from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting
+from domain.budget import Ask
+from domain.errors import Invalid, NotFound, Transient
+from domain.ids import ChannelId, ChannelSku, OrderId, line_id, order_id
+from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.product import FulfilledBy
+
+INCLUDED = ("PROCEEDS", "FULFILLMENT", "PACKAGES", "CANCELLATION")
+PAGE = 100
+
+STATUSES = {
+    "PENDING_AVAILABILITY": OrderStatus.PENDING,
+    "PENDING": OrderStatus.PENDING,
+    "UNSHIPPED": OrderStatus.UNSHIPPED,
+    "PARTIALLY_SHIPPED": OrderStatus.PARTIALLY_SHIPPED,
+    "SHIPPED": OrderStatus.SHIPPED,
+    "CANCELLED": OrderStatus.CANCELLED,
+    "UNFULFILLABLE": OrderStatus.ON_HOLD,
+}
+FULFILLED_BY = {"MERCHANT": FulfilledBy.MERCHANT, "AMAZON": FulfilledBy.CHANNEL}
+
+# Carriers that have a code of their own, by their name in small letters. Any other goes as Other with its name.
+CARRIERS = {
+    code.lower(): code
+    for code in (
+        "UPS",
+        "USPS",
+        "FedEx",
+        "DHL",
+        "DPD",
+        "GLS",
+        "TNT",
+        "Deutsche Post",
+        "La Poste",
+        "Chronopost",
+        "OnTrac",
+    )
+}
+
+
+class SalesChannel(Wire):
+    """Where it was ordered. NON_AMAZON: an own shop's order that Amazon only ships."""
+
+    channel_name: str
+    marketplace_id: str | None = None
+
+
+class Window(Wire):
+    """A promised time."""
+
+    latest_date_time: Instant | None = None
+
+
+class Fulfillment(Wire):
+    """Where the order stands. Strings, not enums: a new word must reach the quarantine with its order."""
+
+    fulfillment_status: str
+    fulfilled_by: str | None = None
+    ship_by_window: Window | None = None
+
+
+class ItemFulfillment(Wire):
+    """Units shipped, and units still to ship."""
+
+    quantity_fulfilled: Count | None = None
+    quantity_unfulfilled: Count | None = None
+
+
+class ProductPrice(Wire):
+    """What one unit costs the buyer."""
+
+    unit_price: Price | None = None
+
+
+class Product(Wire):
+    """What was ordered."""
+
+    seller_sku: str | None = None
+    title: str | None = None
+    price: ProductPrice | None = None
+
+
+class ItemProceeds(Wire):
+    """What one line brings, with its tax and shipping."""
+
+    proceeds_total: Price | None = None
+
+
+class Item(Wire):
+    """One line."""
+
+    order_item_id: str
+    quantity_ordered: Count
+    product: Product
+    proceeds: ItemProceeds | None = None
+    fulfillment: ItemFulfillment | None = None
+
+
+class Proceeds(Wire):
+    """What the order brings; absent while it is pending."""
+
+    grand_total: Price | None = None
+
+
+class PackageStatus(Wire):
+    """PENDING, IN_TRANSIT, SHIPPED, DELIVERED, CANCELLED or UNDELIVERABLE."""
+
+    status: str
+
+
+class PackageItem(Wire):
+    """Units of one line in a parcel."""
+
+    order_item_id: str
+    quantity: Count
+
+
+class Package(Wire):
+    """A parcel of an order that the merchant fulfills."""
+
+    package_reference_id: str
+    package_status: PackageStatus | None = None
+    carrier: str | None = None
+    tracking_number: str | None = None
+    ship_time: Instant | None = None
+    created_time: Instant | None = None
+    package_items: tuple[PackageItem, ...] = ()
+
+    @property
+    def status(self) -> str | None:
+        """Amazon's word for where it is."""
+        return self.package_status.status if self.package_status else None
+
+
+class WireOrder(Wire):
+    """One order of the account."""
+
+    order_id: str
+    created_time: Instant
+    last_updated_time: Instant
+    sales_channel: SalesChannel
+    order_items: list[Item]
+    fulfillment: Fulfillment
+    proceeds: Proceeds | None = None
+    packages: tuple[Package, ...] = ()
+
+
+class Origin(Wire):
+    """As much of an order as tells whether it is Amazon's; read first, since nothing else of a foreign one matters."""
+
+    sales_channel: SalesChannel
+
+
+class Found(Wire):
+    """One page of searchOrders. Amazon names the end of the window it has looked through."""
+
+    orders: list[object]
+    last_updated_before: Instant
+    pagination: Pagination = Pagination()
+
+
+class One(Wire):
+    """The answer of getOrder."""
+
+    order: object
+
+
+class Parcels(Wire):
+    """The answer of getOrder, as far as parcels go."""
+
+    packages: tuple[Package, ...] = ()
+
+
+class ParcelsOfOne(Wire):
+    """Its envelope."""
+
+    order: Parcels
+
+
+async def order_pages(
+    client: Client, codes: Mapping[str, str], since: datetime, ask: Ask
+) -> AsyncIterator[Page[Order]]:
+    """Orders of all the account's marketplaces changed since then. `codes` are country codes by marketplace id.
+
+    At 0.0056 calls a second this is the slow, reconciling way; a page token lives 24 h.
+    """
+    query: dict[str, str | tuple[str, ...]] = {
+        "lastUpdatedAfter": iso(since),
+        "marketplaceIds": tuple(codes),
+        "includedData": INCLUDED,
+        "maxResultsPerPage": str(PAGE),
+    }
+    until: datetime | None = None
+    while True:
+        found = await client.get("searchOrders", "/orders/2026-01-01/orders", query, ask, Found)
+        # The earliest that any page names: what changed after it is asked for again.
+        until = min(until or found.last_updated_before, found.last_updated_before)
+        token = found.pagination.next_token
+        page = _page(client.channel, codes, found.orders)
+        page.until = None if token else until.astimezone(UTC)
+        yield page
+        if not token:
+            return
+        query["paginationToken"] = token
+
+
+async def order(client: Client, codes: Mapping[str, str], key: OrderKey, ask: Ask) -> Order:
+    """One order. Raises NotFound, and Transient when it says something we do not understand."""
+    query = {"includedData": INCLUDED}
+    one = await client.get("getOrder", _path(key), query, ask, One)
+    try:
+        found = order_of(client.channel, codes, one.order)
+    except Unclear as problem:
+        raise Transient(f"Amazon's order {key.external_id} cannot be read: {problem}.") from problem
+    if found is None:
+        raise NotFound(f"{key.external_id} is not an order of an Amazon marketplace.")
+    return found
+
+
+async def confirm_shipment(client: Client, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+    """Confirm one parcel. The same reference again edits the same parcel, so repeating it ships nothing twice."""
+    if key.marketplace is None:
+        raise Invalid(f"The marketplace of order {key.external_id} is not known, and Amazon asks for it.")
+    request_id = await client.post(
+        "confirmShipment",
+        f"/orders/v0/orders/{quote(key.external_id, safe='')}/shipmentConfirmation",
+        confirmation(marketplace(key.marketplace).id, parcel),
+        ask,
+        before_send,
+    )
+    return Receipt(request_id, parcel.reference)
+
+
+def confirmation(marketplace_id: str, parcel: Parcel) -> dict[str, object]:
+    """The body of confirmShipment."""
+    return {
+        "marketplaceId": marketplace_id,
+        "packageDetail": {
+            # Amazon refuses a number here since January 2026.
+            "packageReferenceId": parcel.reference,
+            "carrierCode": CARRIERS.get(parcel.carrier.strip().lower(), "Other"),
+            "carrierName": parcel.carrier,
+            "trackingNumber": parcel.tracking_number,
+            "shipDate": iso(parcel.shipped_at),
+            "orderItems": [{"orderItemId": line, "quantity": units} for line, units in parcel.lines],
+        },
+    }
+
+
+async def parcel_seen(client: Client, codes: Mapping[str, str], key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
+    """Whether getOrder shows a parcel with our reference, its tracking number and every one of its lines."""
+    one, request_id = await client.get_with_id("getOrder", _path(key), {"includedData": INCLUDED}, ask, One)
+    packages = read(ParcelsOfOne, {"order": one.order}).order.packages
+    try:
+        whole = order_of(client.channel, codes, one.order)
+    except Unclear:
+        whole = None  # the parcel can be told from an order of which we do not understand the rest
+    return Sighting(any(_is(package, parcel) for package in packages), request_id, whole)
+
+
+def _is(package: Package, parcel: Parcel) -> bool:
+    inside: dict[str, int] = {}
+    for item in package.package_items:
+        inside[item.order_item_id] = inside.get(item.order_item_id, 0) + item.quantity
+    return (
+        package.package_reference_id == parcel.reference
+        and package.tracking_number == parcel.tracking_number
+        and package.status != "CANCELLED"
+        and all(inside.get(line) == units for line, units in parcel.lines)
+    )
+
+
+def _path(key: OrderKey) -> str:
+    return f"/orders/2026-01-01/orders/{quote(key.external_id, safe='')}"
+
+
+def _page(channel: ChannelId, codes: Mapping[str, str], orders: list[object]) -> Page[Order]:
+    page: Page[Order] = Page([])
+    for raw in orders:
+        try:
+            found = order_of(channel, codes, raw)
+        except Unclear as problem:
+            page.rejected.append(rejected(channel, "order", "orderId", raw, problem))
+            continue
+        if found is not None:
+            page.items.append(found)
+    return page
+
+
+def order_of(channel: ChannelId, codes: Mapping[str, str], raw: object) -> Order | None:
+    """The order as we tell it; None for an own shop's order that Amazon only ships. Raises Unclear."""
+    if read(Origin, raw).sales_channel.channel_name == "NON_AMAZON":
+        return None
+    wire = read(WireOrder, raw)
+    code = codes.get(wire.sales_channel.marketplace_id or "")
+    if code is None:
+        raise Unclear(f"salesChannel.marketplaceId: {wire.sales_channel.marketplace_id} is none of this channel's")
+    id = order_id(channel, wire.order_id)
+    window = wire.fulfillment.ship_by_window
+    return Order(
+        id=id,
+        channel=channel,
+        marketplace=code,
+        external_id=wire.order_id,
+        status=_status(wire),
+        channel_status=wire.fulfillment.fulfillment_status,
+        fulfilled_by=_fulfilled_by(wire.fulfillment),
+        placed_at=wire.created_time.astimezone(UTC),
+        updated_at=wire.last_updated_time.astimezone(UTC),
+        lines=[_line(id, wire.fulfillment.fulfillment_status, item) for item in wire.order_items],
+        ship_by=window.latest_date_time.astimezone(UTC) if window and window.latest_date_time else None,
+        total=wire.proceeds.grand_total.money() if wire.proceeds and wire.proceeds.grand_total else None,
+        shipments=[shipment for package in wire.packages if (shipment := _shipment(package))],
+    )
+
+
+def _status(wire: WireOrder) -> OrderStatus:
+    """By the table; a shipped order whose parcels have all arrived is delivered."""
+    word = wire.fulfillment.fulfillment_status
+    status = STATUSES.get(word)
+    if status is None:
+        raise Unclear(f"fulfillment.fulfillmentStatus: {word!r} is not known")
+    sent = [package.status for package in wire.packages if package.status != "CANCELLED"]
+    if status is OrderStatus.SHIPPED and sent and all(state == "DELIVERED" for state in sent):
+        return OrderStatus.DELIVERED
+    return status
+
+
+def _fulfilled_by(fulfillment: Fulfillment) -> FulfilledBy:
+    party = FULFILLED_BY.get(fulfillment.fulfilled_by or "")
+    if party is None:
+        raise Unclear(f"fulfillment.fulfilledBy: {fulfillment.fulfilled_by!r} is not known")
+    return party
+
+
+def _line(order: OrderId, status: str, item: Item) -> OrderLine:
+    if not item.product.seller_sku:
+        raise Unclear(f"orderItems: {item.order_item_id} has no seller SKU")
+    wanted, shipped = _units(status, item)
+    price, proceeds = item.product.price, item.proceeds
+    return OrderLine(
+        id=line_id(order, item.order_item_id),
+        external_id=item.order_item_id,
+        channel_sku=ChannelSku(item.product.seller_sku),
+        quantity=wanted,
+        quantity_shipped=shipped,
+        title=item.product.title,
+        unit_price=price.unit_price.money() if price and price.unit_price else None,
+        total=proceeds.proceeds_total.money() if proceeds and proceeds.proceeds_total else None,
+    )
+
+
+def _units(status: str, item: Item) -> tuple[int, int]:
+    """(still wanted, shipped): a cancelled unit is neither fulfilled nor unfulfilled.
+
+    Amazon may leave the counts out where the order's status says the same.
+    """
+    counts = item.fulfillment
+    if counts and counts.quantity_fulfilled is not None and counts.quantity_unfulfilled is not None:
+        return counts.quantity_fulfilled + counts.quantity_unfulfilled, counts.quantity_fulfilled
+    match status:
+        case "PENDING_AVAILABILITY" | "PENDING" | "UNSHIPPED":
+            return item.quantity_ordered, 0
+        case "SHIPPED":
+            return item.quantity_ordered, item.quantity_ordered
+        case "CANCELLED":
+            return 0, 0
+    raise Unclear(f"orderItems: {item.order_item_id} does not say how many units were shipped")
+
+
+def _shipment(package: Package) -> Shipment | None:
+    """None for a parcel that never left: cancelled, or without a time."""
+    at = package.ship_time or package.created_time
+    if at is None or package.status == "CANCELLED" or (package.status == "PENDING" and not package.ship_time):
+        return None
+    return Shipment(
+        reference=package.package_reference_id,
+        carrier=package.carrier or "",
+        tracking_number=package.tracking_number or "",
+        shipped_at=at.astimezone(UTC),
+        channel_confirmed_at=package.created_time.astimezone(UTC) if package.created_time else None,
+    )

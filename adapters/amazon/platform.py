@@ -1,0 +1,72 @@
+"""Amazon behind the port: one selling account in one region."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from adapters.amazon import inventory, listings, orders, sellers
+from adapters.amazon.client import Client
+from adapters.amazon.config import AmazonConfig
+from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.plans import PLANS, SANDBOX_PLANS
+from adapters.budget import Budgets
+from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
+from adapters.tokens import TokenStore
+from adapters.transport import Transport
+from domain.budget import Ask
+from domain.channel import Location
+from domain.order import Order
+from domain.product import Listing
+from domain.stock import Reading
+
+
+class AmazonPort:
+    """Satisfies `adapters.port.Port`; see there."""
+
+    def __init__(self, config: AmazonConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
+        self.channel = config.channel
+        # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
+        self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
+        self.stock_plan = self.plans[inventory.OPERATION]
+        self.stock_batch = inventory.BATCH
+        self.visibility_lag_s = config.visibility_lag_s
+        self._seller_id = config.seller_id
+        self._client = Client(config, self.plans, transport, tokens, budgets)
+        self._codes = {marketplace(code).id: code for code in config.channel.marketplaces}
+
+    def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
+        """Each FBA pool alone: a call asks through one marketplace."""
+        return [[location] for location in locations]
+
+    async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
+        """Source: getInventorySummaries, at most 50 SKUs."""
+        return await inventory.stock(self._client, locations, keys, ask)
+
+    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+        """Source: getInventorySummaries without SKUs."""
+        return inventory.stock_pages(self._client, locations, ask)
+
+    def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
+        """Source: searchListingsItems."""
+        return listings.listing_pages(self._client, self._seller_id, self.channel.marketplaces, since, ask)
+
+    def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Source: searchOrders."""
+        return orders.order_pages(self._client, self._codes, since, ask)
+
+    async def order(self, key: OrderKey, ask: Ask) -> Order:
+        """Source: getOrder."""
+        return await orders.order(self._client, self._codes, key, ask)
+
+    async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+        """Source: confirmShipment, one call."""
+        return await orders.confirm_shipment(self._client, key, parcel, ask, before_send)
+
+    async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
+        """Source: getOrder."""
+        return await orders.parcel_seen(self._client, self._codes, key, parcel, ask)
+
+    async def check(self, ask: Ask) -> str:
+        """Source: getMarketplaceParticipations."""
+        return await sellers.check(self._client, self._seller_id, self.channel.marketplaces, ask)

@@ -1,0 +1,141 @@
+"""What every platform can be asked, and the values it answers in.
+
+One `Port` is one channel. A port knows its platform's wire, limits and quirks; it spends the budget of each call it makes, puts
+the call on `ask.bill`, and turns every failure into the tree of `domain.errors`. It keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from domain.budget import Ask, Plan
+from domain.channel import Channel, Location
+from domain.ids import ChannelSku
+from domain.order import Order
+from domain.product import Listing, Rejected
+from domain.stock import Reading
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Page(Generic[T]):
+    """Part of a synchronization. `rejected` is what could not be understood; `until` is the instant up to which everything has
+    been told once this page is kept (on the last page at the latest); `expected` is the total, where the platform says it."""
+
+    items: list[T]
+    rejected: list[Rejected] = field(default_factory=list)
+    until: datetime | None = None
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StockKey:
+    """One SKU to ask stock for, with the listing's `refs`, as a hashable tuple of pairs."""
+
+    channel_sku: ChannelSku
+    refs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """What a call about one order needs."""
+
+    external_id: str
+    marketplace: str | None
+    refs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A parcel to be confirmed. `reference` is a positive number of ours, the same at every attempt; `lines` are
+    (the channel's order line id, units)."""
+
+    reference: str
+    carrier: str
+    tracking_number: str
+    shipped_at: datetime
+    lines: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The platform took a write. `reference` is its own name for what was made, where it gives one."""
+
+    upstream_request_id: str | None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a read-back of a parcel found: the whole parcel as sent, or not (yet) all of it.
+
+    `order` is the order as it was read, lines unmapped, so that one call answers both questions; None where the platform sent
+    one that we do not understand.
+    """
+
+    found: bool
+    upstream_request_id: str | None = None
+    order: Order | None = None
+
+
+class Port(Protocol):
+    """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown."""
+
+    channel: Channel
+    plans: Mapping[str, Plan]
+    stock_plan: Plan
+    stock_batch: int
+    visibility_lag_s: float
+
+    def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
+        """`locations` of this channel, put together as one call answers them: all of a shop's, each FBA pool alone."""
+        ...
+
+    async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
+        """Readings of one group for at most `stock_batch` keys, in one upstream call.
+
+        Exactly one reading per location and key: zeros where the platform holds none of a SKU. `as_of` is taken before asking.
+        """
+        ...
+
+    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+        """Every reading of one group: the full sweep."""
+        ...
+
+    def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
+        """Listings changed since then, or all; `Listing.sku` is left None for the caller to map."""
+        ...
+
+    def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Orders changed since then, oldest change first where the platform can; `OrderLine.sku` is left None to map."""
+        ...
+
+    async def order(self, key: OrderKey, ask: Ask) -> Order:
+        """One order as it stands now. Raises NotFound."""
+        ...
+
+    async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+        """Tell the channel that the parcel is on its way. Taken is not yet visible.
+
+        `before_send` is awaited after the budget is paid and right before each request that changes something leaves the house;
+        when it raises, nothing has been sent. What is already there (same parcel) is not sent again.
+        """
+        ...
+
+    async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
+        """Read the order back and look for the whole parcel."""
+        ...
+
+    async def check(self, ask: Ask) -> str:
+        """Prove the credentials with one cheap read; a sentence for people."""
+        ...
+
+
+class BeforeSend(Protocol):
+    """Makes the intent durable; raises when the caller may no longer send."""
+
+    async def __call__(self) -> None: ...

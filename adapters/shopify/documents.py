@@ -1,0 +1,190 @@
+"""Every GraphQL document we send. Each is constant: sizes are written out, so that its cost is one number.
+
+A page costs little more for 250 rows than for 50 (connections are priced on a logarithm), so pages are big.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAGE = 250  # the most rows and the most ids that the platform takes at once
+DEEPEST = 25_000  # rows after which paging must start anew, beyond the last row
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document and its operation's name. `operation` are its root fields joined by "+": so the bill calls it. `cost` is in
+    points, asked for before the first answer has told the true number."""
+
+    name: str
+    operation: str
+    cost: float
+    text: str
+    write: bool = False
+
+
+_MONEY = "{ shopMoney { amount currencyCode } }"
+_PAGE_INFO = "pageInfo { hasNextPage endCursor }"
+
+_LEVEL = 'location { id } quantities(names: ["available", "on_hand", "incoming"]) { name quantity }'
+# Fifty places at once; an item with more is read on by LEVELS.
+_ITEM = f"id sku inventoryLevels(first: 50) {{ nodes {{ {_LEVEL} }} {_PAGE_INFO} }}"
+
+SHOP = Document(
+    "Shop",
+    "shop+currentAppInstallation",
+    3,
+    "query Shop { shop { name currencyCode } currentAppInstallation { accessScopes { handle } } }",
+)
+
+CURRENCY = Document("Currency", "shop", 1, "query Currency { shop { currencyCode } }")
+
+STOCK = Document(
+    "Stock",
+    "nodes",
+    24,
+    f"query Stock($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on InventoryItem {{ {_ITEM} }} }} }}",
+)
+
+ITEMS = Document(
+    "Items",
+    "inventoryItems",
+    266,
+    f"""query Items($query: String, $after: String) {{
+  inventoryItems(first: {PAGE}, query: $query, after: $after) {{ nodes {{ {_ITEM} }} {_PAGE_INFO} }}
+}}""",
+)
+
+LEVELS = Document(
+    "Levels",
+    "inventoryItem",
+    36,
+    f"""query Levels($id: ID!, $after: String) {{
+  inventoryItem(id: $id) {{ rest: inventoryLevels(first: {PAGE}, after: $after) {{ nodes {{ {_LEVEL} }} {_PAGE_INFO} }} }}
+}}""",
+)
+
+VARIANTS = Document(
+    "Variants",
+    "productVariants",
+    46,
+    f"""query Variants($query: String, $after: String) {{
+  productVariants(first: {PAGE}, sortKey: ID, query: $query, after: $after) {{
+    nodes {{
+      id sku title price compareAtPrice updatedAt
+      selectedOptions {{ name value }}
+      product {{ id title status vendor }}
+      inventoryItem {{ id unitCost {{ amount currencyCode }} }}
+    }}
+    {_PAGE_INFO}
+  }}
+}}""",
+)
+
+_LINE = f"""id sku title currentQuantity unfulfilledQuantity
+      originalUnitPriceSet {_MONEY} discountedTotalSet {_MONEY}"""
+# Nothing about the buyer: no customer, no email, no address.
+_ORDER = f"""
+    id name processedAt updatedAt cancelledAt test displayFinancialStatus displayFulfillmentStatus
+    currentTotalPriceSet {_MONEY}
+    lineItems(first: 50) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }}
+    fulfillments(first: {PAGE}) {{ id status displayStatus createdAt trackingInfo {{ company number }} }}
+"""
+
+# A hundred: an order is wide, and a page is kept in one transaction.
+ORDERS = Document(
+    "Orders",
+    "orders",
+    110,
+    f"""query Orders($query: String!, $after: String) {{
+  orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{_ORDER}}} {_PAGE_INFO} }}
+}}""",
+)
+
+ORDER = Document("Order", "order", 12, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
+
+ORDER_LINES = Document(
+    "OrderLines",
+    "order",
+    14,
+    f"""query OrderLines($id: ID!, $after: String) {{
+  order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }} }}
+}}""",
+)
+
+_PARCEL_LINE = "quantity lineItem { id }"
+_PARCELS = f"""fulfillments(first: {PAGE}) {{
+      id status trackingInfo {{ number }}
+      fulfillmentLineItems(first: {PAGE}) {{ nodes {{ {_PARCEL_LINE} }} {_PAGE_INFO} }}
+    }}"""
+_TASK_LINE = "id totalQuantity remainingQuantity lineItem { id unfulfilledQuantity }"
+
+PARCELS = Document("Parcels", "order", 27, f"query Parcels($id: ID!) {{ order(id: $id) {{ id {_PARCELS} }} }}")
+
+PARCEL_LINES = Document(
+    "ParcelLines",
+    "fulfillment",
+    25,
+    f"""query ParcelLines($id: ID!, $after: String) {{
+  fulfillment(id: $id) {{
+    rest: fulfillmentLineItems(first: {PAGE}, after: $after) {{ nodes {{ {_PARCEL_LINE} }} {_PAGE_INFO} }}
+  }}
+}}""",
+)
+
+TASKS = Document(
+    "Tasks",
+    "order",
+    225,
+    f"""query Tasks($id: ID!) {{
+  order(id: $id) {{
+    id name cancelledAt
+    {_PARCELS}
+    fulfillmentOrders(first: 50) {{
+      nodes {{
+        id status assignedLocation {{ location {{ id }} }} supportedActions {{ action }}
+        lineItems(first: {PAGE}) {{ nodes {{ {_TASK_LINE} }} {_PAGE_INFO} }}
+      }}
+      {_PAGE_INFO}
+    }}
+  }}
+}}""",
+)
+
+TASK_LINES = Document(
+    "TaskLines",
+    "fulfillmentOrder",
+    25,
+    f"""query TaskLines($id: ID!, $after: String) {{
+  fulfillmentOrder(id: $id) {{
+    rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_TASK_LINE} }} {_PAGE_INFO} }}
+  }}
+}}""",
+)
+
+SHIP = Document(
+    "Ship",
+    "fulfillmentCreate",
+    10,
+    """mutation Ship($parcel: FulfillmentInput!) {
+  fulfillmentCreate(fulfillment: $parcel) { fulfillment { id status } userErrors { field message } }
+}""",
+    write=True,
+)
+
+DOCUMENTS = (
+    SHOP,
+    CURRENCY,
+    STOCK,
+    ITEMS,
+    LEVELS,
+    VARIANTS,
+    ORDERS,
+    ORDER,
+    ORDER_LINES,
+    PARCELS,
+    PARCEL_LINES,
+    TASKS,
+    TASK_LINES,
+    SHIP,
+)

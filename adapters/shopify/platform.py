@@ -1,0 +1,96 @@
+"""A shop on Shopify as a port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from adapters.budget import Budgets
+from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
+from adapters.shopify import fulfillment, orders
+from adapters.shopify.catalog import Catalog
+from adapters.shopify.client import PLAN, ShopClient
+from adapters.shopify.config import ShopifyConfig
+from adapters.shopify.documents import PAGE, SHOP
+from adapters.shopify.inventory import Inventory
+from adapters.tokens import TokenStore
+from adapters.transport import Transport
+from domain.budget import Ask, Plan
+from domain.channel import Location
+from domain.errors import Unauthorized
+from domain.order import Order
+from domain.product import Listing
+from domain.stock import Reading
+
+SCOPES = (
+    "read_products",
+    "read_inventory",
+    "read_locations",
+    "read_orders",
+    "write_merchant_managed_fulfillment_orders",
+)
+
+
+class ShopifyPort:
+    """One shop. See `adapters.port.Port` for what each method promises."""
+
+    plans: Mapping[str, Plan] = {PLAN.operation: PLAN}
+    stock_plan = PLAN
+    stock_batch = PAGE
+
+    def __init__(self, config: ShopifyConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
+        self.channel = config.channel
+        self.visibility_lag_s = config.visibility_lag_s
+        self._client = ShopClient(config, transport, tokens, budgets)
+        self._inventory = Inventory(self._client)
+        self._catalog = Catalog(self._client)
+
+    def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
+        """All in one group: an inventory item answers for every place."""
+        return [list(locations)] if locations else []
+
+    async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
+        return await self._inventory.stock(locations, keys, ask)
+
+    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+        return self._inventory.pages(locations, ask)
+
+    def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
+        return self._catalog.pages(since, ask)
+
+    def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        return orders.order_pages(self._client, since, ask)
+
+    async def order(self, key: OrderKey, ask: Ask) -> Order:
+        return await orders.order(self._client, key.external_id, ask)
+
+    async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+        return await fulfillment.confirm_shipment(self._client, key, parcel, ask, before_send)
+
+    async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
+        return await fulfillment.parcel_seen(self._client, key, parcel, ask)
+
+    async def check(self, ask: Ask) -> str:
+        """Raises Unauthorized naming every scope that is missing. Sources: shop, currentAppInstallation."""
+        reply = await self._client.run(SHOP, {}, ask)
+        granted = {str(scope["handle"]) for scope in reply.data["currentAppInstallation"]["accessScopes"]}
+        missing = [scope for scope in SCOPES if not _covered(scope, granted)]
+        name = reply.data["shop"]["name"]
+        if missing:
+            what, them = ("scope", "it") if len(missing) == 1 else ("scopes", "them")
+            raise Unauthorized(
+                f"The app in the shop {name} lacks the access {what} {', '.join(missing)}. "
+                f"Grant {them} to the app and install it again.",
+                upstream_request_id=reply.request_id,
+            )
+        history = (
+            "" if "read_all_orders" in granted else " Without read_all_orders, orders older than 60 days stay unseen."
+        )
+        return (
+            f"Shop {name} answers, in {reply.data['shop']['currencyCode']}, with every scope that is needed.{history}"
+        )
+
+
+def _covered(scope: str, granted: set[str]) -> bool:
+    """Whoever may write may also read."""
+    return scope in granted or (scope.startswith("read_") and f"write_{scope.removeprefix('read_')}" in granted)

@@ -1,0 +1,169 @@
+"""Listings of a shop, one per variant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.port import Page
+from adapters.shopify.platform import ShopifyPort
+from domain.budget import Ask
+from domain.errors import Invalid
+from domain.ids import ChannelSku, listing_id
+from domain.money import Money
+from domain.product import Attribute, FulfilledBy, Listing
+from tests.adapters.shopify.bench import CHANNEL, OpenPort, Sandbox, Script, connection
+
+
+async def pages(port: ShopifyPort, since: datetime | None = None) -> list[Page[Listing]]:
+    return [page async for page in port.listing_pages(since, Ask())]
+
+
+async def test_a_full_run_reads_the_whole_world(sandbox: Sandbox, port: ShopifyPort) -> None:
+    world = (await sandbox.get("world"))["skus"]
+    journal = await sandbox.journal()
+    told = await pages(port)
+    listings = [listing for page in told for listing in page.items]
+    assert [(each.channel_sku, each.refs, str(each.price and each.price.amount)) for each in listings] == [
+        (
+            row["sku"],
+            {
+                "variant": row["productVariantId"],
+                "inventory_item": row["inventoryItemId"],
+                "product": row["productId"],
+            },
+            row["price"],
+        )
+        for row in world
+    ]
+    assert [page.rejected for page in told] == [[], [], []]
+    assert [page.until is not None for page in told] == [False, False, True]
+    assert await journal.calls() == ["shop"] + ["productVariants"] * 3
+    await pages(port)
+    assert (await journal.calls()).count("shop") == 1
+
+
+async def test_a_later_run_reads_what_has_changed(sandbox: Sandbox, port: ShopifyPort) -> None:
+    # Nothing of the world was touched in its last two days, but for what other tests touch; so much for the clock.
+    await sandbox.post("clock", advance=3600)
+    now = datetime.fromisoformat((await sandbox.get("clock"))["now"])
+    sku = (await sandbox.get("world", limit=1, offset=590))["skus"][0]["sku"]
+    await sandbox.post("state", prices=[{"sku": sku, "amount": "12.34"}])
+    (page,) = await pages(port, now)
+    assert [(each.channel_sku, each.price) for each in page.items] == [(sku, Money(Decimal("12.34"), "USD"))]
+
+
+def variant(number: int, sku: str | None, **told: Any) -> dict[str, Any]:
+    return {
+        "id": f"gid://shopify/ProductVariant/{number}",
+        "sku": sku,
+        "title": "Navy / M",
+        "price": "26.90",
+        "compareAtPrice": None,
+        "updatedAt": "2026-11-20T10:00:00Z",
+        "selectedOptions": [{"name": "Color", "value": "Navy"}, {"name": "Size", "value": "M"}],
+        "product": {"id": "gid://shopify/Product/1", "title": "Tee", "status": "ACTIVE", "vendor": "Acorn"},
+        "inventoryItem": {
+            "id": f"gid://shopify/InventoryItem/{number}",
+            "unitCost": {"amount": "9.5", "currencyCode": "EUR"},
+        },
+    } | told
+
+
+def shop_with(*variants: dict[str, Any]) -> Script:
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        if name == "Currency":
+            return {"shop": {"currencyCode": "EUR"}}
+        return {"productVariants": connection(*variants)}
+
+    return Script(answer)
+
+
+async def test_a_listing(open_port: OpenPort) -> None:
+    script = shop_with(variant(1, "A-1"))
+    (page,) = await pages(open_port(wire=script.wire()))
+    (listing,) = page.items
+    assert listing.id == listing_id(CHANNEL.id, None, ChannelSku("A-1"))
+    assert listing.sku is None
+    assert (listing.channel, listing.marketplace, listing.channel_sku) == ("shop", None, "A-1")
+    assert (listing.external_id, listing.status) == ("gid://shopify/ProductVariant/1", "ACTIVE")
+    assert listing.fulfilled_by is FulfilledBy.MERCHANT
+    assert (listing.title, listing.brand) == ("Tee - Navy / M", "Acorn")
+    assert (listing.price, listing.sale_price) == (Money(Decimal("26.90"), "EUR"), None)
+    assert listing.unit_cost == Money(Decimal("9.5"), "EUR")
+    assert listing.attributes == [Attribute("color", "Navy", "Navy"), Attribute("size", "M", "M")]
+
+
+@pytest.mark.parametrize(
+    ("compare_at", "price", "sale"),
+    [(None, "26.90", None), ("29.90", "29.90", "26.90"), ("26.90", "26.90", None), ("20.00", "26.90", None)],
+)
+async def test_a_higher_compare_at_price_makes_a_sale(
+    open_port: OpenPort, compare_at: str | None, price: str, sale: str | None
+) -> None:
+    script = shop_with(variant(1, "A-1", compareAtPrice=compare_at))
+    (page,) = await pages(open_port(wire=script.wire()))
+    assert page.items[0].price == Money(Decimal(price), "EUR")
+    assert page.items[0].sale_price == (Money(Decimal(sale), "EUR") if sale else None)
+
+
+async def test_a_product_without_options(open_port: OpenPort) -> None:
+    only = variant(1, "A-1", title="Default Title", selectedOptions=[{"name": "Title", "value": "Default Title"}])
+    (page,) = await pages(open_port(wire=shop_with(only).wire()))
+    assert (page.items[0].title, page.items[0].attributes) == ("Tee", [])
+
+
+async def test_what_has_no_sku_or_shares_one_is_rejected(open_port: OpenPort) -> None:
+    rows = [variant(1, "A-1"), variant(2, None), variant(3, "  "), variant(4, "A-1"), variant(5, "A-2", price=26.9)]
+    (page,) = await pages(open_port(wire=shop_with(*rows).wire()))
+    assert [each.external_id for each in page.items] == ["gid://shopify/ProductVariant/1"]
+    assert [(each.what, each.key, each.reason) for each in page.rejected] == [
+        ("listing", "gid://shopify/ProductVariant/2", "no SKU"),
+        ("listing", "gid://shopify/ProductVariant/3", "no SKU"),
+        (
+            "listing",
+            "gid://shopify/ProductVariant/4",
+            "the SKU A-1 is on two variants: gid://shopify/ProductVariant/1 is kept, gid://shopify/ProductVariant/4 is not",
+        ),
+        (
+            "listing",
+            "gid://shopify/ProductVariant/5",
+            "price: Value error, should be a decimal number in a string",
+        ),
+    ]
+    assert '"sku":"A-1"' in page.rejected[2].raw
+
+
+async def test_until_is_the_newest_change_but_never_later_than_the_start(open_port: OpenPort) -> None:
+    port = open_port(wire=shop_with(variant(1, "A-1"), variant(2, "A-2", updatedAt="2026-11-20T11:00:00Z")).wire())
+    (page,) = await pages(port)
+    assert page.until == datetime(2026, 11, 20, 11, tzinfo=UTC)
+    before = datetime.now(UTC)
+    port = open_port(wire=shop_with(variant(1, "A-1", updatedAt="2099-01-01T00:00:00Z")).wire())
+    (page,) = await pages(port)
+    assert page.until is not None
+    assert before <= page.until <= datetime.now(UTC)
+
+
+async def test_a_run_without_changes_stays_where_it_is(open_port: OpenPort) -> None:
+    since = datetime(2026, 11, 20, 11, tzinfo=UTC)
+    script = shop_with()
+    (page,) = await pages(open_port(wire=script.wire()), since)
+    assert (page.items, page.until) == ([], since)
+    assert script.asked[1] == ("Variants", {"query": "updated_at:>'2026-11-20T10:55:00Z'", "after": None})
+
+
+async def test_an_unknown_search_field_fails(open_port: OpenPort) -> None:
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        if name == "Currency":
+            return {"shop": {"currencyCode": "EUR"}}
+        warning = {"field": "updated_at", "message": "Invalid search field for this query.", "code": "invalid_field"}
+        search = [{"path": ["productVariants"], "query": given["query"], "parsed": {}, "warnings": [warning]}]
+        return httpx.Response(200, json={"data": {"productVariants": connection()}, "extensions": {"search": search}})
+
+    with pytest.raises(Invalid, match="Invalid search field"):
+        await pages(open_port(wire=Script(answer).wire()), datetime(2026, 11, 20, tzinfo=UTC))
