@@ -1,0 +1,49 @@
+"""What one operation carries: who asks, until when, on which bill, and what went wrong beside the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from domain.budget import Ask
+from domain.errors import Forbidden, HouseError
+from resolvers.loaders import Loaders
+from resolvers.shelf import Bell, Events, Shelf
+
+__all__ = ["Bell", "Caller", "Context", "Events", "Shelf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `name` is what operations are signed with."""
+
+    name: str
+    scopes: frozenset[str]
+
+    def needs(self, any_of: frozenset[str]) -> None:
+        """Raises Forbidden unless the caller holds one of the scopes."""
+        if self.scopes.isdisjoint(any_of):
+            wanted = " or ".join(sorted(any_of))
+            raise Forbidden(f"This key lacks the scope {wanted}. Ask an administrator for a key that has it.")
+
+
+@dataclass(slots=True)
+class Context:
+    """One operation of one caller.
+
+    `problems` are failures that blank nothing, as (response path, error); the edge adds them to `errors`. Loaders live as long as
+    one operation; a subscription renews them with each event, so that none remembers an older world.
+    """
+
+    shelf: Shelf
+    caller: Caller
+    ask: Ask
+    request_id: str
+    problems: list[tuple[list[str | int], HouseError]] = field(default_factory=list)
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget what the loaders have loaded."""
+        self.loaders = Loaders(self.shelf, self.ask)

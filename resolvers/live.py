@@ -1,0 +1,255 @@
+"""Live stock: asks the platforms, each place once, however many requests and processes want the same at the same time.
+
+Per group of places that one upstream call answers there is one `Source`: a shared batching window (one process), claims in Redis
+(all processes) and a breaker. Whoever has an older answer at hand never waits for a source that is down or out of budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from adapters.budget import Budgets
+from adapters.port import Port, StockKey
+from adapters.window import Window
+from domain.budget import Ask
+from domain.channel import Location
+from domain.errors import HouseError, Throttled, Transient
+from domain.event import EventKind, NewEvent
+from domain.ids import ChannelId
+from domain.stock import Reading
+from store import event, stock
+from store.session import Store
+
+log = logging.getLogger(__name__)
+
+CLAIM_MS = 8_000  # longer than any call is allowed to take, so that a claim outlives its call and not much more
+WATCH_S = 0.02
+REST_S = (1.0, 30.0)  # a failed source rests this long, doubling from the first to the second
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Remembers that a source is down: rests after each failure, longer each time, until a probe succeeds."""
+
+    rest_s: float = 0.0
+    until: float = 0.0
+
+    def failed(self, now: float) -> None:
+        """Open, for twice as long as last time."""
+        self.rest_s = min(REST_S[1], max(REST_S[0], self.rest_s * 2))
+        self.until = now + self.rest_s
+
+    def succeeded(self) -> None:
+        """Close."""
+        self.rest_s = self.until = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether the last call failed; while open only probes go out."""
+        return self.rest_s > 0
+
+    def may_probe(self, now: float) -> bool:
+        """Whether it has rested long enough."""
+        return now >= self.until
+
+
+@dataclass(slots=True)
+class Source:
+    """One group of places of one channel, as one upstream call answers them."""
+
+    port: Port
+    locations: list[Location]
+    window: Window[StockKey, list[Reading]] = field(init=False)
+    breaker: Breaker = field(default_factory=Breaker)
+
+    @property
+    def name(self) -> str:
+        """Unique among sources."""
+        return f"{self.port.channel.id}/{self.locations[0].code}"
+
+
+class LiveStock:
+    """Asks sources for stock and keeps what they answer."""
+
+    def __init__(
+        self,
+        store: Store,
+        bells: redis.asyncio.Redis,
+        budgets: Budgets,
+        ports: Mapping[ChannelId, Port],
+        locations: Sequence[Location],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._redis = bells
+        self._budgets = budgets
+        self._clock = clock
+        self._probes: set[asyncio.Task[None]] = set()
+        self.sources: list[Source] = []
+        for channel, port in ports.items():
+            for group in port.stock_groups([place for place in locations if place.keeper == channel]):
+                self.sources.append(self._source(port, group))
+
+    def _source(self, port: Port, group: list[Location]) -> Source:
+        source = Source(port, group)
+
+        async def fetch(keys: list[StockKey], ask: Ask) -> dict[StockKey, list[Reading] | HouseError]:
+            return await self._fetch(source, keys, ask)
+
+        def coalesced(ask: Ask, count: int) -> None:
+            ask.bill.line(port.channel.id, port.stock_plan.operation).coalesced += count
+
+        source.window = Window(fetch, port.stock_batch, on_coalesced=coalesced)
+        return source
+
+    async def ask(
+        self, source: Source, keys: Sequence[StockKey], ask: Ask, *, patience_s: float | None
+    ) -> dict[StockKey, list[Reading] | HouseError]:
+        """Readings per key, or the error that stood in the way.
+
+        With `patience_s` the caller has older answers for all keys: it waits that long at most, not at all for a source that is
+        down or has no budget now, and a source that has rested is probed behind its back. Without it the caller waits until its
+        deadline.
+        """
+        if patience_s is None:
+            if source.breaker.open and not source.breaker.may_probe(time.monotonic()):
+                return dict.fromkeys(keys, self._down(source))
+            return await source.window.ask(keys, ask)
+        if source.breaker.open:
+            if source.breaker.may_probe(time.monotonic()):
+                self._probe(source, keys[:1])
+            return dict.fromkeys(keys, self._down(source))
+        if not source.window.pending(keys) and not await self._has_slot(source):
+            problem = Throttled(
+                f"The budget of {source.name} has no slot now.", retry_after_s=1 / source.port.stock_plan.rate
+            )
+            return dict.fromkeys(keys, problem)
+        until = time.monotonic() + patience_s
+        hasty = Ask(ask.priority, until if ask.deadline is None else min(ask.deadline, until), ask.bill)
+        return await source.window.ask(keys, hasty)
+
+    async def _has_slot(self, source: Source) -> bool:
+        return await self._budgets.has_slot(source.port.channel.id, source.port.stock_plan)
+
+    def _down(self, source: Source) -> Transient:
+        return Transient(
+            f"{source.port.channel.name} does not answer; the next try is under way within {REST_S[1]:.0f} s."
+        )
+
+    def _probe(self, source: Source, keys: Sequence[StockKey]) -> None:
+        """One small call behind the callers' backs; the flight itself closes or reopens the breaker."""
+        source.breaker.until = time.monotonic() + REST_S[1]
+
+        async def probe() -> None:
+            await source.window.ask(keys, Ask(deadline=time.monotonic() + REST_S[1]))
+
+        task = asyncio.create_task(probe())
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
+
+    async def _fetch(
+        self, source: Source, keys: list[StockKey], ask: Ask
+    ) -> dict[StockKey, list[Reading] | HouseError]:
+        """One flight: claim the keys, ask for those that are ours, watch the rows for those that another process asks for."""
+        started = self._clock()
+        mine = await self._claim(source, keys)
+        theirs = [key for key in keys if key not in mine]
+        answers = await self._call(source, [key for key in keys if key in mine], ask)
+        if theirs:
+            seen = await self._watch(source, theirs, started, ask)
+            late = [key for key in theirs if key not in seen]
+            answers |= seen | await self._call(source, late, ask)
+        return answers
+
+    async def _call(self, source: Source, keys: list[StockKey], ask: Ask) -> dict[StockKey, list[Reading] | HouseError]:
+        """One upstream call for `keys`; its readings are kept with their events before anybody sees them."""
+        if not keys:
+            return {}
+        try:
+            readings = await source.port.stock(source.locations, keys, ask)
+        except HouseError as problem:
+            if not isinstance(problem, Throttled):
+                source.breaker.failed(time.monotonic())
+            await self._release(source, keys)
+            return dict.fromkeys(keys, problem)
+        source.breaker.succeeded()
+        await keep_readings(self._store, readings)
+        await self._release(source, keys)
+        answers: dict[StockKey, list[Reading] | HouseError] = {key: [] for key in keys}
+        by_sku = {key.channel_sku: key for key in keys}
+        for reading in readings:
+            answer = answers[by_sku[reading.channel_sku]]
+            assert isinstance(answer, list)
+            answer.append(reading)
+        return answers
+
+    def _claim_name(self, source: Source, key: StockKey) -> str:
+        return f"acorn:flight:{source.name}:{key.channel_sku}"
+
+    async def _claim(self, source: Source, keys: list[StockKey]) -> set[StockKey]:
+        """The keys that no other process is asking for. Without Redis all of them: a call too many beats no answer."""
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.set(self._claim_name(source, key), "1", nx=True, px=CLAIM_MS)
+            granted = await asyncio.shield(pipe.execute())
+        except (RedisError, OSError):
+            return set(keys)
+        return {key for key, won in zip(keys, granted, strict=True) if won}
+
+    async def _release(self, source: Source, keys: list[StockKey]) -> None:
+        try:
+            await asyncio.shield(self._redis.delete(*(self._claim_name(source, key) for key in keys)))
+        except (RedisError, OSError):
+            log.debug("live.claim_kept", extra={"source": source.name})
+
+    async def _watch(
+        self, source: Source, keys: list[StockKey], started: datetime, ask: Ask
+    ) -> dict[StockKey, list[Reading] | HouseError]:
+        """Wait until another process has kept readings no older than its claim may be; keys that it dropped are left out."""
+        until = min(ask.deadline or float("inf"), time.monotonic() + CLAIM_MS / 1000)
+        seen: dict[StockKey, list[Reading] | HouseError] = {}
+        waiting = set(keys)
+        while waiting and time.monotonic() < until:
+            held = await self._held(source, list(waiting))
+            async with self._store.begin() as tx:
+                kept = await stock.of_channel_skus(tx, source.port.channel.id, [key.channel_sku for key in waiting])
+            places = {place.code for place in source.locations}
+            for key in list(waiting):
+                fresh = [
+                    row
+                    for row in kept.get(key.channel_sku, [])
+                    if row.location in places and (started - row.as_of).total_seconds() < CLAIM_MS / 1000
+                ]
+                if key not in held:
+                    waiting.discard(key)
+                    if fresh:
+                        seen[key] = fresh
+            if waiting:
+                await asyncio.sleep(WATCH_S)
+        return seen
+
+    async def _held(self, source: Source, keys: list[StockKey]) -> set[StockKey]:
+        try:
+            claims = await asyncio.shield(self._redis.mget([self._claim_name(source, key) for key in keys]))
+        except (RedisError, OSError):
+            return set()
+        return {key for key, claim in zip(keys, claims, strict=True) if claim is not None}
+
+
+async def keep_readings(store: Store, readings: Sequence[Reading]) -> None:
+    """Keep the newest readings, and tell of each SKU whose numbers changed, in one transaction."""
+    async with store.begin() as tx:
+        changed = await stock.keep(tx, readings)
+        skus = await stock.skus_of(tx, changed)
+        await event.append(
+            tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in sorted(set(skus.values()))]
+        )

@@ -1,0 +1,31 @@
+"""Anything by its kind and key."""
+
+from __future__ import annotations
+
+from domain.channel import Channel
+from domain.ids import ChannelId, ListingId, OperationId, OrderId, Sku
+from domain.operation import Operation
+from domain.order import Order
+from domain.product import Listing, Product
+from resolvers import product
+from resolvers.context import Context
+
+Thing = Product | Listing | Order | Operation | Channel
+
+
+async def by_id(context: Context, kind: str, key: str) -> Thing | None:
+    """The thing; None when there is none."""
+    loaders = context.loaders
+    match kind:
+        case "Product":
+            return await loaders.product_by_sku.load(Sku(key))
+        case "Listing":
+            return await product.listing(context.shelf, ListingId(key))
+        case "Order":
+            return await loaders.order_by_id.load(OrderId(key))
+        case "Operation":
+            return await loaders.operation_by_id.load(OperationId(key))
+        case "Channel":
+            return context.shelf.channels.get(ChannelId(key))
+        case _:
+            return None

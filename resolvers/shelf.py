@@ -1,0 +1,50 @@
+"""What all requests of one process share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from adapters.budget import Budgets
+from adapters.port import Port
+from domain.channel import Channel, Location
+from domain.event import Event, EventKind
+from domain.ids import ChannelId
+from domain.operation import Capability
+from resolvers.live import LiveStock
+from store.session import Store
+
+
+class Events(Protocol):
+    """The event log as a subscriber follows it."""
+
+    def follow(
+        self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
+    ) -> AsyncIterator[Event]:
+        """Events after the place `after`, or from now on; gap-free, each once."""
+        ...
+
+
+class Bell(Protocol):
+    """Wakes the lane of (channel, capability). A lost ring costs a sweep, never the work."""
+
+    async def ring(self, channel: ChannelId, capability: Capability) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What all requests of one process share. `stock_max_age` is meant where a query names none."""
+
+    store: Store
+    channels: Mapping[ChannelId, Channel]
+    ports: Mapping[ChannelId, Port]
+    locations: Sequence[Location]
+    budgets: Budgets
+    live: LiveStock
+    bell: Bell
+    events: Events
+    clock: Callable[[], datetime]
+    safety_stock: int = 0
+    stock_max_age: timedelta = timedelta(minutes=5)

@@ -1,0 +1,231 @@
+"""Confirming shipments: what was asked is checked against the orders as they stand, then kept as an operation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from domain.errors import Conflict, Invalid, NotFound, Refused
+from domain.ids import LineId, OrderId
+from domain.operation import Capability, Kind, NewItem, Operation, OperationStatus
+from domain.order import SHIPPABLE, Order
+from domain.product import FulfilledBy
+from resolvers.shelf import Shelf
+from store import operation, order
+
+MOST_SHIPMENTS = 1_000
+LONGEST_WORD = 100
+AHEAD = timedelta(days=1)  # clocks of warehouses differ, calendars do not
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedLine:
+    """Units of one order line in a parcel."""
+
+    line: LineId
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentRequest:
+    """A parcel as a caller tells it; no `lines` means all that is still open."""
+
+    order: OrderId
+    carrier: str
+    tracking_number: str
+    shipped_at: datetime
+    lines: tuple[ShippedLine, ...] | None = None
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The operation, or why nothing was kept."""
+
+    operation: Operation | None
+    problems: list[Refused]
+
+
+async def confirm(
+    shelf: Shelf,
+    requested_by: str,
+    correlation_id: str,
+    requests: Sequence[ShipmentRequest],
+    *,
+    idempotency_key: str | None,
+    dry_run: bool,
+) -> Accepted:
+    """Keep an operation that confirms the shipments, all or none, and wake its lanes.
+
+    A repeated idempotency key answers the first operation as it stands; with other contents it is a Conflict.
+    """
+    if not 1 <= len(requests) <= MOST_SHIPMENTS:
+        problem = Invalid(
+            f"Confirm 1 to {MOST_SHIPMENTS} shipments at a time; these are {len(requests)}.", field=("shipments",)
+        )
+        return Accepted(None, [problem])
+    contents = _contents(requests, dry_run)
+    try:
+        async with shelf.store.begin() as tx:
+            orders = await order.lock(tx, sorted({one.order for one in requests}))
+            # Behind the lock: of parallel repeats all but one find what the first has made, not that the units are gone.
+            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
+            if first is not None:
+                return Accepted(first, [])
+            under_way = await operation.under_way(tx, Capability.SHIPMENTS, [_resource(one) for one in orders.values()])
+            items, problems = _items(requests, orders, _promised(under_way), shelf.clock())
+            if problems:
+                return Accepted(None, problems)
+            kept, created = await operation.create(
+                tx,
+                kind=Kind.CONFIRM_SHIPMENTS,
+                requested_by=requested_by,
+                idempotency_key=idempotency_key,
+                request_hash=contents,
+                dry_run=dry_run,
+                status=OperationStatus.PREVIEW if dry_run else OperationStatus.QUEUED,
+                items=items,
+                correlation_id=correlation_id,
+            )
+    except Conflict as problem:
+        return Accepted(None, [problem])
+    if created and not dry_run:
+        for channel in sorted({orders[one.order].channel for one in requests}):
+            await shelf.bell.ring(channel, Capability.SHIPMENTS)
+    return Accepted(kept, [])
+
+
+def _contents(requests: Sequence[ShipmentRequest], dry_run: bool) -> str:
+    """A hash of what was asked, equal for equal requests."""
+    told = [asdict(one) | {"shipped_at": one.shipped_at.astimezone(UTC).isoformat()} for one in requests]
+    return hashlib.sha256(json.dumps([dry_run, told], sort_keys=True).encode()).hexdigest()
+
+
+def _resource(one: Order) -> str:
+    """What parcels of one order wait in line for."""
+    return f"order:{one.id}"
+
+
+def _promised(under_way: Sequence[Mapping[str, object]]) -> Counter[tuple[str, str]]:
+    """Units per (order, channel's line) in parcels that are on their way to the channel."""
+    promised: Counter[tuple[str, str]] = Counter()
+    for payload in under_way:
+        lines = payload["lines"]
+        assert isinstance(lines, list)
+        for line, quantity in lines:
+            promised[str(payload["order_id"]), str(line)] += int(quantity)
+    return promised
+
+
+def _items(
+    requests: Sequence[ShipmentRequest],
+    orders: Mapping[OrderId, Order],
+    promised: Counter[tuple[str, str]],
+    now: datetime,
+) -> tuple[list[NewItem], list[Refused]]:
+    """An item per shipment; units promised by an earlier shipment of the same request are gone for the later ones."""
+    items: list[NewItem] = []
+    problems: list[Refused] = []
+    parcels: set[tuple[OrderId, str]] = set()
+    for index, one in enumerate(requests):
+        at = ("shipments", str(index))
+        try:
+            lines = _lines(one, orders, promised, now, at)
+            if (one.order, one.tracking_number) in parcels:
+                raise Invalid(
+                    f"Tracking number {one.tracking_number} stands twice for one order.", field=(*at, "trackingNumber")
+                )
+        except Refused as problem:
+            problems.append(problem)
+            continue
+        parcels.add((one.order, one.tracking_number))
+        items.append(_item(one, orders[one.order], lines))
+        promised.update({(one.order, line): quantity for line, quantity in lines})
+    return items, problems
+
+
+def _lines(
+    one: ShipmentRequest,
+    orders: Mapping[OrderId, Order],
+    promised: Counter[tuple[str, str]],
+    now: datetime,
+    at: tuple[str, ...],
+) -> list[tuple[str, int]]:
+    """(the channel's line id, units) of a parcel. Raises Refused with the input field that is wrong."""
+    _check_words(one, at)
+    found = orders.get(one.order)
+    if found is None:
+        raise NotFound(f"There is no order {one.order}.", field=(*at, "orderId"))
+    _check_order(found, one, now, at)
+    left = {
+        line.id: (line.external_id, line.quantity_open - promised[found.id, line.external_id]) for line in found.lines
+    }
+    if one.lines is None:
+        rest = [(external, units) for external, units in left.values() if units > 0]
+        if not rest:
+            raise Conflict(f"Nothing of order {found.external_id} is left to ship.", field=(*at, "orderId"))
+        return rest
+    wanted: Counter[LineId] = Counter()
+    for position, line in enumerate(one.lines):
+        here = (*at, "lines", str(position))
+        if line.line not in left:
+            raise NotFound(f"Order {found.external_id} has no line {line.line}.", field=(*here, "orderLineId"))
+        wanted[line.line] += line.quantity
+        if line.quantity < 1 or wanted[line.line] > left[line.line][1]:
+            raise Invalid(
+                f"{line.quantity} units cannot ship: {max(0, left[line.line][1])} of this line are open.",
+                field=(*here, "quantity"),
+            )
+    if not wanted:
+        raise Invalid("Name at least one line, or leave `lines` out for all that is open.", field=(*at, "lines"))
+    return [(left[line][0], units) for line, units in wanted.items()]
+
+
+def _check_words(one: ShipmentRequest, at: tuple[str, ...]) -> None:
+    for field, word in (("carrier", one.carrier), ("trackingNumber", one.tracking_number)):
+        if not word.strip() or len(word) > LONGEST_WORD or not word.isprintable():
+            raise Invalid(f"`{field}` must be 1 to {LONGEST_WORD} printable characters.", field=(*at, field))
+
+
+def _check_order(found: Order, one: ShipmentRequest, now: datetime, at: tuple[str, ...]) -> None:
+    if found.fulfilled_by is FulfilledBy.CHANNEL:
+        raise Invalid(f"Order {found.external_id} is shipped by its channel, not by us.", field=(*at, "orderId"))
+    if found.status not in SHIPPABLE:
+        raise Conflict(f"Order {found.external_id} is {found.status.value} and cannot ship.", field=(*at, "orderId"))
+    if not found.placed_at - AHEAD <= one.shipped_at <= now + AHEAD:
+        raise Invalid("`shippedAt` must lie between the order's placing and now.", field=(*at, "shippedAt"))
+    if any(parcel.tracking_number == one.tracking_number for parcel in found.shipments):
+        raise Conflict(
+            f"Order {found.external_id} already has a parcel {one.tracking_number}.", field=(*at, "trackingNumber")
+        )
+
+
+def _item(one: ShipmentRequest, found: Order, lines: list[tuple[str, int]]) -> NewItem:
+    shipped_at = one.shipped_at.astimezone(UTC).isoformat()
+    after = {
+        "carrier": one.carrier,
+        "trackingNumber": one.tracking_number,
+        "shippedAt": shipped_at,
+        "lines": dict(lines),
+    }
+    return NewItem(
+        channel=found.channel,
+        capability=Capability.SHIPMENTS,
+        resource=_resource(found),
+        key=f"{found.channel}/{found.external_id}",
+        payload={
+            "order_id": found.id,
+            "external_id": found.external_id,
+            "marketplace": found.marketplace,
+            "refs": dict(found.refs),
+            "carrier": one.carrier,
+            "tracking_number": one.tracking_number,
+            "shipped_at": shipped_at,
+            "lines": [[line, units] for line, units in lines],
+        },
+        before=json.dumps({"status": found.channel_status}),
+        after=json.dumps(after),
+    )

@@ -1,0 +1,91 @@
+"""Channels and their budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import strawberry
+
+from domain import budget as budgets_domain
+from domain import channel as domain
+from domain.ids import node_id
+from resolvers import channel
+from resolvers.context import Context
+from schema.enums import Platform
+from schema.node import Node, describes
+from schema.scalars import Duration
+
+Info = strawberry.Info[Context, None]
+
+
+@strawberry.type(description="The token bucket of one upstream operation of one channel, shared by all processes.")
+class RateBudget:
+    operation: str = strawberry.field(description="The platform's own name of the operation.")
+    rate_per_second: float = strawberry.field(description="Tokens that flow in per second, as the platform tells it.")
+    burst: int = strawberry.field(description="The most that can be saved up.")
+    remaining: float = strawberry.field(description="Tokens that could be spent now.")
+    waiting: int = strawberry.field(description="Callers in the queue.")
+    throttled: int = strawberry.field(description="How often the platform answered 429 in spite of us.")
+
+
+def _rate_budget(state: budgets_domain.BudgetState) -> RateBudget:
+    return RateBudget(
+        operation=state.operation,
+        rate_per_second=state.rate,
+        burst=int(state.burst),
+        remaining=state.remaining,
+        waiting=state.waiting,
+        throttled=state.throttled,
+    )
+
+
+def rate_budgets(states: Sequence[budgets_domain.BudgetState]) -> list[RateBudget]:
+    """Buckets as clients see them."""
+    return [_rate_budget(state) for state in states]
+
+
+@strawberry.type(description="One synchronization of one channel.")
+class SyncStream:
+    name: str
+    every: Duration
+    last_success_at: datetime | None
+    lag_seconds: int | None = strawberry.field(description="Seconds since the last success; null before the first.")
+    last_error: str | None = strawberry.field(description="Why the last run failed; null when it did not.")
+
+
+def _channel_id(root: domain.Channel) -> strawberry.ID:
+    return strawberry.ID(node_id("Channel", root.id))
+
+
+@strawberry.type(description="One Amazon selling account in one region, or one shop.")
+class Channel(Node):
+    id: strawberry.ID = strawberry.field(resolver=_channel_id)
+    platform: Platform
+    name: str
+    sandbox: bool = strawberry.field(description="Whether it talks to a stand-in instead of the real platform.")
+    marketplaces: list[str] = strawberry.field(description="Country codes, such as US or DE; empty for a shop.")
+
+    is_type_of = describes(domain.Channel)
+
+    @strawberry.field(description="Whether its work goes on: not paused, and no stream failed last.")
+    async def healthy(self, info: Info, root: strawberry.Parent[domain.Channel]) -> bool:
+        return await channel.healthy(info.context.shelf, root.id)
+
+    @strawberry.field(description="How far each synchronization has come.")
+    async def streams(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[SyncStream]:
+        now = info.context.shelf.clock()
+        return [
+            SyncStream(
+                name=state.name.value,
+                every=Duration(state.every),
+                last_success_at=state.last_success_at,
+                lag_seconds=state.lag_seconds(now),
+                last_error=state.last_error,
+            )
+            for state in await channel.streams(info.context.shelf, root.id)
+        ]
+
+    @strawberry.field(description="Its rate budgets.")
+    async def budgets(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[RateBudget]:
+        return rate_budgets(await channel.budgets(info.context.shelf, root.id))

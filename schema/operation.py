@@ -1,0 +1,155 @@
+"""Operations: what was asked to be changed, item by item, and how it ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from domain import operation as domain
+from domain.errors import Invalid
+from domain.ids import node_id
+from resolvers import operation
+from resolvers.connection import Connection
+from resolvers.context import Context
+from schema.connection import PageInfo, page_info, total_count
+from schema.enums import ItemStatus, OperationStatus
+from schema.node import Node, describes
+from schema.payload import UserError
+
+Info = strawberry.Info[Context, None]
+
+
+@strawberry.type(description="Items counted. accepted includes those verified since; failed counts FAILED and PARKED.")
+class Progress:
+    total: int
+    accepted: int
+    verified: int
+    failed: int
+
+
+@strawberry.type(description="One item of an operation.")
+class OperationItem:
+    key: str = strawberry.field(description="What it changes.")
+    status: ItemStatus
+    before: str | None = strawberry.field(description="How it was, as JSON.")
+    after: str | None = strawberry.field(description="What is to be, as JSON.")
+    attempts: int = strawberry.field(description="How often it was sent.")
+    upstream_request_id: str | None = strawberry.field(
+        description="The platform's id of the last call, for its support."
+    )
+
+    @strawberry.field
+    def error(self, root: strawberry.Parent[domain.Item]) -> UserError | None:
+        return None if root.error is None else UserError(code=root.error.code, message=root.error.message)
+
+
+@strawberry.type
+class OperationItemEdge:
+    cursor: str
+    node: OperationItem
+
+
+@strawberry.type(description="A page of items.")
+class OperationItemConnection:
+    edges: list[OperationItemEdge]
+    nodes: list[OperationItem]
+
+    @strawberry.field
+    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
+        return page_info(root)
+
+    @strawberry.field
+    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
+        return await total_count(root)
+
+
+def _operation_id(root: domain.Operation) -> strawberry.ID:
+    return strawberry.ID(node_id("Operation", root.id))
+
+
+@strawberry.type(description="What one caller asked to be changed. It answers at once and is carried out by a worker.")
+class Operation(Node):
+    id: strawberry.ID = strawberry.field(resolver=_operation_id)
+    status: OperationStatus
+    requested_by: str
+    idempotency_key: str | None
+    dry_run: bool
+    created_at: datetime
+    finished_at: datetime | None
+    progress: Progress
+
+    is_type_of = describes(domain.Operation)
+
+    @strawberry.field(description="CONFIRM_SHIPMENTS, …")
+    def kind(self, root: strawberry.Parent[domain.Operation]) -> str:
+        return root.kind.value
+
+    @strawberry.field(graphql_type=OperationItemConnection)
+    async def items(
+        self,
+        info: Info,
+        root: strawberry.Parent[domain.Operation],
+        first: int | None = 50,
+        after: str | None = None,
+        status: ItemStatus | None = None,
+    ) -> Connection[domain.Item]:
+        return await operation.items(info.context.shelf, root.id, first, after, status)
+
+    @strawberry.field(graphql_type="Operation | None", description="The operation that this one takes back.")
+    async def reverts(self, info: Info, root: strawberry.Parent[domain.Operation]) -> domain.Operation | None:
+        return None if root.reverts is None else await info.context.loaders.operation_by_id.load(root.reverts)
+
+
+@strawberry.type
+class OperationEdge:
+    cursor: str
+    node: Operation
+
+
+@strawberry.type(description="A page of operations.")
+class OperationConnection:
+    edges: list[OperationEdge]
+    nodes: list[Operation]
+
+    @strawberry.field
+    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
+        return page_info(root)
+
+    @strawberry.field
+    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
+        return await total_count(root)
+
+
+@strawberry.type(description="The operation as it was kept, or why nothing was.")
+class OperationPayload:
+    operation: Operation | None
+    user_errors: list[UserError]
+
+
+@strawberry.type(description="An operation after a change. Pass cursor as `after` to go on from here.")
+class OperationEvent:
+    cursor: str
+    operation: Operation
+
+
+@strawberry.input(description="What is wanted; what is left out wants all.")
+class OperationFilter:
+    kind: list[str] | None = None
+    status: list[OperationStatus] | None = None
+    requested_by: str | None = None
+    created_from: datetime | None = None
+
+    def to_domain(self) -> operation.OperationFilter:
+        """As the resolver takes it. Raises Invalid for a kind that does not exist."""
+        try:
+            kinds = None if self.kind is None else tuple(domain.Kind(kind) for kind in self.kind)
+        except ValueError:
+            known = ", ".join(kind.value for kind in domain.Kind)
+            raise Invalid(f"`kind` knows {known}.", field=("filter", "kind")) from None
+        return operation.OperationFilter(
+            kinds=kinds,
+            statuses=None if self.status is None else tuple(self.status),
+            requested_by=self.requested_by,
+            created_from=self.created_from,
+        )

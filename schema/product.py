@@ -1,0 +1,134 @@
+"""Products and listings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import strawberry
+
+from domain import channel as channel_domain
+from domain import product as domain
+from domain import stock as stock_domain
+from domain.ids import ChannelId, Sku, node_id, node_key
+from resolvers import product
+from resolvers.connection import Connection
+from resolvers.context import Context
+from schema.channel import Channel
+from schema.connection import PageInfo, page_info, total_count
+from schema.money import Money
+from schema.node import Node, describes
+from schema.path import path_of
+from schema.scalars import Duration
+from schema.stock import Stock
+
+Info = strawberry.Info[Context, None]
+
+
+@strawberry.type(description="One property of a product: our value, and the platform's own spelling.")
+class Attribute:
+    name: str
+    value: str
+    raw: str | None
+
+
+@strawberry.type(description="What the platform finds wrong with a listing, in its own words.")
+class ListingIssue:
+    code: str
+    severity: str
+    message: str
+
+
+def _listing_id(root: domain.Listing) -> strawberry.ID:
+    return strawberry.ID(node_id("Listing", root.id))
+
+
+@strawberry.type(description="A product as one channel offers it in one marketplace.")
+class Listing(Node):
+    id: strawberry.ID = strawberry.field(resolver=_listing_id)
+    marketplace: str | None
+    channel_sku: str
+    external_id: str = strawberry.field(description="The platform's id of what is offered: an ASIN, a variant.")
+    title: str | None
+    status: str = strawberry.field(description="The platform's own word.")
+    price: Money | None
+    sale_price: Money | None
+    url: str | None
+    issues: list[ListingIssue]
+
+    is_type_of = describes(domain.Listing)
+
+    @strawberry.field(graphql_type=Channel)
+    def channel(self, info: Info, root: strawberry.Parent[domain.Listing]) -> channel_domain.Channel:
+        return info.context.shelf.channels[root.channel]
+
+    @strawberry.field(graphql_type="Product | None")
+    async def product(self, info: Info, root: strawberry.Parent[domain.Listing]) -> domain.Product | None:
+        return None if root.sku is None else await info.context.loaders.product_by_sku.load(root.sku)
+
+
+def _product_id(root: domain.Product) -> strawberry.ID:
+    return strawberry.ID(node_id("Product", root.sku))
+
+
+@strawberry.type(description="One thing that we sell.")
+class Product(Node):
+    id: strawberry.ID = strawberry.field(resolver=_product_id)
+    sku: str
+    title: str
+    brand: str | None
+    attributes: list[Attribute]
+    unit_cost: Money | None
+
+    is_type_of = describes(domain.Product)
+
+    @strawberry.field(graphql_type=list[Listing], description="Where it is offered.")
+    async def listings(self, info: Info, root: strawberry.Parent[domain.Product]) -> list[domain.Listing]:
+        return await info.context.loaders.listings_by_sku.load(root.sku)
+
+    @strawberry.field(graphql_type=Stock | None, description="Its stock, no older than maxAge where that can be had.")
+    async def stock(
+        self, info: Info, root: strawberry.Parent[domain.Product], max_age: Duration | None = None
+    ) -> stock_domain.Stock | None:
+        wished: timedelta | None = max_age
+        answer = await info.context.loaders.stock_by_sku.load((root.sku, wished))
+        if answer is None:
+            return None
+        info.context.problems.extend((path_of(info), problem) for problem in answer.unknown)
+        return answer.stock
+
+
+@strawberry.type
+class ProductEdge:
+    cursor: str
+    node: Product
+
+
+@strawberry.type(description="A page of products.")
+class ProductConnection:
+    edges: list[ProductEdge]
+    nodes: list[Product]
+
+    @strawberry.field
+    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
+        return page_info(root)
+
+    @strawberry.field
+    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
+        return await total_count(root)
+
+
+@strawberry.input(description="What is wanted; what is left out wants all.")
+class ProductFilter:
+    skus: list[str] | None = None
+    text: str | None = strawberry.field(default=None, description="Part of the SKU, the title or the brand.")
+    channel_id: strawberry.ID | None = None
+    unmapped: bool | None = strawberry.field(default=None, description="True: only products without a listing.")
+
+    def to_domain(self) -> product.ProductFilter:
+        """As the resolver takes it. Raises NotFound for an id of another kind."""
+        return product.ProductFilter(
+            skus=None if self.skus is None else tuple(Sku(sku) for sku in self.skus),
+            text=self.text,
+            channel=None if self.channel_id is None else ChannelId(node_key("Channel", self.channel_id)),
+            unmapped=self.unmapped,
+        )

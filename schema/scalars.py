@@ -1,0 +1,74 @@
+"""Scalars: one wire form each, which the encoder writes as it stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, NewType
+
+import isodate
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+Duration = NewType("Duration", timedelta)
+
+
+def _write_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _read_time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("A DateTime is a string such as 2026-11-24T08:30:00Z.")
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a DateTime such as 2026-11-24T08:30:00Z.") from None
+    if read.tzinfo is None:
+        raise ValueError(f"{value!r} names no zone; add Z for UTC.")
+    return read.astimezone(UTC)
+
+
+def _write_decimal(value: Decimal) -> str:
+    return f"{value:f}"
+
+
+def _read_decimal(value: object) -> Decimal:
+    if not isinstance(value, str):
+        raise ValueError('A Decimal is a string such as "19.90", so that no digit is lost.')
+    try:
+        read = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not a Decimal such as 19.90.") from None
+    if not read.is_finite():
+        raise ValueError(f"{value!r} is not a Decimal such as 19.90.")
+    return read
+
+
+def _write_duration(value: timedelta) -> str:
+    return str(isodate.duration_isoformat(value))
+
+
+def _read_duration(value: object) -> timedelta:
+    try:
+        read = isodate.parse_duration(value)
+    except (isodate.ISO8601Error, TypeError):
+        raise ValueError(f"{value!r} is not a Duration such as PT15M.") from None
+    if not isinstance(read, timedelta):
+        raise ValueError("A Duration in months or years has no fixed length; use days.")
+    if read < timedelta(0):
+        raise ValueError("A Duration here is not negative.")
+    return read
+
+
+SCALARS: dict[Any, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime", description="ISO 8601, always UTC with Z.", serialize=_write_time, parse_value=_read_time
+    ),
+    Decimal: strawberry.scalar(
+        name="Decimal", description="An exact number as a string.", serialize=_write_decimal, parse_value=_read_decimal
+    ),
+    Duration: strawberry.scalar(
+        name="Duration", description="ISO 8601, such as PT15M.", serialize=_write_duration, parse_value=_read_duration
+    ),
+}

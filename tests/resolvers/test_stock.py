@@ -1,0 +1,280 @@
+"""Stock of many SKUs: what is asked of whom, what is answered while a platform is down, and what is told as an event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from adapters.budget import Budgets
+from domain.budget import Ask
+from domain.channel import Platform
+from domain.errors import Invalid, TooStale, Transient
+from domain.event import Event, EventKind
+from domain.freshness import Freshness, OnStale
+from domain.ids import Sku
+from domain.stock import Stock
+from resolvers import stock
+from resolvers.live import LiveStock
+from resolvers.shelf import Bell, Shelf
+from store import event, product
+from store.budget import BudgetMemory
+from store.session import Store
+from tests.resolvers.platform import StockPlatform, make_listing, make_location
+
+NOW = timedelta(0)
+OLD = timedelta(minutes=5)
+
+
+class LogOnly:
+    """Events straight from the rows, once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def follow(
+        self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
+    ) -> AsyncIterator[Event]:
+        async with self._store.begin() as tx:
+            for told in await event.after(tx, after or 0, kinds=kinds, subjects=subjects):
+                yield told
+
+
+class House:
+    """A shop with two warehouses and an Amazon account with one pan-EU pool, on real engines."""
+
+    def __init__(self, store: Store, redis: Redis) -> None:
+        self.store = store
+        self.shop = StockPlatform("shop", Platform.SHOPIFY, batch=250)
+        self.amazon = StockPlatform("amazon-eu", Platform.AMAZON)
+        self.places = [
+            make_location("berlin", self.shop),
+            make_location("reno", self.shop),
+            make_location("fba-eu", self.amazon, "DE", "FR"),
+        ]
+        self.redis = redis
+        self.shelf = self.make_shelf()
+
+    def make_shelf(self) -> Shelf:
+        """One process's shelf; several share the engines and the platforms."""
+        budgets = Budgets(self.redis, BudgetMemory(self.store))
+        ports = {one.channel.id: one.port for one in (self.shop, self.amazon)}
+        clock = lambda: datetime.now(UTC)  # noqa: E731 - a clock is a value here
+        live = LiveStock(self.store, self.redis, budgets, ports, self.places, clock)
+        return Shelf(
+            store=self.store,
+            channels={key: port.channel for key, port in ports.items()},
+            ports=ports,
+            locations=self.places,
+            budgets=budgets,
+            live=live,
+            bell=cast(Bell, None),
+            events=LogOnly(self.store),
+            clock=clock,
+            stock_max_age=OLD,
+        )
+
+    async def list_everywhere(self, *skus: str) -> None:
+        """Offer SKUs in the shop, on Amazon DE and on Amazon FR."""
+        listings = [make_listing(sku, self.shop) for sku in skus]
+        listings += [make_listing(sku, self.amazon, country) for sku in skus for country in ("DE", "FR")]
+        async with self.store.begin() as tx:
+            await product.upsert_listings(tx, listings)
+
+    async def stock(self, *skus: str, max_age: timedelta = OLD, ask: Ask | None = None) -> list[Stock]:
+        """Stock of known SKUs."""
+        answers = await stock.by_skus(self.shelf, ask or patient(), [Sku(sku) for sku in skus], max_age)
+        return [answer.stock for answer in answers if answer is not None]
+
+    async def events(self) -> list[str]:
+        """The SKUs of the stock events so far."""
+        async with self.store.begin() as tx:
+            await event.relay(tx)
+            return [told.subject for told in await event.after(tx, 0, kinds=[EventKind.STOCK_CHANGED])]
+
+
+def patient() -> Ask:
+    return Ask(deadline=time.monotonic() + 5)
+
+
+@pytest.fixture
+def house(store: Store, redis: Redis) -> House:
+    return House(store, redis)
+
+
+async def test_places_of_all_channels_add_up_and_a_shared_pool_counts_once(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.shop.units["berlin", "A1"] = 3
+    house.shop.units["reno", "A1"] = 4
+    house.amazon.units["fba-eu", "A1"] = 10
+    (answer,) = await house.stock("A1")
+    assert answer.available_to_sell == 17
+    assert [(level.location.code, level.on_hand, level.freshness) for level in answer.levels] == [
+        ("berlin", 3, Freshness.LIVE),
+        ("fba-eu", 10, Freshness.LIVE),
+        ("reno", 4, Freshness.LIVE),
+    ]
+    assert (house.shop.calls, house.amazon.calls) == ([["A1"]], [["A1"]])
+
+
+async def test_a_young_reading_costs_no_call_and_an_old_one_costs_one(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    (again,) = await house.stock("A1")
+    assert (again.freshness, len(house.amazon.calls)) == (Freshness.FRESH, 1)
+    (live,) = await house.stock("A1", max_age=NOW)
+    assert (live.freshness, len(house.amazon.calls)) == (Freshness.LIVE, 2)
+
+
+async def test_many_skus_cost_a_call_per_batch(house: House) -> None:
+    skus = [f"A{number}" for number in range(250)]
+    await house.list_everywhere(*skus)
+    await house.stock(*skus)
+    assert sorted(map(len, house.amazon.calls)) == [50] * 5
+    assert [len(call) for call in house.shop.calls] == [250]
+
+
+async def test_many_clients_at_once_share_the_calls_also_across_processes(house: House) -> None:
+    skus = [Sku(f"A{number}") for number in range(100)]
+    await house.list_everywhere(*skus)
+    shelves = [house.shelf, house.make_shelf()]
+    bills = [patient() for _ in range(20)]
+    await asyncio.gather(*(stock.by_skus(shelves[number % 2], ask, skus, NOW) for number, ask in enumerate(bills)))
+    assert len(house.amazon.calls) == 2
+    assert sum(line.calls for ask in bills for line in ask.bill.lines.values()) == len(house.amazon.calls) + len(
+        house.shop.calls
+    )
+
+
+async def test_the_order_asked_is_the_order_answered_and_unknown_skus_are_none(house: House) -> None:
+    await house.list_everywhere("A1", "B2")
+    answers = await stock.by_skus(house.shelf, patient(), [Sku("B2"), Sku("?"), Sku("A1"), Sku("B2")], OLD)
+    assert [answer and answer.stock.sku for answer in answers] == ["B2", None, "A1", "B2"]
+
+
+async def test_more_than_250_skus_are_refused_and_nothing_is_asked(house: House) -> None:
+    with pytest.raises(Invalid, match="At most 250"):
+        await house.stock(*(f"A{number}" for number in range(251)))
+    assert house.amazon.calls == []
+
+
+async def test_a_platform_that_is_down_is_answered_from_the_last_reading_with_its_age(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.amazon.units["fba-eu", "A1"] = 10
+    (before,) = await house.stock("A1")
+    house.amazon.problem = Transient("503")
+    (after,) = await house.stock("A1", max_age=NOW)
+    grades = {level.location.code: level.freshness for level in after.levels}
+    assert grades == {"berlin": Freshness.LIVE, "reno": Freshness.LIVE, "fba-eu": Freshness.STALE}
+    assert (after.available_to_sell, after.freshness) == (10, Freshness.STALE)
+    told = {level.location.name: level.as_of for level in before.levels}
+    assert after.as_of == told["Fba-Eu"]
+
+
+async def test_a_platform_that_is_down_is_not_asked_again_at_each_page_view(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    house.amazon.problem = Transient("503")
+    calls = len(house.amazon.calls)
+    for _ in range(20):
+        await house.stock("A1", max_age=NOW)
+    assert len(house.amazon.calls) == calls + 1
+
+
+async def test_a_platform_that_hangs_costs_patience_once_and_then_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    monkeypatch.setattr(stock, "PATIENCE_S", 0.2)
+    house.amazon.problem = Transient("timed out")
+    house.amazon.hold = asyncio.Event()
+    first = asyncio.create_task(house.stock("A1", max_age=NOW))
+    assert (await first)[0].freshness is Freshness.STALE
+    house.amazon.hold.set()
+    while not house.shelf.live.sources[-1].breaker.open:  # the hung call comes to its end
+        await asyncio.sleep(0)
+    begun = time.monotonic()
+    assert (await house.stock("A1", max_age=NOW))[0].freshness is Freshness.STALE
+    assert time.monotonic() - begun < 0.2
+
+
+async def test_an_empty_budget_is_answered_from_the_last_reading_at_once(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    channel, plan = house.amazon.channel.id, house.amazon.stock_plan
+    await house.shelf.budgets.spend(channel, plan, patient())
+    await house.shelf.budgets.adopt(channel, plan.operation, rate=0.001)
+    await house.shelf.budgets.drain(channel, plan.operation)
+    calls = len(house.amazon.calls)
+    (answer,) = await house.stock("A1", max_age=NOW)
+    grades = {level.location.name: level.freshness for level in answer.levels}
+    assert (grades["Fba-Eu"], grades["Berlin"]) == (Freshness.STALE, Freshness.LIVE)
+    assert len(house.amazon.calls) == calls
+
+
+async def test_never_told_is_unknown_and_its_failure_stands_beside_the_other_places(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.shop.units["berlin", "A1"] = 3
+    house.amazon.problem = Transient("Amazon does not answer.")
+    (answer,) = await stock.by_skus(house.shelf, patient(), [Sku("A1")], OLD)
+    assert answer is not None
+    assert [one.message for one in answer.unknown] == ["Amazon does not answer."]
+    assert (answer.stock.available_to_sell, answer.stock.freshness) == (3, Freshness.UNKNOWN)
+
+
+async def test_who_wants_no_older_answer_gets_an_error_that_says_why(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    (fresh,) = await stock.by_skus(house.shelf, patient(), [Sku("A1")], OLD)
+    assert isinstance(stock.fresh_enough(fresh, OnStale.FAIL), Stock)
+    house.amazon.problem = Transient("Amazon does not answer.")
+    (stale,) = await stock.by_skus(house.shelf, patient(), [Sku("A1")], NOW)
+    refusal = stock.fresh_enough(stale, OnStale.FAIL)
+    assert isinstance(refusal, TooStale)
+    assert "Amazon does not answer." in refusal.message
+    assert stock.fresh_enough(None, OnStale.FAIL) is None
+
+
+async def test_each_change_of_a_number_is_told_once(house: House) -> None:
+    await house.list_everywhere("A1", "B2")
+    house.amazon.units["fba-eu", "A1"] = 10
+    await house.stock("A1", "B2", max_age=NOW)
+    told = len(await house.events())
+    house.amazon.units["fba-eu", "A1"] = 9
+    await house.stock("A1", "B2", max_age=NOW)
+    await house.stock("A1", "B2", max_age=NOW)
+    assert (await house.events())[told:] == ["A1"]
+
+
+async def test_a_subscriber_gets_how_it_stands_and_then_what_changes(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.amazon.units["fba-eu", "A1"] = 10
+    await house.stock("A1", max_age=NOW)
+    await house.events()
+    first = [told async for told in stock.follow(house.shelf, patient(), [Sku("A1")], None)]
+    assert [one.available_to_sell for _, one in first] == [10]
+    house.amazon.units["fba-eu", "A1"] = 8
+    await house.stock("A1", max_age=NOW)
+    await house.events()
+    later = [told async for told in stock.follow(house.shelf, patient(), [Sku("A1")], first[-1][0])]
+    assert [one.available_to_sell for _, one in later] == [8]
+
+
+async def test_a_caller_who_goes_away_takes_nothing_along(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.amazon.hold = asyncio.Event()
+    caller = asyncio.create_task(house.stock("A1", max_age=NOW))
+    while not house.amazon.calls:
+        await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    house.amazon.hold.set()
+    (answer,) = await house.stock("A1")
+    assert (answer.freshness, len(house.amazon.calls)) in {(Freshness.FRESH, 1), (Freshness.LIVE, 1)}
