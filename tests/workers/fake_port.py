@@ -1,0 +1,232 @@
+"""A platform in memory that can be asked everything a port can. It writes down what truly changed, shows changes late, and
+fails on demand."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import TypeVar
+
+from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
+from domain.budget import Ask, Plan
+from domain.channel import Channel, Location, LocationKind, Platform
+from domain.errors import HouseError, NotFound, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
+from domain.ids import ChannelId, ChannelSku, LocationCode, line_id, listing_id, order_id
+from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.product import FulfilledBy, Listing, Rejected
+from domain.stock import Reading
+
+T = TypeVar("T")
+
+
+class Fault(Enum):
+    """What goes wrong with one confirmation, and whether it was carried out."""
+
+    NO_BUDGET = auto()
+    LOGIN_DOWN = auto()
+    NOT_CONNECTED = auto()
+    TOO_MANY = auto()
+    UNAUTHORIZED = auto()
+    REFUSED = auto()
+    LOST = auto()
+    APPLIED_THEN_LOST = auto()
+    APPLIED_THEN_BUG = auto()
+    BUG = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A parcel that was truly made."""
+
+    order: str
+    reference: str
+    tracking_number: str
+
+
+@dataclass(slots=True)
+class FakePort:
+    """One channel. `faults` and `look_faults` are used up one per call, `calls` counts by operation, `effects` is the journal."""
+
+    channel: Channel
+    visibility_lag_s: float = 0.1
+    orders: dict[str, Order] = field(default_factory=dict)
+    listings: list[Page[Listing]] = field(default_factory=list)
+    readings: list[Page[Reading]] = field(default_factory=list)
+    changed_orders: list[Page[Order]] = field(default_factory=list)
+    asked_since: list[tuple[str, datetime | None]] = field(default_factory=list)
+    faults: deque[Fault | None] = field(default_factory=deque)
+    look_faults: deque[HouseError | None] = field(default_factory=deque)
+    page_faults: deque[Exception | None] = field(default_factory=deque)
+    effects: list[Effect] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    # What a test wants to happen before the intent is made durable, and between that and its being carried out.
+    before_intent: Callable[[str, Parcel], Awaitable[None]] | None = None
+    in_flight: Callable[[str, Parcel], Awaitable[None]] | None = None
+    blind: bool = False
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    stock_plan: Plan = field(default_factory=lambda: Plan("readStock", 100.0, 100.0))
+    stock_batch: int = 50
+    _seen_at: defaultdict[str, dict[str, tuple[float, Parcel]]] = field(default_factory=lambda: defaultdict(dict))
+
+    def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
+        return [list(locations)] if locations else []
+
+    async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
+        raise NotImplementedError("workers read stock by pages")
+
+    async def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+        async for page in self._told("stock", None, self.readings):
+            yield page
+
+    async def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
+        async for page in self._told("listings", since, self.listings):
+            yield page
+
+    async def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        async for page in self._told("orders", since, self.changed_orders):
+            yield page
+
+    async def _told(self, what: str, since: datetime | None, pages: Sequence[Page[T]]) -> AsyncIterator[Page[T]]:
+        self.asked_since.append((what, since))
+        for page in pages:
+            self.calls[what] += 1
+            problem = self.page_faults.popleft() if self.page_faults else None
+            if problem is not None:
+                raise problem
+            yield page
+
+    async def order(self, key: OrderKey, ask: Ask) -> Order:
+        self.calls["order"] += 1
+        found = self.orders.get(key.external_id)
+        if found is None:
+            raise NotFound(f"There is no order {key.external_id}.")
+        parcels = self._visible(key.external_id)
+        shipped: Counter[str] = Counter()
+        for parcel in parcels:
+            shipped.update(dict(parcel.lines))
+        lines = [replace(line, quantity_shipped=shipped[line.external_id]) for line in found.lines]
+        status = OrderStatus.UNSHIPPED
+        if parcels:
+            whole = all(line.quantity_open == 0 for line in lines)
+            status = OrderStatus.SHIPPED if whole else OrderStatus.PARTIALLY_SHIPPED
+        shipments = [
+            Shipment(parcel.reference, parcel.carrier, parcel.tracking_number, parcel.shipped_at) for parcel in parcels
+        ]
+        return replace(found, status=status, lines=lines, shipments=shipments, updated_at=datetime.now(UTC))
+
+    async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+        self.calls["confirm"] += 1
+        assert ask.deadline is not None
+        fault = self.faults.popleft() if self.faults else None
+        match fault:
+            case Fault.NO_BUDGET:
+                raise Throttled("No slot in time.", retry_after_s=0.2)
+            case Fault.LOGIN_DOWN:
+                raise Transient("The login does not answer.")
+        if self.before_intent is not None:
+            await self.before_intent(key.external_id, parcel)
+        await before_send()
+        if self.in_flight is not None:
+            await self.in_flight(key.external_id, parcel)
+        match fault:
+            case Fault.NOT_CONNECTED:
+                raise Transient("The connection was refused.")
+            case Fault.TOO_MANY:
+                raise Throttled("429", retry_after_s=0.1, upstream_request_id="r-429", upstream_code="QuotaExceeded")
+            case Fault.UNAUTHORIZED:
+                raise Unauthorized("The consent was withdrawn.", upstream_request_id="r-403")
+            case Fault.REFUSED:
+                raise Refused("The order is gone.", upstream_request_id="r-400", upstream_code="InvalidInput")
+            case Fault.LOST:
+                raise OutcomeUnknown("The connection broke.", upstream_request_id="r-500")
+            case Fault.BUG:
+                raise ZeroDivisionError
+        self.apply(key.external_id, parcel)
+        match fault:
+            case Fault.APPLIED_THEN_LOST:
+                raise OutcomeUnknown("The answer was lost.", upstream_request_id="r-504")
+            case Fault.APPLIED_THEN_BUG:
+                raise ZeroDivisionError
+        return Receipt(f"r-{parcel.reference}")
+
+    async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
+        self.calls["look"] += 1
+        problem = self.look_faults.popleft() if self.look_faults else None
+        if problem is not None:
+            raise problem
+        return Sighting(parcel in self._visible(key.external_id), "r-look")
+
+    async def check(self, ask: Ask) -> str:
+        return "It answers."
+
+    def apply(self, order: str, parcel: Parcel) -> None:
+        """Carry a confirmation out. Raises Refused when nothing is left to ship."""
+        found = self.orders[order]
+        already = sum(units for _, one in self._seen_at[order].values() for _, units in one.lines)
+        if already + sum(units for _, units in parcel.lines) > sum(line.quantity for line in found.lines):
+            raise Refused("Nothing is left to ship.", upstream_request_id="r-closed")
+        self.effects.append(Effect(order, parcel.reference, parcel.tracking_number))
+        self._seen_at[order][parcel.reference] = (time.monotonic() + self.visibility_lag_s, parcel)
+
+    def _visible(self, order: str) -> list[Parcel]:
+        if self.blind:
+            return []
+        return [parcel for at, parcel in self._seen_at[order].values() if at <= time.monotonic()]
+
+
+def make_port(channel: str = "shop", platform: Platform = Platform.SHOPIFY) -> FakePort:
+    """A channel without anything in it."""
+    return FakePort(Channel(ChannelId(channel), platform, channel.title(), True))
+
+
+def make_order(port: FakePort, number: str, *, units: int = 2, updated_at: datetime | None = None) -> Order:
+    """An unshipped order of one line."""
+    id = order_id(port.channel.id, number)
+    placed_at = datetime.now(UTC) - timedelta(hours=1)
+    line = OrderLine(line_id(id, f"{number}-1"), f"{number}-1", ChannelSku("SKU-1"), units, 0)
+    return Order(
+        id=id,
+        channel=port.channel.id,
+        marketplace=None,
+        external_id=number,
+        status=OrderStatus.UNSHIPPED,
+        channel_status="UNFULFILLED",
+        fulfilled_by=FulfilledBy.MERCHANT,
+        placed_at=placed_at,
+        updated_at=updated_at or placed_at,
+        lines=[line],
+    )
+
+
+def make_listing(port: FakePort, sku: str, external_id: str | None = None) -> Listing:
+    """A listing as a port tells it: not yet mapped."""
+    return Listing(
+        id=listing_id(port.channel.id, None, ChannelSku(sku)),
+        channel=port.channel.id,
+        marketplace=None,
+        channel_sku=ChannelSku(sku),
+        external_id=external_id or f"X-{sku}",
+        status="ACTIVE",
+        fulfilled_by=FulfilledBy.MERCHANT,
+        as_of=datetime.now(UTC),
+        title=f"Title of {sku}",
+    )
+
+
+def make_reading(port: FakePort, sku: str, on_hand: int) -> Reading:
+    """What the warehouse BER holds."""
+    return Reading(LocationCode("BER"), port.channel.id, ChannelSku(sku), on_hand, 0, 0, datetime.now(UTC))
+
+
+def make_warehouse(port: FakePort) -> Location:
+    """The warehouse BER, counted by this channel."""
+    return Location(LocationCode("BER"), "Berlin", LocationKind.WAREHOUSE, port.channel.id, "BER")
+
+
+def make_rejected(port: FakePort, what: str) -> Rejected:
+    """Something that the adapter did not understand."""
+    return Rejected(port.channel.id, what, "K-1", "unknown word", "{}")

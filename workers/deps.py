@@ -1,0 +1,52 @@
+"""What every worker is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from redis.asyncio import Redis
+
+from adapters.port import Port
+from domain.channel import Channel, Location, StreamName
+from domain.ids import ChannelId
+from domain.product import SkuMap
+from store.session import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things may take, in seconds. The order matters: waiting for budget and one request end within a lease."""
+
+    lease_s: float = 15.0
+    # A write that has no slot by then goes back to its row.
+    budget_wait_s: float = 5.0
+    # A platform may still carry out a request whose connection is gone: its own timeout.
+    settle_s: float = 10.0
+    # An accepted write that nobody has seen live by then wants a person.
+    unseen_s: float = 3600.0
+    pause_s: float = 60.0
+    sweep_s: float = 1.0
+    relay_s: float = 0.1
+    stream_lease_s: float = 60.0
+    # A loop that shows no life for so long takes its process with it.
+    stall_s: float = 60.0
+    # What an orderly stop waits for.
+    finish_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What every worker of one process shares. `intervals` are those of streams that differ from the defaults."""
+
+    store: Store
+    ports: Mapping[ChannelId, Port]
+    channels: Mapping[ChannelId, Channel]
+    locations: Sequence[Location]
+    sku_map: SkuMap
+    redis: Redis
+    clock: Callable[[], datetime]
+    worker: str
+    intervals: Mapping[tuple[ChannelId, StreamName], timedelta] = field(default_factory=dict)
+    timing: Timing = Timing()

@@ -1,0 +1,237 @@
+"""Lanes: claim -> work -> record, the same for every capability.
+
+A lane is (channel, capability). A process drains a lane at most once at a time and keeps up to `WIDTH` items in hand; several
+processes may drain the same lane, the rows decide who holds what. Around each call stand two short transactions: one claims the
+item under a lease, the other records what came of it, and a fence on the row refuses whoever comes too late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from domain.event import EventKind, NewEvent
+from domain.ids import ChannelId, OrderId
+from domain.operation import Capability, ClaimedItem, ItemStatus, Outcome
+from domain.order import Order
+from store import channel, event, operation, order
+from store.session import UNAVAILABLE
+from workers.backoff import jittered
+from workers.crash import point
+from workers.deps import Deps
+from workers.watch import end
+
+log = logging.getLogger(__name__)
+
+WIDTH = 10
+RECORD_AGAIN_S = 0.3
+# A slot may be far away, but what is new wants to be picked up and what was taken wants to be looked at.
+LONGEST_HOLD_S = 1.0
+
+
+class Lane(NamedTuple):
+    """Writes of one kind to one channel."""
+
+    channel: ChannelId
+    capability: Capability
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A parcel was seen live at its channel; `order` is the order as it stood then, when it was cheap to read."""
+
+    order_id: OrderId
+    tracking_number: str
+    order: Order | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What came of one item. Without an outcome nothing is recorded: the item is no longer ours, or its lease shall run out.
+
+    `hold_s` keeps this process from claiming more of the lane for so long; `failing` says that the channel could not be reached,
+    which holds the lane longer each time in a row; `pause` stops all work of the channel and says why.
+    """
+
+    outcome: Outcome | None
+    hold_s: float = 0.0
+    failing: bool = False
+    pause: str | None = None
+    seen: Seen | None = None
+
+
+Handler = Callable[[Deps, ClaimedItem], Awaitable[Worked]]
+
+
+@dataclass(slots=True)
+class _Hold:
+    until: float = 0.0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The lanes that this process drains."""
+
+    deps: Deps
+    handlers: Mapping[Capability, Handler]
+    _draining: dict[Lane, asyncio.Task[None]] = field(default_factory=dict)
+    _again: set[Lane] = field(default_factory=set)
+    _holds: dict[Lane, _Hold] = field(default_factory=dict)
+    _closed: bool = False
+
+    def wake(self, lane: Lane) -> None:
+        """Drain the lane; when it is being drained, let it look once more before it stops."""
+        if self._closed or lane.channel not in self.deps.ports:
+            return
+        if lane in self._draining:
+            self._again.add(lane)
+            return
+        task = asyncio.create_task(self._run(lane), name=f"lane {lane.channel}:{lane.capability.value}")
+        self._draining[lane] = task
+
+    async def close(self, within_s: float) -> None:
+        """Claim nothing more, and wait for what is in hand; what is not done by then is left to its lease."""
+        self._closed = True
+        tasks = set(self._draining.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within_s)
+            await end(late)
+
+    async def idle(self) -> None:
+        """Wait until no lane is being drained."""
+        while self._draining:
+            await asyncio.wait(set(self._draining.values()))
+
+    async def _run(self, lane: Lane) -> None:
+        try:
+            await self._drain(lane)
+        except Exception:
+            # The rows are untouched and the sweep looks at them again in a second.
+            log.exception("lane.broken", extra={"channel": lane.channel, "capability": lane.capability.value})
+        finally:
+            del self._draining[lane]
+            if lane in self._again:
+                self._again.discard(lane)
+                self.wake(lane)
+
+    async def _drain(self, lane: Lane) -> None:
+        """Until nothing is left to be claimed now, or the lane has to be left alone for a while."""
+        hold = self._holds.setdefault(lane, _Hold())
+        working: set[asyncio.Task[Worked]] = set()
+        try:
+            while True:
+                self._again.discard(lane)
+                open_now = not self._closed and time.monotonic() >= hold.until
+                claimed = await self._claim(lane, WIDTH - len(working)) if open_now else []
+                working |= {asyncio.create_task(self._work(lane, item)) for item in claimed}
+                if not working:
+                    if open_now and lane in self._again:
+                        continue
+                    return
+                done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                results = [task.result() for task in done]
+                await self._record(lane, results)
+                self._mind(hold, results)
+        finally:
+            await end(working)
+
+    async def _claim(self, lane: Lane, limit: int) -> list[ClaimedItem]:
+        if limit < 1:
+            return []
+        async with self.deps.store.begin() as tx:
+            if lane.channel in await channel.states(tx):
+                return []
+            claimed = await operation.claim(
+                tx,
+                lane.channel,
+                lane.capability,
+                limit=limit,
+                lease_s=self.deps.timing.lease_s,
+                worker=self.deps.worker,
+            )
+        if claimed:
+            point("after_claim")
+        return claimed
+
+    async def _work(self, lane: Lane, item: ClaimedItem) -> Worked:
+        worked = await self.handlers[lane.capability](self.deps, item)
+        outcome = worked.outcome
+        extra = {"operation": item.operation, "item": item.id, "channel": item.channel, "was": item.was.value}
+        if outcome is None:
+            log.info("lane.released", extra=extra)
+        else:
+            error = outcome.error
+            log.info(
+                "lane.worked",
+                extra=extra
+                | {"status": outcome.status.value, "upstream_request_id": outcome.upstream_request_id}
+                | ({} if error is None else {"error_code": error.code}),
+            )
+        return worked
+
+    async def _record(self, lane: Lane, results: Sequence[Worked]) -> None:
+        """One transaction for all that has just ended. While the database is away the answers are kept in memory and offered
+        again until their leases have run out; after that they are read back like any lost answer."""
+        outcomes = [worked.outcome for worked in results if worked.outcome is not None]
+        taken = any(outcome.status is ItemStatus.ACCEPTED for outcome in outcomes)
+        verified = any(outcome.status is ItemStatus.VERIFIED for outcome in outcomes)
+        point("before_record")
+        if taken:
+            point("before_accepted")
+        if verified:
+            point("before_verify_record")
+        until = time.monotonic() + self.deps.timing.lease_s
+        while True:
+            try:
+                await self._write(lane, results, outcomes)
+                break
+            except UNAVAILABLE as problem:
+                if time.monotonic() >= until:
+                    raise
+                log.warning("lane.record_again", extra={"channel": lane.channel, "reason": type(problem).__name__})
+                await asyncio.sleep(RECORD_AGAIN_S)
+            except Exception:
+                if not any(worked.seen for worked in results):
+                    raise
+                # An order that cannot be kept must not keep the outcomes from their rows; it comes again with its stream.
+                log.exception("lane.orders_left_out", extra={"channel": lane.channel})
+                results = [replace(worked, seen=None) for worked in results]
+        point("after_record")
+        if taken:
+            point("after_accepted")
+        if verified:
+            point("after_verified")
+
+    async def _write(self, lane: Lane, results: Sequence[Worked], outcomes: Sequence[Outcome]) -> None:
+        async with self.deps.store.begin() as tx:
+            # Orders before operations, as everywhere: two transactions that lock both must do so in one order.
+            for seen in sorted((one.seen for one in results if one.seen), key=lambda one: one.order_id):
+                changed = bool(await order.upsert(tx, [seen.order])) if seen.order is not None else False
+                at = self.deps.clock()
+                confirmed = await order.mark_confirmed(tx, seen.order_id, seen.tracking_number, at)
+                if changed or confirmed:
+                    told = {"id": seen.order_id, "channel": lane.channel}
+                    await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, seen.order_id, told)])
+            await operation.record(tx, outcomes)
+            reason = next((worked.pause for worked in results if worked.pause is not None), None)
+            if reason is not None:
+                await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)
+                log.error("channel.paused", extra={"channel": lane.channel, "reason": reason})
+            point("inside_record")
+
+    def _mind(self, hold: _Hold, results: Sequence[Worked]) -> None:
+        """Leave the lane alone after a refusal for lack of budget, or while the channel cannot be reached."""
+        now = time.monotonic()
+        for worked in results:
+            if worked.failing:
+                hold.failures += 1
+                hold.until = max(hold.until, now + jittered(hold.failures, first_s=0.5, most_s=30.0))
+            elif worked.hold_s:
+                hold.until = max(hold.until, now + min(worked.hold_s, LONGEST_HOLD_S))
+            elif worked.outcome is not None:
+                hold.failures = 0

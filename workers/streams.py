@@ -1,0 +1,316 @@
+"""Synchronization: listings, stock and orders of each channel, each on its own interval and cursor.
+
+A run asks for everything since its cursor, less an overlap, and keeps page by page, each in its own transaction with its events.
+Keeping is idempotent, so a page that comes twice, from an overlap, a lost lease or a killed worker, changes nothing. The cursor
+moves only to an instant up to which the platform has told everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.port import Page, Port
+from domain.budget import Ask, Priority
+from domain.channel import Platform, StreamName, StreamState
+from domain.errors import HouseError, Throttled, Unauthorized
+from domain.event import EventKind, NewEvent
+from domain.ids import ChannelId
+from domain.order import Order
+from domain.product import Listing, Rejected
+from domain.stock import Reading
+from store import channel, event, order, product, quarantine, stock, stream
+from workers.backoff import jittered
+from workers.crash import point
+from workers.deps import Deps
+from workers.mapping import with_our_skus
+from workers.watch import end
+
+log = logging.getLogger(__name__)
+
+# Amazon grants searchOrders once in three minutes when its burst is used up; a shop answers as often as its cost budget allows.
+AMAZON_EVERY = {
+    StreamName.LISTINGS: timedelta(hours=6),
+    StreamName.STOCK: timedelta(minutes=10),
+    StreamName.ORDERS: timedelta(minutes=15),
+}
+SHOP_EVERY = {
+    StreamName.LISTINGS: timedelta(minutes=15),
+    StreamName.STOCK: timedelta(minutes=5),
+    StreamName.ORDERS: timedelta(minutes=1),
+}
+# Listings first: stock and order lines are told by the products that they make known.
+IN_ORDER = (StreamName.LISTINGS, StreamName.STOCK, StreamName.ORDERS)
+# Platforms index their changes a little late and their clocks differ from each other.
+OVERLAP = timedelta(minutes=2)
+FIRST_ORDERS = timedelta(days=60)
+AT_ONCE = 6
+LOOK_EVERY_S = 1.0
+RETRY_FROM_S, RETRY_TO_S = 15.0, 300.0
+TRIES_ONCE = 3
+
+OnProgress = Callable[[ChannelId, StreamName, int, int | None], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of one stream: when it started, what it has kept so far, and up to when the platform has told everything."""
+
+    state: StreamState
+    started_at: datetime
+    done: int = 0
+    until: datetime | None = None
+
+
+def every(deps: Deps, id: ChannelId, name: StreamName) -> timedelta:
+    """How often a stream runs."""
+    defaults = AMAZON_EVERY if deps.channels[id].platform is Platform.AMAZON else SHOP_EVERY
+    return deps.intervals.get((id, name), defaults[name])
+
+
+async def register(deps: Deps) -> None:
+    """Make the streams of all channels known."""
+    async with deps.store.begin() as tx:
+        for id in sorted(deps.ports):
+            for name in IN_ORDER:
+                await stream.register(tx, id, name, every(deps, id, name))
+
+
+@dataclass(slots=True)
+class Streams:
+    """Runs what is due, several streams at a time, each under a lease. `pulse` is called at each look."""
+
+    deps: Deps
+    pulse: Callable[[], None]
+    _failures: dict[tuple[ChannelId, StreamName], int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """For ever."""
+        await register(self.deps)
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                for state in await self._claim(AT_ONCE - len(running)):
+                    running.add(
+                        asyncio.create_task(self._run(state), name=f"stream {state.channel} {state.name.value}")
+                    )
+                self.pulse()
+                if running:
+                    done, running = await asyncio.wait(running, timeout=LOOK_EVERY_S)
+                    for task in done:
+                        task.result()
+                else:
+                    await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            await end(running)
+
+    async def _claim(self, limit: int) -> list[StreamState]:
+        if limit < 1:
+            return []
+        async with self.deps.store.begin() as tx:
+            claimed = await stream.claim_due(tx, self.deps.timing.stream_lease_s, limit)
+        return [state for state in claimed if state.channel in self.deps.ports]
+
+    async def _run(self, state: StreamState) -> None:
+        """One run; whatever happens to it stays with its stream."""
+        key = (state.channel, state.name)
+        try:
+            await run_stream(self.deps, state)
+        except Exception as problem:
+            self._failures[key] = self._failures.get(key, 0) + 1
+            await failed(self.deps, state, problem, self._failures[key])
+        else:
+            self._failures.pop(key, None)
+
+
+async def sync_once(deps: Deps, on_progress: OnProgress) -> dict[tuple[ChannelId, StreamName], str]:
+    """Run every stream once, to its end: per channel listings, then stock, then orders; channels side by side.
+
+    For a first load; workers should not be running yet, or calls are made twice. `on_progress(channel, stream, done, expected)`
+    is called after each page. Answers what failed and why; one channel's failure is not another's.
+    """
+    await register(deps)
+    problems: dict[tuple[ChannelId, StreamName], str] = {}
+
+    async def whole(id: ChannelId) -> None:
+        async with deps.store.begin() as tx:
+            states = {state.name: state for state in await stream.states(tx, [id])}
+        for name in IN_ORDER:
+            problem = await _with_patience(deps, states[name], on_progress)
+            if problem is not None:
+                problems[id, name] = problem
+
+    async with asyncio.TaskGroup() as group:
+        for id in sorted(deps.ports):
+            group.create_task(whole(id))
+    return problems
+
+
+async def _with_patience(deps: Deps, state: StreamState, on_progress: OnProgress) -> str | None:
+    """One run, tried again a few times; why it failed for good."""
+    for attempt in range(1, TRIES_ONCE + 1):
+        try:
+            await run_stream(deps, state, on_progress)
+        except Exception as problem:
+            await failed(deps, state, problem, attempt)
+            if attempt == TRIES_ONCE or isinstance(problem, Unauthorized):
+                return _words(problem)
+            await asyncio.sleep(problem.retry_after_s if isinstance(problem, Throttled) else float(attempt))
+        else:
+            return None
+    return None
+
+
+async def failed(deps: Deps, state: StreamState, problem: Exception, failures: int) -> None:
+    """Write down why a run failed and when to try again; refused credentials pause the whole channel."""
+    extra = {"channel": state.channel, "stream": state.name.value, "reason": _words(problem)}
+    if isinstance(problem, HouseError):
+        log.warning("stream.failed", extra=extra | {"upstream_request_id": problem.upstream_request_id})
+    else:
+        log.error("stream.broken", extra=extra, exc_info=problem)
+    wait_s = max(RETRY_FROM_S, jittered(failures, first_s=2 * RETRY_FROM_S, most_s=RETRY_TO_S))
+    if isinstance(problem, Throttled):
+        wait_s = max(wait_s, problem.retry_after_s)
+    async with deps.store.begin() as tx:
+        await stream.failed(tx, state.channel, state.name, _words(problem), wait_s)
+        if isinstance(problem, Unauthorized):
+            await channel.pause(tx, state.channel, problem.message, deps.timing.pause_s)
+
+
+def _words(problem: Exception) -> str:
+    """What people are told: our own words for what we understand, else the kind of failure alone."""
+    return problem.message if isinstance(problem, HouseError) else f"Unexpected {type(problem).__name__}; see the log."
+
+
+async def run_stream(deps: Deps, state: StreamState, on_progress: OnProgress | None = None) -> None:
+    """One run to its end. Raises what stopped it; what was kept by then stays kept."""
+    run = Run(state, deps.clock())
+    async with _leased(deps, run):
+        async for kept, expected in _pages(deps, run):
+            run.done += kept
+            point("after_page")
+            if on_progress is not None:
+                on_progress(state.channel, state.name, run.done, expected)
+    point("before_cursor")
+    async with deps.store.begin() as tx:
+        await stream.finished(tx, state.channel, state.name, run.until or run.started_at, deps.clock())
+    log.info("stream.finished", extra={"channel": state.channel, "stream": state.name.value, "kept": run.done})
+
+
+@asynccontextmanager
+async def _leased(deps: Deps, run: Run) -> AsyncIterator[None]:
+    """Keep the stream's lease while the block runs, and with it how far the run has come."""
+
+    async def extend() -> None:
+        while True:
+            await asyncio.sleep(deps.timing.stream_lease_s / 3)
+            try:
+                async with deps.store.begin() as tx:
+                    await stream.extend(
+                        tx, run.state.channel, run.state.name, deps.timing.stream_lease_s, cursor=run.until
+                    )
+            except Exception as problem:
+                # Should the lease run out, another worker does the same work again, and nothing is wrong.
+                log.warning("stream.not_extended", extra={"reason": type(problem).__name__})
+
+    task = asyncio.create_task(extend())
+    try:
+        yield
+    finally:
+        await end([task])
+
+
+async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
+    """Keep page by page; yields how many items each had, and how many are expected in all."""
+    port, ask = deps.ports[run.state.channel], Ask(Priority.BACKGROUND)
+    since = None if run.state.cursor is None else run.state.cursor - OVERLAP
+    match run.state.name:
+        case StreamName.LISTINGS:
+            async for listings in port.listing_pages(since, ask):
+                await _keep_listings(deps, run, listings)
+                yield len(listings.items), listings.expected
+        case StreamName.STOCK:
+            async for readings in _readings(deps, port, ask):
+                await _keep_readings(deps, readings)
+                yield len(readings.items), readings.expected
+        case StreamName.ORDERS:
+            async for orders in port.order_pages(since or run.started_at - FIRST_ORDERS, ask):
+                await _keep_orders(deps, run, orders)
+                yield len(orders.items), orders.expected
+
+
+async def _readings(deps: Deps, port: Port, ask: Ask) -> AsyncIterator[Page[Reading]]:
+    """The pages of all places of a channel, group by group."""
+    places = [place for place in deps.locations if place.keeper == port.channel.id]
+    for group in port.stock_groups(places):
+        async for page in port.stock_pages(group, ask):
+            yield page
+
+
+async def _keep_listings(deps: Deps, run: Run, page: Page[Listing]) -> None:
+    id = run.state.channel
+    listings = [
+        replace(one, sku=deps.sku_map.ours(id, one.channel_sku)) if one.channel_sku else one for one in page.items
+    ]
+    async with deps.store.begin() as tx:
+        good, rejected = await _sorted_out(tx, listings, run.started_at)
+        await product.upsert_listings(tx, good, prefer=deps.channels[id].platform is not Platform.AMAZON)
+        await quarantine.keep(tx, [*page.rejected, *rejected])
+    run.until = page.until or run.until
+
+
+async def _sorted_out(
+    tx: AsyncConnection, listings: Sequence[Listing], started_at: datetime
+) -> tuple[list[Listing], list[Rejected]]:
+    """Listings that can be told apart, and those without a SKU or with one that another listing of this run has."""
+    known = await _seen_in_this_run(tx, listings, started_at)
+    good: list[Listing] = []
+    rejected: list[Rejected] = []
+    for one in listings:
+        first = known.setdefault(one.id, one.external_id)
+        if not one.channel_sku.strip():
+            rejected.append(_rejected(one, "It has no SKU."))
+        elif first != one.external_id:
+            words = f"Its SKU {one.channel_sku!r} is also that of {first}; a SKU must name one thing."
+            rejected.append(_rejected(one, words))
+        else:
+            good.append(one)
+    return good, rejected
+
+
+async def _seen_in_this_run(tx: AsyncConnection, listings: Sequence[Listing], started_at: datetime) -> dict[str, str]:
+    """The external id of each listing that an earlier page of this run has brought, by the listing's id."""
+    skus = {one.sku for one in listings if one.sku is not None}
+    kept = await product.listings_by_skus(tx, skus)
+    return {one.id: one.external_id for found in kept.values() for one in found if one.as_of >= started_at}
+
+
+def _rejected(one: Listing, reason: str) -> Rejected:
+    return Rejected(one.channel, "listing", one.external_id, reason, f"{one.channel_sku} {one.title or ''}".strip())
+
+
+async def _keep_readings(deps: Deps, page: Page[Reading]) -> None:
+    async with deps.store.begin() as tx:
+        changed = await stock.keep(tx, page.items)
+        skus = await stock.skus_of(tx, changed)
+        told = [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in sorted(set(skus.values()))]
+        await event.append(tx, told)
+        await quarantine.keep(tx, page.rejected)
+
+
+async def _keep_orders(deps: Deps, run: Run, page: Page[Order]) -> None:
+    orders = [replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines)) for one in page.items]
+    async with deps.store.begin() as tx:
+        changed = await order.upsert(tx, orders)
+        told = [
+            NewEvent(EventKind.ORDER_CHANGED, id, {"id": id, "channel": run.state.channel}) for id in sorted(changed)
+        ]
+        await event.append(tx, told)
+        await quarantine.keep(tx, page.rejected)
+    run.until = page.until or run.until

@@ -1,0 +1,114 @@
+"""A worker process: the sweep, the relay, the streams and, with arq, an ear for the bell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+from domain.ids import ChannelId
+from domain.operation import Capability
+from workers import shipments
+from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
+from workers.deps import Deps
+from workers.lanes import Handler, Lane, Lanes
+from workers.relay import EventBell, Relay
+from workers.streams import Streams
+from workers.sweep import Sweep
+from workers.watch import Pulses, Watchdog, end, supervise
+
+log = logging.getLogger(__name__)
+
+HANDLERS: dict[Capability, Handler] = {Capability.SHIPMENTS: shipments.work}
+
+
+class Ear(Worker):
+    """arq's worker, hearing the bell. It starts anew on fresh connections whenever arq gives up, which it does at the first
+    failure of Redis; in the meantime the sweep wakes the lanes.
+
+    A job only wakes a lane of this process and is over in a moment: nothing of arq's timeouts, tries and in-progress keys ever
+    surrounds a write, and an orderly stop waits for the lanes and not for jobs.
+    """
+
+    def __init__(self, redis: ArqRedis, lanes: Lanes, worker: str, pulse: Callable[[], None]) -> None:
+        self._lanes = lanes
+        self._pulse = pulse
+        super().__init__(
+            functions=[func(self._drain, name=JOB, keep_result=0, timeout=5)],
+            redis_pool=redis,
+            queue_name=QUEUE,
+            handle_signals=False,
+            max_jobs=4,
+            poll_delay=0.05,
+            # All rings there can be, so that none hides behind those a dead worker has left in progress.
+            queue_read_limit=1000,
+            keep_result=0,
+            log_results=False,
+            health_check_interval=15,
+            health_check_key=f"{QUEUE}:health:{worker}",
+            job_serializer=write_json,
+            job_deserializer=read_json,
+        )
+
+    async def _drain(self, ctx: dict[Any, Any], channel: str, capability: str) -> None:
+        with suppress(ValueError):  # a ring from a newer gateway, for a capability that is not known here
+            self._lanes.wake(Lane(ChannelId(channel), Capability(capability)))
+
+    async def heart_beat(self) -> None:
+        """Called by arq after each look at its queue."""
+        self._pulse()
+        await super().heart_beat()
+
+
+async def listen(url: str, lanes: Lanes, worker: str, pulse: Callable[[], None]) -> None:
+    """Hear the bell until Redis fails."""
+    redis = arq_redis(url)
+    ear = Ear(redis, lanes, worker, pulse)
+    try:
+        await ear.async_run()
+    finally:
+        await end(ear.tasks.values())
+        await redis.aclose(close_connection_pool=True)
+
+
+async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None:
+    """Work until `stop` is set, then finish what is in hand. `bell_url` is the Redis that rings; None works without arq."""
+    pulses = Pulses()
+    lanes = Lanes(deps, HANDLERS)
+    event_bell = EventBell(deps.redis)
+    loops = {
+        "sweep": (pulse := pulses.beat("sweep"), Sweep(deps, lanes, pulse).run),
+        "relay": (pulse := pulses.beat("relay"), Relay(deps, pulse, event_bell).run),
+        "streams": (pulse := pulses.beat("streams"), Streams(deps, pulse).run),
+    }
+    if bell_url is not None:
+        hear = pulses.beat("ear")
+        loops["ear"] = (hear, lambda: listen(bell_url, lanes, deps.worker, hear))
+    watchdog = Watchdog(pulses, deps.timing.stall_s)
+    watchdog.start()
+    tasks = {
+        name: asyncio.create_task(supervise(name, loop, pulse), name=name) for name, (pulse, loop) in loops.items()
+    }
+    log.info("worker.started", extra={"worker": deps.worker, "loops": sorted(tasks)})
+    try:
+        await stop.wait()
+        log.info("worker.stopping", extra={"worker": deps.worker})
+    finally:
+        # From now on one sign of life counts: that the stop comes to its end.
+        pulses.at.clear()
+        pulses.beat("stop")
+        # The relay goes last: what the lanes finish now should still be told.
+        await end(tasks[name] for name in tasks if name != "relay")
+        await lanes.close(deps.timing.finish_s)
+        await end([tasks["relay"]])
+        with suppress(Exception):
+            while await Relay(deps, pulse, event_bell).once():
+                pass
+        await event_bell.close()
+        watchdog.stop()
+    log.info("worker.stopped", extra={"worker": deps.worker})
