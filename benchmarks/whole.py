@@ -1,0 +1,141 @@
+"""The whole house on both sandboxes: a served gateway with everything loaded by the real synchronization."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from pydantic import SecretStr
+
+from benchmarks.rehearsal import CONFIG
+from gateway.app import App
+from gateway.auth import hash_secret, new_secret
+from gateway.server import Server, config, listen
+from gateway.settings import Settings
+from gateway.worker import deps_of
+from sandbox.visit import serving
+from schema.scopes import ALL
+from store import api_key
+from workers.streams import sync_once
+
+STOREFRONT = frozenset({"stock:read", "catalog:read"})
+
+
+@dataclass(slots=True)
+class Platform:
+    """A sandbox and its control plane."""
+
+    http: httpx.AsyncClient
+
+    async def get(self, path: str) -> Any:
+        """The answer of GET /_sandbox/…"""
+        return (await self.http.get(f"/_sandbox/{path}")).raise_for_status().json()
+
+    async def post(self, path: str, body: Any) -> Any:
+        """The answer of POST /_sandbox/…"""
+        return (await self.http.post(f"/_sandbox/{path}", json=body)).raise_for_status().json()
+
+    async def mark(self) -> int:
+        """The place in the journal now."""
+        return int((await self.get("journal?since=999999999"))["next"])
+
+    async def calls(self, since: int, operation: str = "") -> list[dict[str, Any]]:
+        """The calls after a mark, of one operation where named."""
+        told = (await self.get(f"journal?since={since}"))["calls"]
+        return [call for call in told if operation in ("", call["operation"])]
+
+    async def effects(self, since: int, operation: str) -> list[dict[str, Any]]:
+        """What was truly done after a mark."""
+        return [one for one in (await self.get(f"journal?since={since}"))["effects"] if one["operation"] == operation]
+
+    async def faults(self, *faults: dict[str, Any]) -> None:
+        """These faults and no others."""
+        await self.post("faults", {"faults": list(faults)})
+
+
+@dataclass(slots=True)
+class Whole:
+    """Both platforms, the gateway in front, and keys."""
+
+    amazon: Platform
+    shop: Platform
+    app: App
+    settings: Settings
+    url: str
+    http: httpx.AsyncClient
+    admin: str
+    storefront: str
+
+    async def ask(self, query: str, key: str | None = None, bill: bool = False, **variables: Any) -> dict[str, Any]:
+        """The whole answer to a query."""
+        headers = {"authorization": f"Bearer {key or self.admin}"} | ({"x-acorn-bill": "1"} if bill else {})
+        answer = await self.http.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+        told: dict[str, Any] = answer.json()
+        return told
+
+    async def data(self, query: str, key: str | None = None, **variables: Any) -> Any:
+        """The data of a query that has no errors."""
+        told = await self.ask(query, key, **variables)
+        assert "errors" not in told, told["errors"]
+        return told["data"]
+
+
+@asynccontextmanager
+async def whole_house(
+    database_url: str, redis_url: str, folder: Path, *, speed: float = 50, load: bool = True, **sizes: Any
+) -> AsyncIterator[Whole]:
+    """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes."""
+    async with AsyncExitStack() as stack:
+        options = {"speed": speed, "lag": 0.3 * speed, **sizes}
+        urls = [await stack.enter_async_context(serving(name, **options)) for name in ("amazon", "shopify")]
+        amazon, shop = [
+            Platform(await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))) for url in urls
+        ]
+        path = folder / "acorn.toml"
+        path.write_text(CONFIG.format(amazon=urls[0], shop=urls[1]), encoding="utf-8")
+        settings = Settings(
+            _env_file=None,  # type: ignore[call-arg]  # a developer's own .env is no part of a test
+            database_url=SecretStr(database_url),
+            redis_url=SecretStr(redis_url),
+            config=path,
+            arq=True,
+        )
+        app, url = await stack.enter_async_context(served(settings))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+        keys = [await _key(app, name, scopes) for name, scopes in (("admin", ALL), ("storefront", STOREFRONT))]
+        if load:
+            problems = await sync_once(deps_of(app.standing.house), lambda *_: None)
+            assert problems == {}
+        yield Whole(amazon, shop, app, settings, url, http, keys[0], keys[1])
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[tuple[App, str]]:
+    """A gateway on a free port, stopped at the end."""
+    app = App(settings)
+    listener = listen("127.0.0.1", 0)
+    server = Server(config(app, connection_limit=5_000, stop_within_s=3), app)
+    # `serve` would take the signals, which belong to pytest.
+    task = asyncio.create_task(server._serve([listener]))
+    while not server.started:
+        if task.done():
+            task.result()
+        await asyncio.sleep(0.01)
+    try:
+        yield app, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def _key(app: App, name: str, scopes: frozenset[str]) -> str:
+    secret = new_secret()
+    async with app.standing.house.store.begin() as tx:
+        await api_key.create(tx, uuid4().hex, name, hash_secret(secret), scopes, None)
+    return secret

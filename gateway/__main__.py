@@ -1,0 +1,5 @@
+"""`python -m gateway` is `acorn`."""
+
+from gateway.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""The ASGI application: what answers at which address."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import strawberry
+
+from gateway import metrics
+from gateway.asgi import Receive, Scope, Send, header, request_id, respond
+from gateway.endpoint import Endpoint, Terms, preflight
+from gateway.errors import internal
+from gateway.execution import Executor, write_json
+from gateway.pages import page
+from gateway.plan import Plans
+from gateway.settings import Settings
+from gateway.standing import Standing, open_house
+from gateway.stream import Streams
+from gateway.websocket import Sockets
+from schema.root import schema as public_schema
+from schema.scopes import SCOPES
+
+log = logging.getLogger(__name__)
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+
+
+class App:
+    """One process's application. The house is built when the server starts it, and closed when the server stops it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        schema: strawberry.Schema = public_schema,
+        scopes: Mapping[str, frozenset[str]] = SCOPES,
+        house: Callable[[Settings], Awaitable[Standing]] = open_house,
+    ) -> None:
+        self._settings = settings
+        self._house = house
+        self._executor = Executor(schema, lambda: self.standing.shelf)
+        self._plans = Plans(self._executor.schema, scopes)
+        self._standing: Standing | None = None
+        self._streams: Streams | None = None
+        self._sockets: Sockets | None = None
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """The house; only after the server has started."""
+        assert self._standing is not None
+        return self._standing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "lifespan":
+                await self._live(receive, send)
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case "http":
+                await self._http(scope, receive, send)
+
+    def drain(self) -> None:
+        """End streams and sockets, so that the server need not wait for their clients."""
+        if self._streams is not None:
+            self._streams.close()
+        if self._sockets is not None:
+            self._sockets.close()
+
+    async def start(self) -> None:
+        """Open the house."""
+        settings = self._settings
+        self._standing = await self._house(settings)
+        keys = self._standing.keys
+        terms = Terms(settings.body_limit_kib * 1024, settings.deadline_s, settings.allowed_origins)
+        self._streams = Streams(keys)
+        self._sockets = Sockets(
+            self._plans,
+            self._executor,
+            keys,
+            deadline_s=settings.deadline_s,
+            allowed_origins=settings.allowed_origins,
+        )
+        self._endpoint = Endpoint(self._plans, self._executor, keys, self._streams, terms)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The server's two words: start, and stop."""
+        await receive()
+        try:
+            await self.start()
+        except Exception as problem:
+            log.exception("gateway.start_failed")
+            await send({"type": "lifespan.startup.failed", "message": str(problem)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.drain()
+        await self.standing.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/graphql":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # before the handshake: a 403
+            return
+        assert self._sockets is not None
+        await self._sockets(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        id = request_id(scope)
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._route(scope, receive, watched, id)
+        except Exception:
+            log.exception("http.failed", extra={"request_id": id, "path": scope["path"]})
+            if started:
+                raise
+            headers = {"content-type": JSON, "x-request-id": id}
+            await respond(send, 500, write_json({"errors": [internal(id)]}), headers)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == "/graphql":
+            await self._graphql(scope, receive, send, method, id)
+            return
+        if method not in ("GET", "HEAD"):
+            await _refused(send, 405, "Only GET is answered here.", id, {"allow": "GET, HEAD"})
+            return
+        status, body, headers = await self._page(path)
+        metrics.REQUESTS.labels("page", status).inc()
+        await respond(send, status, b"" if method == "HEAD" else body, {"x-request-id": id, **headers})
+
+    async def _graphql(self, scope: Scope, receive: Receive, send: Send, method: str, id: str) -> None:
+        match method:
+            case "POST":
+                assert self._endpoint is not None
+                await self._endpoint(scope, receive, send)
+            case "OPTIONS":
+                granted = preflight(scope, self._settings.allowed_origins)
+                await respond(send, 204, b"", {"allow": "POST, OPTIONS", "x-request-id": id, **granted})
+            case "GET" if self._settings.graphiql and "text/html" in (header(scope, "accept") or ""):
+                key = self._settings.graphiql_key.get_secret_value()
+                headers = {"content-type": HTML, "content-security-policy": page.POLICY, "x-request-id": id}
+                await respond(send, 200, page.graphiql(key), headers)
+            case _:
+                await _refused(send, 405, "Send queries by POST, as JSON.", id, {"allow": "POST, OPTIONS"})
+
+    async def _page(self, path: str) -> tuple[int, bytes, Mapping[str, str]]:
+        match path:
+            case "/":
+                return 200, page.landing(), {"content-type": HTML, "content-security-policy": page.POLICY}
+            case "/healthz":
+                return 200, b"ok\n", {"content-type": TEXT}
+            case "/readyz":
+                ailments = await self.standing.ailments()
+                told = {"ready": not ailments, "reasons": ailments}
+                return 503 if ailments else 200, write_json(told), {"content-type": JSON}
+            case "/metrics":
+                return 200, metrics.page(), {"content-type": metrics.CONTENT_TYPE}
+        found = page.asset(path)
+        if found is None:
+            return 404, b"There is nothing here. GraphQL is at /graphql.\n", {"content-type": TEXT}
+        content, media_type = found
+        # The address holds the version, so what it names never changes.
+        return 200, content, {"content-type": media_type, "cache-control": "public, max-age=31536000, immutable"}
+
+
+async def _refused(send: Send, status: int, message: str, id: str, headers: Mapping[str, str]) -> None:
+    """A refusal of the method, in GraphQL's form."""
+    metrics.REQUESTS.labels("page", status).inc()
+    body = {"errors": [{"message": message, "extensions": {"code": "METHOD_NOT_ALLOWED"}}]}
+    await respond(send, status, write_json(body), {"content-type": JSON, "x-request-id": id, **headers})

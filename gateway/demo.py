@@ -1,0 +1,269 @@
+"""`acorn demo`: the whole house on sandboxes, on engines of its own, gone without a trace when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from domain.channel import StreamName
+from domain.ids import ChannelId
+from domain.order import SHIPPABLE, Order
+from domain.product import FulfilledBy
+from gateway import children, engines
+from gateway.auth import hash_secret
+from gateway.children import Child
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, three_things
+from gateway.settings import Settings
+from gateway.wiring import House, build_house
+from gateway.worker import deps_of
+from store import api_key, migrate, order, product
+from workers.streams import sync_once
+
+HOST = "127.0.0.1"
+START_WITHIN_S = 60.0
+VISIBILITY_LAG_S = 3
+INTERRUPTED = 130
+
+
+class DemoFailed(Exception):
+    """The demo cannot run, or has broken down; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens; one number moves all of it."""
+
+    gateway: int
+
+    @property
+    def amazon(self) -> int:
+        """The Amazon sandbox."""
+        return self.gateway + 10
+
+    @property
+    def shopify(self) -> int:
+        """The Shopify sandbox."""
+        return self.gateway + 20
+
+
+def run(port: int) -> int:
+    """Run until Ctrl-C or SIGTERM. Answers the exit code. Raises DemoFailed."""
+    if not 1 <= port <= 65_515:
+        raise DemoFailed(f"ACORN_PORT is {port}; it must lie between 1 and 65515, since two sandboxes listen above it.")
+    ports = Ports(port)
+    _check_free(ports)
+    try:
+        asyncio.run(_Demo(ports).run())
+    except asyncio.CancelledError:
+        return 0
+    except engines.EnginesFailed as problem:
+        raise DemoFailed(str(problem)) from None
+    return 0
+
+
+def _check_free(ports: Ports) -> None:
+    """Raises DemoFailed for a taken port, before anything is started."""
+    for what, number in (
+        ("the gateway", ports.gateway),
+        ("the Amazon sandbox", ports.amazon),
+        ("the Shopify sandbox", ports.shopify),
+    ):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, number))
+            except OSError as problem:
+                raise DemoFailed(
+                    f"Port {number}, meant for {what}, cannot be used: {problem.strerror}. "
+                    f"Choose another place for the whole demo, such as ACORN_PORT={ports.gateway + 100} make demo."
+                ) from None
+
+
+class _Demo:
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self.console = Console(highlight=False)
+        self.children: list[Child] = []
+
+    async def run(self) -> None:
+        """Everything, until a signal."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, task.cancel)
+        with ExitStack() as stack:
+            folder = stack.enter_context(_folder())
+            stack.callback(self._stop)
+            await self._start(folder, stack)
+            await self._watch()
+
+    async def _start(self, folder: Path, stack: ExitStack) -> None:
+        self.console.print("Starting PostgreSQL, Valkey and the sandboxes …")
+        lag = ["--lag", str(VISIBILITY_LAG_S)]
+        for name, port in (("amazon", self.ports.amazon), ("shopify", self.ports.shopify)):
+            command = [sys.executable, "-m", "sandbox", name, "--port", str(port), *lag]
+            self._child(f"{name}-sandbox", command, folder, {})
+        # Never the user's own engines: keys that everybody knows are about to be made.
+        running = await asyncio.to_thread(engines.start, folder, environ={}, throwaway=True)
+        stack.callback(running.stop)
+        settings = self._settings(folder, running)
+        await asyncio.to_thread(migrate.upgrade, running.database_url)
+        environ = _environ(settings)
+        house = await build_house(settings)
+        try:
+            await _make_keys(house)
+            self._child("gateway", [sys.executable, "-m", "gateway", "serve"], folder, environ)
+            await self._answers("amazon-sandbox", f"http://{HOST}:{self.ports.amazon}/_sandbox/clock")
+            await self._answers("shopify-sandbox", f"http://{HOST}:{self.ports.shopify}/_sandbox/clock")
+            await self._load(house)
+            self._child("worker", [sys.executable, "-m", "gateway", "work"], folder, environ)
+            await self._answers("gateway", f"http://{HOST}:{self.ports.gateway}/readyz")
+            open_order, sku = await _examples(house)
+        finally:
+            await house.close()
+        self._tell(open_order, sku, folder)
+
+    def _settings(self, folder: Path, running: engines.Engines) -> Settings:
+        path = folder / "acorn.toml"
+        path.write_text(
+            CHANNELS.format(
+                amazon=f"http://{HOST}:{self.ports.amazon}",
+                shopify=f"http://{HOST}:{self.ports.shopify}",
+                lag=VISIBILITY_LAG_S,
+            ),
+            encoding="utf-8",
+        )
+        return Settings(
+            _env_file=None,  # type: ignore[call-arg]  # nothing of the user's own house belongs in here
+            database_url=SecretStr(running.database_url),
+            redis_url=SecretStr(running.redis_url),
+            config=path,
+            host=HOST,
+            port=self.ports.gateway,
+            graphiql_key=SecretStr("demo-operator"),
+        )
+
+    def _child(self, name: str, command: list[str], folder: Path, environ: dict[str, str]) -> None:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ACORN_")}
+        self.children.append(children.start(name, command, folder=folder, environ={**kept, **environ}))
+
+    async def _answers(self, name: str, url: str) -> None:
+        """Wait until a child answers. Raises DemoFailed when it has ended, or takes too long."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+            for _ in range(int(START_WITHIN_S / 0.1)):
+                self._check_children()
+                try:
+                    if (await http.get(url)).status_code == httpx.codes.OK:
+                        return
+                except httpx.HTTPError:
+                    pass
+                await asyncio.sleep(0.1)
+        [child] = [one for one in self.children if one.name == name]
+        raise DemoFailed(f"The {name} does not answer within {START_WITHIN_S:.0f} s. It said:\n{child.last_words()}")
+
+    def _check_children(self) -> None:
+        for child in self.children:
+            if child.ended:
+                raise DemoFailed(f"The {child.name} has ended. Its last words:\n{child.last_words()}")
+
+    async def _load(self, house: House) -> None:
+        """The first load, through the synchronization that production uses, at the pace the platforms allow."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console) as progress:
+            bars: dict[tuple[ChannelId, StreamName], TaskID] = {}
+
+            def on_progress(channel: ChannelId, stream: StreamName, done: int, expected: int | None) -> None:
+                bar = bars.get((channel, stream))
+                if bar is None:
+                    bar = bars[channel, stream] = progress.add_task(f"{house.channels[channel].name}: {stream.value}")
+                progress.update(bar, completed=done, total=expected if expected is not None else done)
+
+            problems = await sync_once(deps_of(house), on_progress)
+        for (channel, stream), problem in problems.items():
+            self.console.print(f"[yellow]{house.channels[channel].name}: {stream.value} failed: {problem}[/]")
+
+    def _tell(self, open_order: Order, sku: str, folder: Path) -> None:
+        """What there is, and what to try. Plain text, so that it can be copied."""
+        home = f"http://{HOST}:{self.ports.gateway}"
+        addresses = ADDRESSES.format(
+            home=home,
+            amazon=f"http://{HOST}:{self.ports.amazon}",
+            shopify=f"http://{HOST}:{self.ports.shopify}",
+            folder=folder,
+        )
+        text = f"{addresses}\n{three_things(home, sku, open_order)}\n\nready"
+        print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
+
+    async def _watch(self) -> None:
+        """Until a signal, or until something of it breaks down."""
+        while True:
+            self._check_children()
+            await asyncio.sleep(0.5)
+
+    def _stop(self) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # it is stopping already
+        self.console.print("Stopping …")
+        # Workers and gateway first: they are in the middle of asking the others.
+        theirs = [child for child in self.children if not child.name.endswith("-sandbox")]
+        children.stop(theirs)
+        children.stop([child for child in self.children if child not in theirs])
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Where everything of this run lies. The engines' keeper deletes it as well, should we be killed."""
+    folder = Path(tempfile.mkdtemp(prefix="acorn-demo-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environ(settings: Settings) -> dict[str, str]:
+    """The settings as the children read them."""
+    return {
+        "ACORN_DATABASE_URL": settings.database_url.get_secret_value(),
+        "ACORN_REDIS_URL": settings.redis_url.get_secret_value(),
+        "ACORN_CONFIG": str(settings.config),
+        "ACORN_HOST": settings.host,
+        "ACORN_PORT": str(settings.port),
+        "ACORN_GRAPHIQL_KEY": settings.graphiql_key.get_secret_value(),
+    }
+
+
+async def _make_keys(house: House) -> None:
+    """Keys that everybody knows; they exist in the demo's own database and nowhere else."""
+    async with house.store.begin() as tx:
+        for name, scopes in KEYS.items():
+            await api_key.create(tx, name, name, hash_secret(name), scopes, None)
+
+
+async def _examples(house: House) -> tuple[Order, str]:
+    """An order that we can ship now, one of Amazon's where there is one, and a SKU that lies in many places."""
+    found = []
+    for status in SHIPPABLE:
+        async with house.store.begin() as tx:
+            page, _ = await order.page(tx, first=100, statuses=[status])
+        found += [one for one in page if one.fulfilled_by is FulfilledBy.MERCHANT]
+    if not found:
+        raise DemoFailed("The sandboxes gave no order that could be shipped. This is a mistake of ours.")
+    async with house.store.begin() as tx:
+        everywhere, _ = await product.page(tx, first=1, channel=ChannelId("amazon-jp"))
+    best = next((one for one in found if one.channel != ChannelId("shop")), found[0])
+    return best, everywhere[0].sku

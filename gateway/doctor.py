@@ -1,0 +1,162 @@
+"""What is wrong with an installation, and what to do next: settings, engines, migrations, credentials, keys, workers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from adapters.port import Port
+from domain.budget import Ask, Priority
+from domain.errors import HouseError, Throttled, Transient, Unauthorized
+from gateway.config import ConfigError, read_config
+from gateway.pages import install
+from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
+from gateway.wiring import House, build_house
+from store import api_key, beat, migrate
+from store.session import UNAVAILABLE
+
+CHANNEL_PATIENCE_S = 20.0
+BEAT_S = 30.0
+
+
+class Grade(Enum):
+    """Well; worth knowing; or something that has to be mended before the house works."""
+
+    WELL = "ok"
+    NOTE = "note"
+    ILL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, what was found, and what to do about it."""
+
+    grade: Grade
+    what: str
+    found: str
+    do: str = ""
+
+
+async def examine(env_file: Path | None = ENV_FILE) -> AsyncIterator[Finding]:
+    """Look at everything, one after the other; stops where nothing further can be looked at."""
+    try:
+        settings = read_settings(env_file=env_file)
+    except SettingsError as problem:
+        yield Finding(Grade.ILL, "settings", str(problem), "Set them, then run `acorn doctor` again.")
+        return
+    yield Finding(Grade.WELL, "settings", "complete")
+    try:
+        config = read_config(settings.config)
+        house = await build_house(settings, config)
+    except ConfigError as problem:
+        yield Finding(Grade.ILL, "channels", str(problem), "Mend the file, then run `acorn doctor` again.")
+        return
+    try:
+        yield Finding(
+            Grade.WELL, "channels", f"{settings.config} names {len(house.channels)}: {', '.join(house.channels)}"
+        )
+        async for finding in _examine_house(house, settings):
+            yield finding
+    finally:
+        await house.close()
+
+
+async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Finding]:
+    database = await _database(house)
+    yield database
+    redis = await _redis(house)
+    yield redis
+    if database.grade is Grade.WELL:
+        migrations = await _migrations(settings)
+        yield migrations
+        if migrations.grade is Grade.WELL:
+            yield await _keys(house)
+            yield await _workers(house)
+            if redis.grade is Grade.WELL:
+                for finding in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
+                    yield finding
+    if not install.installed():
+        yield Finding(
+            Grade.NOTE, "graphiql", "not installed", "Run `python -m gateway.pages.install` where Node.js is."
+        )
+
+
+async def _database(house: House) -> Finding:
+    try:
+        await house.store.ping()
+    except UNAVAILABLE as problem:
+        found = f"no answer ({type(problem).__name__})"
+        return Finding(
+            Grade.ILL, "database", found, "Check ACORN_DATABASE_URL, and that PostgreSQL runs and lets us in."
+        )
+    return Finding(Grade.WELL, "database", "answers")
+
+
+async def _redis(house: House) -> Finding:
+    try:
+        await house.redis.ping()
+    except (RedisError, OSError) as problem:
+        found = f"no answer ({type(problem).__name__})"
+        return Finding(
+            Grade.ILL, "redis", found, "Check ACORN_REDIS_URL, and that Redis or Valkey runs and lets us in."
+        )
+    return Finding(Grade.WELL, "redis", "answers")
+
+
+async def _migrations(settings: Settings) -> Finding:
+    current = await asyncio.to_thread(migrate.current, settings.database_url.get_secret_value())
+    if current != migrate.head():
+        return Finding(Grade.ILL, "migrations", f"the database is at {current or 'nothing'}", "Run `acorn migrate`.")
+    return Finding(Grade.WELL, "migrations", f"at {current}, the newest")
+
+
+async def _keys(house: House) -> Finding:
+    async with house.store.begin() as tx:
+        good = [one for one in await api_key.all(tx) if one.revoked_at is None]
+    if not good:
+        do = "Run `acorn keys create NAME --scope stock:read`; without a key nobody can ask."
+        return Finding(Grade.NOTE, "keys", "there is no API key", do)
+    return Finding(Grade.WELL, "keys", f"{len(good)} not revoked")
+
+
+async def _workers(house: House) -> Finding:
+    async with house.store.begin() as tx:
+        alive = await beat.alive(tx, BEAT_S)
+    if not alive:
+        do = "Start one with `acorn work`; without it nothing is synchronized or sent."
+        return Finding(Grade.NOTE, "workers", f"none has shown a sign of life within {BEAT_S:.0f} s", do)
+    return Finding(Grade.WELL, "workers", f"{alive} at work")
+
+
+async def _channel(port: Port) -> Finding:
+    """One cheap read proves address, credentials and budget."""
+    what = f"channel {port.channel.id}"
+    try:
+        said = await port.check(Ask(Priority.INTERACTIVE, time.monotonic() + CHANNEL_PATIENCE_S))
+    except HouseError as problem:
+        return Finding(Grade.ILL, what, problem.message, _remedy(problem))
+    return Finding(Grade.WELL, what, said)
+
+
+def _remedy(problem: HouseError) -> str:
+    match problem:
+        case Unauthorized():
+            return "Check this channel's credentials in the configuration, and that the account still consents."
+        case Throttled():
+            return "Its rate budget is used up; wait a minute and run `acorn doctor` again."
+        case Transient():
+            return "Check the address, the network, and the platform's own status page."
+        case _:
+            return "The platform refused; its words say why."
+
+
+def worst(findings: list[Finding]) -> Grade:
+    """The grade of the whole."""
+    grades = {one.grade for one in findings}
+    return next((grade for grade in (Grade.ILL, Grade.NOTE) if grade in grades), Grade.WELL)

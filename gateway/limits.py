@@ -1,0 +1,320 @@
+"""What one query may ask for, decided on its document before anything runs.
+
+Fragments make small documents mean much: forty of them that spread the next one twice stand for 2^40 fields. So cycles are
+refused first, then each fragment is measured once, and only a document that was found small is walked as it will be executed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLCompositeType,
+    GraphQLError,
+    GraphQLField,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    NullValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+    is_abstract_type,
+    is_composite_type,
+    is_list_type,
+    value_from_ast_untyped,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most of each. Fields, aliases and root fields are counted as executed: a fragment counts wherever it is spread."""
+
+    tokens: int = 2_000
+    fragments: int = 50
+    depth: int = 10
+    fields: int = 500
+    aliases: int = 30
+    root_fields: int = 20
+    directives: int = 8  # at one place
+    page: int = 100
+    cost: int = 10_000
+
+
+LIMITS = Limits()
+# What a list without a size of its own is taken to hold.
+USUAL_LENGTH = 5
+# What is counted otherwise than 1 for an object and 0 for a value.
+WEIGHTS: Mapping[str, int] = {
+    "Mutation.confirmShipments": 10,
+    "Mutation.approveOperation": 10,
+    "Mutation.cancelOperation": 10,
+    "Mutation.retryOperation": 10,
+    "ProductConnection.totalCount": 5,
+    "OrderConnection.totalCount": 5,
+    "OperationConnection.totalCount": 5,
+    "OperationItemConnection.totalCount": 5,
+    "Query.__schema": 100,
+    "Query.__type": 100,
+}
+# Objects that are only values put together: they cost nothing beside what they stand in.
+VALUES = frozenset({"Money", "Location", "PageInfo", "Progress", "UserError"})
+_INTROSPECTION = frozenset({"__schema", "__type"})
+
+
+class TooMuch(GraphQLError):
+    """The query is larger than a limit. Raised with a sentence that names the limit."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, extensions={"code": "LIMIT_EXCEEDED"})
+
+
+@dataclass(slots=True)
+class Measure:
+    """How much a selection means once its fragments are spread. `steps` counts the selections on the way, empty ones too."""
+
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+    roots: int = 0
+    steps: int = 0
+
+    def take(self, other: Measure, *, below: bool = False) -> None:
+        """Add a child: what a fragment spreads here, or with `below` what a field selects."""
+        self.depth = max(self.depth, other.depth + below)
+        self.fields += other.fields
+        self.aliases += other.aliases
+        self.roots += 0 if below else other.roots
+        self.steps += other.steps
+
+
+def check_size(document: DocumentNode, operation: OperationDefinitionNode, limits: Limits) -> None:
+    """Raises TooMuch for an operation that means more than the limits allow, or whose fragments spread in a circle."""
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    if len(fragments) > limits.fragments:
+        raise TooMuch(f"The document defines {len(fragments)} fragments; {limits.fragments} are allowed.")
+    measured: dict[str, Measure] = {}
+    for name in _innermost_first(fragments):
+        measured[name] = _measure(fragments[name].selection_set, measured, limits)
+    found = _measure(operation.selection_set, measured, limits)
+    for what, count, most in (
+        ("levels", found.depth, limits.depth),
+        ("root fields", found.roots, limits.root_fields),
+        ("aliases", found.aliases, limits.aliases),
+        ("fields", found.fields, limits.fields),
+        ("selections", found.steps, limits.fields * 4),
+    ):
+        if count > most:
+            raise TooMuch(f"The operation has {_short(count)} {what}; {most} are allowed. Ask in parts.")
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 1_000_000 else "millions of"
+
+
+def _innermost_first(fragments: Mapping[str, FragmentDefinitionNode]) -> list[str]:
+    """The fragments, each after those that it spreads. Raises TooMuch for a circle."""
+    spreads = {
+        name: [one for one in _spreads(node.selection_set) if one in fragments] for name, node in fragments.items()
+    }
+    done: list[str] = []
+    state: dict[str, bool] = {}  # False while its own spreads are being visited
+
+    def visit(name: str) -> None:
+        if state.get(name) is False:
+            raise TooMuch(f"Fragment {name} spreads itself.")
+        if name in state:
+            return
+        state[name] = False
+        for inner in spreads[name]:
+            visit(inner)
+        state[name] = True
+        done.append(name)
+
+    for name in fragments:
+        visit(name)
+    return done
+
+
+def _spreads(selection: SelectionSetNode) -> set[str]:
+    """The fragments spread anywhere inside a selection."""
+    found: set[str] = set()
+    waiting = [selection]
+    while waiting:
+        for node in waiting.pop().selections:
+            if isinstance(node, FragmentSpreadNode):
+                found.add(node.name.value)
+            elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+                waiting.append(node.selection_set)
+    return found
+
+
+def _measure(selection: SelectionSetNode, measured: Mapping[str, Measure], limits: Limits) -> Measure:
+    found = Measure()
+    for node in selection.selections:
+        found.steps += 1
+        if len(node.directives or ()) > limits.directives:
+            raise TooMuch(
+                f"{len(node.directives or ())} directives stand at one place; {limits.directives} are allowed."
+            )
+        if isinstance(node, FragmentSpreadNode):
+            # An unknown fragment is left to validation, which says so.
+            found.take(measured.get(node.name.value, Measure()))
+        elif isinstance(node, InlineFragmentNode):
+            found.take(_measure(node.selection_set, measured, limits))
+        elif isinstance(node, FieldNode):
+            found.fields += 1
+            found.roots += 1
+            found.aliases += node.alias is not None
+            found.depth = max(found.depth, 1)
+            if node.selection_set is not None:
+                inner = _measure(node.selection_set, measured, limits)
+                if node.name.value in _INTROSPECTION:
+                    inner.depth = 0  # graphql-core limits it by a rule of its own
+                found.take(inner, below=True)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A number that the query or its variables give: `count` as it stands, or of `variable`, else of its default."""
+
+    count: int
+    variable: str | None = None
+
+    def of(self, variables: Mapping[str, Any]) -> int:
+        """The number for these variables: a list's length, a number itself, 1 for one thing in a list's place."""
+        if self.variable is None or self.variable not in variables:
+            return self.count
+        return _count(variables[self.variable])
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, list):
+        return len(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return 0 if value is None else 1
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What an operation needs and may cost, found once for all its executions."""
+
+    coordinates: set[str] = field(default_factory=set)
+    pages: set[Size] = field(default_factory=set)
+    terms: Counter[tuple[Size, ...]] = field(default_factory=Counter)
+
+    def cost(self, variables: Mapping[str, Any], limits: Limits) -> int:
+        """The cost with these variables. Raises TooMuch for a page or a cost above the limits."""
+        for size in self.pages:
+            if not 0 <= (count := size.of(variables)) <= limits.page:
+                raise TooMuch(f"`first` is {count}; ask for 1 to {limits.page} at a time and go on with `after`.")
+        total = 0
+        for sizes, weight in self.terms.items():
+            for size in sizes:
+                weight *= max(0, size.of(variables))
+            total += weight
+        if total > limits.cost:
+            raise TooMuch(f"The operation may cost {_short(total)}; {limits.cost} is allowed. Ask for fewer at a time.")
+        return total
+
+
+def bounds(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Bounds:
+    """Walk a valid document of limited size as it will be executed."""
+    root = schema.get_root_type(OperationType(operation.operation))
+    assert root is not None
+    walk = _Walk(schema, document, operation)
+    walk.selection(operation.selection_set, root, (), None)
+    return walk.found
+
+
+class _Walk:
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self.schema = schema
+        self.fragments = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self.defaults: dict[str, int] = {
+            one.variable.name.value: _count(value_from_ast_untyped(one.default_value))
+            for one in operation.variable_definitions or ()
+            if one.default_value is not None
+        }
+        self.found = Bounds()
+
+    def selection(
+        self, selection: SelectionSetNode, parent: GraphQLCompositeType, sizes: tuple[Size, ...], page: Size | None
+    ) -> None:
+        """`sizes` are those of the lists around; `page` is the `first` of the connection that this is a selection of."""
+        for node in selection.selections:
+            if isinstance(node, FieldNode):
+                self.field(node, parent, sizes, page)
+                continue
+            inner = self.fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+            assert isinstance(inner, FragmentDefinitionNode | InlineFragmentNode)
+            narrowed = parent
+            if inner.type_condition is not None:
+                narrowed = self.schema.type_map[inner.type_condition.name.value]  # type: ignore[assignment]  # validated
+            self.selection(inner.selection_set, narrowed, sizes, page)
+
+    def field(self, node: FieldNode, parent: GraphQLCompositeType, sizes: tuple[Size, ...], page: Size | None) -> None:
+        name = node.name.value
+        coordinate = f"{parent.name}.{name}"
+        self.found.coordinates.update(self._coordinates(parent, name))
+        known = self.schema.get_field(parent, name)
+        assert known is not None
+        named = get_named_type(known.type)
+        if name in _INTROSPECTION or not is_composite_type(named):
+            if weight := WEIGHTS.get(coordinate, 0):
+                self.found.terms[sizes] += weight
+            return
+        first = self._argument(node, known, "first")
+        if first is not None:
+            self.found.pages.add(first)
+        if is_list_type(get_nullable_type(known.type)):
+            sizes = (*sizes, self._argument(node, known, "skus") or page or Size(USUAL_LENGTH))
+        if weight := WEIGHTS.get(coordinate, 0 if named.name in VALUES else 1):
+            self.found.terms[sizes] += weight
+        if node.selection_set is not None:
+            self.selection(node.selection_set, named, sizes, first)
+
+    def _coordinates(self, parent: GraphQLCompositeType, name: str) -> Collection[str]:
+        """The field, and through an interface the same field of everything behind it."""
+        behind = self.schema.get_possible_types(parent) if is_abstract_type(parent) else []
+        return [f"{one.name}.{name}" for one in (parent, *behind)]
+
+    def _argument(self, node: FieldNode, known: GraphQLField, name: str) -> Size | None:
+        """The number an argument gives; None where the field has no such argument."""
+        if name not in known.args:
+            return None
+        given: ValueNode | None = next((one.value for one in node.arguments or () if one.name.value == name), None)
+        if isinstance(given, VariableNode):
+            return Size(self.defaults.get(given.name.value, self._default(known, name)), given.name.value)
+        match given:
+            case None:
+                return Size(self._default(known, name))
+            case IntValueNode():
+                return Size(int(given.value))
+            case ListValueNode():
+                return Size(len(given.values))
+            case NullValueNode():
+                return Size(0)
+            case _:
+                return Size(1)
+
+    def _default(self, known: GraphQLField, name: str) -> int:
+        default = known.args[name].default_value
+        return 0 if default is Undefined else _count(default)

@@ -1,0 +1,124 @@
+"""Plans: what is known of a query before it runs, worked out once per text and operation name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+    validate,
+)
+
+from domain.errors import Forbidden
+from gateway.limits import LIMITS, Bounds, Limits, bounds, check_size
+from resolvers.context import Caller
+
+KEPT = 1_000
+
+
+class Rejected(Exception):
+    """Nothing was executed. `status` is what HTTP says to clients that want to hear it."""
+
+    def __init__(self, error: GraphQLError, status: int = 400) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One operation of a valid document. `needs` are (field, scopes of which one is enough)."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    kind: OperationType
+    needs: tuple[tuple[str, frozenset[str]], ...]
+    bounds: Bounds
+    limits: Limits
+
+    @property
+    def name(self) -> str:
+        """The operation's name, empty for a nameless one."""
+        return "" if self.operation.name is None else self.operation.name.value
+
+    def admit(self, caller: Caller, variables: Mapping[str, Any]) -> int:
+        """The cost of a run. Raises Rejected when the caller lacks a scope, or when the variables ask for too much."""
+        for coordinate, scopes in self.needs:
+            if caller.scopes.isdisjoint(scopes):
+                wanted = " or ".join(sorted(scopes - {"admin"}) or ["admin"])
+                message = f"{coordinate} needs the scope {wanted}, which this key lacks. Nothing was executed."
+                raise Rejected(GraphQLError(message, extensions={"code": Forbidden.code}), 403)
+        try:
+            return self.bounds.cost(variables, self.limits)
+        except GraphQLError as problem:
+            raise Rejected(problem) from None
+
+
+class Plans:
+    """The plans in use, the longest unused forgotten first. Documents that are refused are not kept."""
+
+    def __init__(
+        self, schema: GraphQLSchema, scopes: Mapping[str, frozenset[str]], limits: Limits = LIMITS, kept: int = KEPT
+    ) -> None:
+        self.schema = schema
+        self.limits = limits
+        self._scopes = scopes
+        self._kept = kept
+        self._plans: OrderedDict[tuple[bytes, str | None], Plan] = OrderedDict()
+
+    def of(self, query: str, operation_name: str | None) -> Plan:
+        """The plan of a query. Raises Rejected with the first thing that is wrong, and only that."""
+        key = (hashlib.sha256(query.encode()).digest(), operation_name)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._make(query, operation_name)
+            if len(self._plans) > self._kept:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def _make(self, query: str, operation_name: str | None) -> Plan:
+        try:
+            document = parse(query, max_lexical_tokens=self.limits.tokens, max_comments=self.limits.tokens)
+        except GraphQLSyntaxError as problem:
+            # Tokens, comments and nesting above the limits are told as syntax errors with these words.
+            large = problem.message.endswith("Parsing aborted.")
+            raise Rejected(_coded(problem, "LIMIT_EXCEEDED" if large else "GRAPHQL_PARSE_FAILED")) from None
+        operation = get_operation_ast(document, operation_name)
+        if operation is None:
+            raise Rejected(_coded(GraphQLError(_no_operation(operation_name)), "GRAPHQL_VALIDATION_FAILED"))
+        try:
+            check_size(document, operation, self.limits)
+        except GraphQLError as problem:
+            raise Rejected(problem) from None
+        if problems := validate(self.schema, document, max_errors=1, hide_suggestions=True):
+            raise Rejected(_coded(problems[0], "GRAPHQL_VALIDATION_FAILED"))
+        found = bounds(self.schema, document, operation)
+        needs = tuple((one, self._scopes[one]) for one in sorted(found.coordinates) if one in self._scopes)
+        return Plan(document, operation, OperationType(operation.operation), needs, found, self.limits)
+
+
+def _coded(problem: GraphQLError, code: str) -> GraphQLError:
+    problem.extensions = {"code": code, **(problem.extensions or {})}
+    return problem
+
+
+def _no_operation(name: str | None) -> str:
+    if name is None:
+        return "The document must hold exactly one operation, or `operationName` must name one of several."
+    return f"The document has no operation named {name!r}."

@@ -1,0 +1,75 @@
+"""What a process is told from outside, by the environment or `.env`; read once, below the roof values arrive as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "ACORN_"
+ENV_FILE = Path(".env")
+
+# What to write when a setting is missing.
+EXAMPLES: Mapping[str, str] = {
+    "database_url": "postgresql://acorn:secret@localhost:5432/acorn",
+    "redis_url": "redis://localhost:6379/0",
+}
+
+
+class SettingsError(Exception):
+    """Settings that a process cannot start with; the message names each and says what to do."""
+
+
+class Settings(BaseSettings):
+    """Every setting; `docs/configuration.md` describes them, and a test holds that it names them all."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    database_url: SecretStr
+    redis_url: SecretStr
+    config: Path = Path("acorn.toml")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65_535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    graphiql: bool = True
+    graphiql_key: SecretStr = SecretStr("")
+    deadline_s: float = Field(default=10.0, gt=0, le=30)
+    body_limit_kib: int = Field(default=100, ge=1, le=10_240)
+    database_pool: int = Field(default=10, ge=1, le=1_000)
+    connection_limit: int = Field(default=5_000, ge=10)
+    stop_within_s: int = Field(default=10, ge=1, le=600)
+    arq: bool = True
+
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """A list in the environment is separated by commas."""
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+
+def read_settings(*, env_file: Path | None = ENV_FILE) -> Settings:
+    """The settings of this process. Raises SettingsError, which names what is missing and never tells a value."""
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the rest comes from the environment
+    except ValidationError as problem:
+        raise SettingsError("\n".join(_told(error) for error in problem.errors())) from None
+
+
+def _told(error: Any) -> str:
+    """One problem in words. The value stays out: it may be a secret."""
+    field = str(error["loc"][0])
+    name = f"{PREFIX}{field.upper()}"
+    if error["type"] == "missing":
+        example = EXAMPLES.get(field, "…")
+        return f"{name} is not set. Put it into the environment or into .env, such as {name}={example}"
+    return f"{name} cannot be used: {error['msg']}. See docs/configuration.md."

@@ -1,0 +1,115 @@
+"""A house with its doors open: what the requests of one process share, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+
+from gateway.auth import Keys
+from gateway.events import EventHub
+from gateway.settings import Settings
+from gateway.wiring import House, build_house
+from resolvers.live import LiveStock
+from resolvers.shelf import Shelf
+from store import migrate
+from store.session import UNAVAILABLE
+from workers.bell import ArqBell, SilentBell, arq_redis
+
+log = logging.getLogger(__name__)
+
+PROBE_S = 3.0
+
+
+@dataclass(slots=True)
+class Standing:
+    """A house with its doors open: what requests share, and what runs beside them."""
+
+    house: House
+    shelf: Shelf
+    keys: Keys
+    hub: EventHub
+    bell: ArqBell | SilentBell
+    tail: asyncio.Task[None]
+    at_head: bool = False
+
+    async def ailments(self) -> list[str]:
+        """Why no request should be sent here, in words for operators; empty when all is well."""
+        probes = (self._database(), self._redis(), self._migrations())
+        found = [one for one in await asyncio.gather(*probes) if one is not None]
+        return found if not self.tail.done() else [*found, "events: the hub has ended; restart this process"]
+
+    async def close(self) -> None:
+        """Shut the doors: requests have ended by now."""
+        self.tail.cancel()
+        await asyncio.gather(self.tail, return_exceptions=True)
+        await self.bell.close()
+        await self.house.close()
+
+    async def _database(self) -> str | None:
+        try:
+            await asyncio.wait_for(self.house.store.ping(), PROBE_S)
+        except UNAVAILABLE as problem:
+            return f"database: no answer ({type(problem).__name__}); check ACORN_DATABASE_URL and the server"
+        return None
+
+    async def _redis(self) -> str | None:
+        try:
+            await asyncio.wait_for(self.house.redis.ping(), PROBE_S)
+        except (RedisError, OSError) as problem:
+            return f"redis: no answer ({type(problem).__name__}); check ACORN_REDIS_URL and the server"
+        return None
+
+    async def _migrations(self) -> str | None:
+        """Asked until the database is at the newest revision; it never goes back while we run."""
+        if self.at_head:
+            return None
+        url = self.house.settings.database_url.get_secret_value()
+        try:
+            current = await asyncio.wait_for(asyncio.to_thread(migrate.current, url), PROBE_S)
+        except Exception as problem:
+            return f"migrations: cannot be read ({type(problem).__name__})"
+        self.at_head = current == migrate.head()
+        return None if self.at_head else f"migrations: the database is at {current or 'nothing'}; run `acorn migrate`"
+
+
+async def open_house(settings: Settings) -> Standing:
+    """Build the house and open its doors. Raises ConfigError."""
+    return stand(await build_house(settings))
+
+
+def stand(house: House) -> Standing:
+    """Open the doors. Nothing is asked of anybody yet."""
+    redis_url = house.settings.redis_url.get_secret_value()
+    hub = EventHub(house.store, redis_url)
+    bell = ArqBell(arq_redis(redis_url)) if house.settings.arq else SilentBell()
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    live = LiveStock(house.store, house.redis, house.budgets, house.ports, house.locations, clock)
+    shelf = Shelf(
+        store=house.store,
+        channels=house.channels,
+        ports=house.ports,
+        locations=house.locations,
+        budgets=house.budgets,
+        live=live,
+        bell=bell,
+        events=hub,
+        clock=clock,
+        safety_stock=house.safety_stock,
+        stock_max_age=house.stock_max_age,
+    )
+    tail = asyncio.create_task(hub.run())
+    tail.add_done_callback(_tell_of_a_dead_hub)
+    return Standing(house, shelf, Keys(house.store, house.redis), hub, bell, tail)
+
+
+def _tell_of_a_dead_hub(tail: asyncio.Task[None]) -> None:
+    """The hub only ends when it is told to; anything else is a mistake of ours, and /readyz says so."""
+    if not tail.cancelled() and (problem := tail.exception()) is not None:
+        log.error("events.hub_died", exc_info=problem)

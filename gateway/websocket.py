@@ -1,0 +1,320 @@
+"""GraphQL over WebSocket, the graphql-transport-ws protocol and no other.
+
+Each operation is a task of its own and writes its events itself, one at a time: a client that does not read holds up its own
+operations and nothing else, and is let go once one of them has fallen a whole queue behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import metrics
+from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, cancelled, header, request_id
+from gateway.auth import Keys
+from gateway.body import BadRequest, Request, parse_json, read_request
+from gateway.errors import Told, tell
+from gateway.events import ON_OVERFLOW
+from gateway.execution import Executor, Run, write_json
+from gateway.plan import Plans, Rejected
+from resolvers.context import Caller
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "graphql-transport-ws"
+INIT_S = 5.0
+PING_S = 20.0
+RECHECK_S = 60.0
+MOST_OPERATIONS = 100
+LAST_WORD_S = 1.0
+GOING_AWAY = 1001
+CUT_OFF = 4900
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The protocol's clocks, in seconds."""
+
+    init_s: float = INIT_S
+    ping_s: float = PING_S
+    recheck_s: float = RECHECK_S
+
+
+class Close(Exception):
+    """The connection ends with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def malformed(reason: str) -> Close:
+    """A frame that is not of the protocol."""
+    return Close(4400, reason)
+
+
+class Sockets:
+    """All connections of a process."""
+
+    def __init__(
+        self,
+        plans: Plans,
+        executor: Executor,
+        keys: Keys,
+        *,
+        deadline_s: float = 10.0,
+        allowed_origins: tuple[str, ...] = (),
+        pace: Pace = Pace(),
+    ) -> None:
+        self.plans = plans
+        self.executor = executor
+        self.keys = keys
+        self.deadline_s = deadline_s
+        self.pace = pace
+        self._allowed_origins = allowed_origins
+        self._open: set[_Connection] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if not accepted_origin(scope, self._allowed_origins):
+            await send({"type": "websocket.close", "code": 1008})  # before the handshake: a 403
+            return
+        if PROTOCOL not in scope["subprotocols"]:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": 4406, "reason": f"Speak {PROTOCOL}"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        connection = _Connection(self, scope, receive, send)
+        self._open.add(connection)
+        metrics.SOCKETS.inc()
+        try:
+            await connection.run()
+        finally:
+            self._open.discard(connection)
+            metrics.SOCKETS.dec()
+
+    def close(self) -> None:
+        """Complete everything and close every connection; clients with a cursor resume elsewhere."""
+        for one in self._open:
+            one.end(Close(GOING_AWAY, "The gateway is stopping; connect again"))
+
+
+class _Connection:
+    def __init__(self, house: Sockets, scope: Scope, receive: Receive, send: Send) -> None:
+        self._house = house
+        self._scope = scope
+        self._receive = receive
+        self._send_raw = send
+        self._authorization: str | None = header(scope, "authorization")
+        self._wants_bill = header(scope, "x-acorn-bill") == "1"
+        self._caller: Caller | None = None
+        self._init_seen = False
+        self._acknowledged = asyncio.Event()
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._line = asyncio.Lock()
+        self._ended: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
+        self._id = request_id(scope)
+
+    async def run(self) -> None:
+        """Until one side ends it."""
+        tasks = [
+            asyncio.create_task(self._guarded(work))
+            for work in (self._read, self._await_init, self._ping, self._recheck)
+        ]
+        try:
+            close = await self._ended
+        finally:
+            operations = dict(self._operations)
+            await cancelled(*tasks, *operations.values())
+        if close is not None:
+            await self._close(close, list(operations))
+
+    def end(self, close: Close | None) -> None:
+        """End the connection, at the first call; None when the client is gone already."""
+        if not self._ended.done():
+            self._ended.set_result(close)
+
+    def _cut_off(self) -> None:
+        """An operation's queue has run over."""
+        self.end(Close(CUT_OFF, "resume after your last cursor"))
+
+    async def _guarded(self, work: Callable[[], Any]) -> None:
+        try:
+            await work()
+        except Close as problem:
+            self.end(problem)
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:
+            # A send to a client that has just gone; uvicorn's own exception for it is private.
+            log.debug("socket.ended", extra={"request_id": self._id, "reason": type(problem).__name__})
+            self.end(Close(1011, "Internal error"))
+
+    async def _close(self, close: Close, running: list[str]) -> None:
+        """Say why. Where the client does not read, our server puts the frame behind what it has not read yet, and leaves it a
+        moment before it drops the connection."""
+        log.info("socket.closed", extra={"request_id": self._id, "code": close.code})
+        if close.code == CUT_OFF:
+            metrics.CUT_OFF.labels("websocket").inc()
+            cut = (self._scope.get("extensions") or {}).get(CUT)
+            if cut is not None:
+                cut["call"](close.code, close.reason)
+                return
+        frames = [_text({"id": id, "type": "complete"}) for id in running if close.code == GOING_AWAY]
+        frames.append({"type": "websocket.close", "code": close.code, "reason": close.reason})
+        words = asyncio.create_task(self._last_words(frames))
+        await asyncio.wait({words}, timeout=LAST_WORD_S)
+        await cancelled(words)
+
+    async def _last_words(self, frames: list[dict[str, Any]]) -> None:
+        try:
+            for frame in frames:
+                await self._send_raw(frame)
+        except Exception as problem:
+            log.debug("socket.last_word_lost", extra={"reason": type(problem).__name__})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        async with self._line:
+            await self._send_raw(_text(message))
+
+    async def _read(self) -> None:
+        while True:
+            frame = await self._receive()
+            if frame["type"] == "websocket.disconnect":
+                self.end(None)
+                return
+            await self._take(_message(frame))
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "connection_init":
+                await self._init(message)
+            case "ping":
+                await self._send({"type": "pong"})
+            case "pong":
+                pass
+            case "subscribe":
+                self._subscribe(message)
+            case "complete":
+                task = self._operations.pop(_id(message), None)
+                if task is not None:
+                    await cancelled(task)
+            case _:
+                raise malformed("Unknown message type")
+
+    async def _init(self, message: dict[str, Any]) -> None:
+        if self._init_seen:
+            raise Close(4429, "Too many initialisation requests")
+        self._init_seen = True
+        payload = message.get("payload") or {}
+        if not isinstance(payload, dict):
+            raise malformed("The payload of connection_init must be an object")
+        given = payload.get("Authorization", payload.get("authorization"))
+        if isinstance(given, str):
+            self._authorization = given
+        if payload.get("X-Acorn-Bill") in ("1", 1):
+            self._wants_bill = True
+        try:
+            self._caller = await self._house.keys.caller(self._authorization, address(self._scope))
+        except BadRequest as problem:
+            if problem.status == 401:
+                code, reason = (4403, "Forbidden") if self._authorization else (4401, "Unauthorized")
+                raise Close(code, reason) from None
+            raise Close(1013, problem.message) from None
+        await self._send({"type": "connection_ack"})
+        self._acknowledged.set()
+
+    async def _await_init(self) -> None:
+        try:
+            await asyncio.wait_for(self._acknowledged.wait(), self._house.pace.init_s)
+        except TimeoutError:
+            raise Close(4408, "Connection initialisation timeout") from None
+
+    async def _ping(self) -> None:
+        """Keeps the connection alive in the eyes of everything between; uvicorn's own pings find the dead ones."""
+        while True:
+            await asyncio.sleep(self._house.pace.ping_s)
+            await self._send({"type": "ping"})
+
+    async def _recheck(self) -> None:
+        """A key may be revoked while its connection lives."""
+        while True:
+            await asyncio.sleep(self._house.pace.recheck_s)
+            if self._caller is not None and not await self._house.keys.still_valid(self._authorization):
+                raise Close(4403, "Forbidden: the key is no longer valid")
+
+    def _subscribe(self, message: dict[str, Any]) -> None:
+        if self._caller is None or not self._acknowledged.is_set():
+            raise Close(4401, "Unauthorized")
+        id = _id(message)
+        if id in self._operations:
+            raise Close(4409, f"Subscriber for {id} already exists")
+        try:
+            request = read_request(message.get("payload"))
+        except BadRequest as problem:
+            raise malformed(problem.message) from None
+        if len(self._operations) >= MOST_OPERATIONS:
+            raise Close(4429, f"More than {MOST_OPERATIONS} operations on one connection")
+        task = asyncio.create_task(self._guarded(lambda: self._operate(id, request, self._caller)))
+        self._operations[id] = task
+        task.add_done_callback(lambda done: self._over(id, done))
+
+    def _over(self, id: str, task: asyncio.Task[None]) -> None:
+        if self._operations.get(id) is task:
+            del self._operations[id]
+
+    async def _operate(self, id: str, request: Request, caller: Caller | None) -> None:
+        assert caller is not None
+        try:
+            plan = self._house.plans.of(request.query, request.operation_name)
+            plan.admit(caller, request.variables)
+        except Rejected as problem:
+            metrics.REJECTED.labels((problem.error.extensions or {}).get("code", "")).inc()
+            await self._finish(id, "error", [tell(problem.error, self._id)])
+            return
+        run = Run(plan, request.variables, caller, self._id, self._house.deadline_s, self._wants_bill)
+        ON_OVERFLOW.set(self._cut_off)
+        async with aclosing(self._house.executor.stream(run)) as source:
+            async for body in source:
+                if "data" not in body:
+                    # Nothing was executed, or the source failed: that has a message type of its own, and is the end.
+                    await self._finish(id, "error", body["errors"])
+                    return
+                await self._send({"id": id, "type": "next", "payload": body})
+        await self._finish(id, "complete")
+
+    async def _finish(self, id: str, type: str, payload: list[Told] | None = None) -> None:
+        """The operation's id is free again before the client reads that it has ended."""
+        self._operations.pop(id, None)
+        await self._send({"id": id, "type": type, **({} if payload is None else {"payload": payload})})
+
+
+def _text(message: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "websocket.send", "text": write_json(message).decode()}
+
+
+def _message(frame: Any) -> dict[str, Any]:
+    """A frame as a message of the protocol. Raises Close 4400."""
+    text = frame.get("text")
+    if text is None:
+        raise malformed("Frames must be text")
+    try:
+        message = parse_json(text.encode())
+    except (BadRequest, UnicodeEncodeError):
+        raise malformed("The frame must be JSON") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise malformed("The frame must be an object with a type")
+    return message
+
+
+def _id(message: dict[str, Any]) -> str:
+    """The operation's id. Raises Close 4400."""
+    id = message.get("id")
+    if not isinstance(id, str) or not id:
+        raise malformed("The message must have an id")
+    return id

@@ -1,0 +1,159 @@
+"""The house, put together: the only place that names a platform and builds one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from adapters.amazon.config import AmazonConfig
+from adapters.amazon.platform import AmazonPort
+from adapters.budget import Budgets
+from adapters.port import Port
+from adapters.shopify.config import ShopifyConfig
+from adapters.shopify.platform import ShopifyPort
+from adapters.tokens import TokenStore
+from adapters.transport import Transport
+from domain.channel import Channel, Location, StreamName
+from domain.errors import Invalid
+from domain.ids import ChannelId
+from domain.product import SkuMap
+from gateway.config import AmazonEntry, Config, ShopifyEntry, read_config
+from gateway.settings import Settings
+from store.budget import BudgetMemory
+from store.session import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class House:
+    """What a process works with, gateway and worker alike. `intervals` are those of streams that differ from the defaults."""
+
+    settings: Settings
+    channels: dict[ChannelId, Channel]
+    ports: dict[ChannelId, Port]
+    locations: list[Location]
+    sku_map: SkuMap
+    store: Store
+    redis: Redis
+    budgets: Budgets
+    transport: Transport
+    safety_stock: int
+    stock_max_age: timedelta
+    intervals: dict[tuple[ChannelId, StreamName], timedelta]
+    _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self._closing.aclose()
+
+
+def redis_client(url: str) -> Redis:
+    """A client for short commands. A consumer that blocks on purpose needs one of its own, without `socket_timeout`."""
+    client: Redis = Redis.from_url(
+        url,
+        socket_timeout=2,
+        socket_connect_timeout=2,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[RedisConnectionError],
+        # A connection to a socket in the file system knows no keep-alive and refuses the word.
+        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
+    )
+    return client
+
+
+async def build_house(settings: Settings, config: Config | None = None) -> House:
+    """Put the house together; nothing is asked of anybody yet. Raises ConfigError. Close it at the end."""
+    config = config or read_config(settings.config)
+    closing = AsyncExitStack()
+    store = Store(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
+    closing.push_async_callback(store.close)
+    redis = redis_client(settings.redis_url.get_secret_value())
+    closing.push_async_callback(_close_redis(redis))
+    transport = Transport()
+    closing.push_async_callback(transport.close)
+    budgets = Budgets(redis, BudgetMemory(store))
+    closing.push_async_callback(budgets.settle)
+    tokens = TokenStore(redis)
+    closing.push_async_callback(tokens.settle)
+    try:
+        ports = build_ports(config, transport, tokens, budgets)
+    except BaseException:
+        await closing.aclose()
+        raise
+    return House(
+        settings=settings,
+        channels={one.channel.id: one.channel for one in ports.values()},
+        ports=ports,
+        locations=config.locations,
+        sku_map=config.sku_map,
+        store=store,
+        redis=redis,
+        budgets=budgets,
+        transport=transport,
+        safety_stock=config.file.stock.safety_stock,
+        stock_max_age=config.file.stock.max_age,
+        intervals=config.intervals,
+        _closing=closing,
+    )
+
+
+def build_ports(config: Config, transport: Transport, tokens: TokenStore, budgets: Budgets) -> dict[ChannelId, Port]:
+    """A port for each channel. What a platform finds wrong with its own entry is told with the entry's line."""
+    ports: dict[ChannelId, Port] = {}
+    for index, entry in enumerate(config.file.channels):
+        try:
+            port: Port = (
+                AmazonPort(amazon_config(entry), transport, tokens, budgets)
+                if isinstance(entry, AmazonEntry)
+                else ShopifyPort(shopify_config(entry), transport, tokens, budgets)
+            )
+        except Invalid as problem:
+            raise config.problem(("channels", index), problem.message) from None
+        ports[port.channel.id] = port
+    return ports
+
+
+def amazon_config(entry: AmazonEntry) -> AmazonConfig:
+    """As the adapter takes it. Raises Invalid."""
+    return AmazonConfig(
+        channel=entry.channel(),
+        region=entry.region,
+        seller_id=entry.seller_id,
+        client_id=entry.client_id,
+        client_secret=entry.client_secret.get_secret_value(),
+        refresh_token=entry.refresh_token.get_secret_value(),
+        visibility_lag_s=entry.visibility_lag.total_seconds(),
+        endpoint=entry.endpoint,
+        token_endpoint=entry.token_endpoint,
+    )
+
+
+def shopify_config(entry: ShopifyEntry) -> ShopifyConfig:
+    """As the adapter takes it. Raises Invalid."""
+    return ShopifyConfig(
+        channel=entry.channel(),
+        shop=entry.shop,
+        access_token=None if entry.access_token is None else entry.access_token.get_secret_value(),
+        client_id=entry.client_id,
+        client_secret=None if entry.client_secret is None else entry.client_secret.get_secret_value(),
+        api_version=entry.api_version,
+        visibility_lag_s=entry.visibility_lag.total_seconds(),
+        endpoint=entry.endpoint,
+    )
+
+
+def _close_redis(redis: Redis) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        await redis.aclose(close_connection_pool=True)
+
+    return close

@@ -1,0 +1,151 @@
+"""A gateway with a small schema of its own on real engines, served by the real server on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from domain.event import EventKind, NewEvent
+from gateway.app import App
+from gateway.auth import hash_secret, new_secret
+from gateway.config import read_config
+from gateway.server import Server, config, listen
+from gateway.settings import Settings
+from gateway.standing import Standing, stand
+from gateway.wiring import build_house
+from store import api_key, event
+from store.session import Store
+from tests.gateway import toy
+
+CHANNELS = """
+[[channels]]
+id = "shop"
+platform = "shopify"
+name = "The shop"
+shop = "acorn.myshopify.com"
+access_token = "shpat_test"
+endpoint = "http://127.0.0.1:9"
+"""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A served application, and what tests do with it."""
+
+    app: App
+    server: Server
+    url: str
+    http: httpx.AsyncClient
+    store: Store
+    keys: dict[frozenset[str], str] = field(default_factory=dict)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http://", "ws://") + "/graphql"
+
+    async def key(self, *scopes: str) -> str:
+        """A key with these scopes."""
+        wanted = frozenset(scopes or ("admin",))
+        if wanted not in self.keys:
+            self.keys[wanted] = secret = new_secret()
+            name = "-".join(sorted(wanted))
+            async with self.store.begin() as tx:
+                await api_key.create(tx, uuid4().hex, name, hash_secret(secret), wanted, None)
+        return self.keys[wanted]
+
+    async def headers(self, *scopes: str, **more: str) -> dict[str, str]:
+        named = {name.replace("_", "-"): value for name, value in more.items()}
+        return {"authorization": f"Bearer {await self.key(*scopes)}", "content-type": "application/json", **named}
+
+    async def ask(
+        self, query: str, *scopes: str, variables: dict[str, Any] | None = None, **headers: str
+    ) -> httpx.Response:
+        return await self.http.post(
+            "/graphql",
+            json={"query": query, "variables": variables},
+            headers=await self.headers(*scopes, **headers),
+        )
+
+    async def tell(self, subject: str, count: int = 1, kind: EventKind = EventKind.STOCK_CHANGED) -> None:
+        """Append events and give them their places."""
+        async with self.store.begin() as tx:
+            await event.append(tx, [NewEvent(kind, subject, {"sku": subject}) for _ in range(count)])
+        placed = 0
+        while placed < count:
+            async with self.store.begin() as tx:
+                placed += len(await event.relay(tx))
+
+
+def settings_of(database_url: str, redis_url: str, folder: Path, **more: Any) -> Settings:
+    """Settings of a gateway with one shop, which is never asked."""
+    path = folder / "acorn.toml"
+    path.write_text(CHANNELS, encoding="utf-8")
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]  # a developer's own .env is no part of a test
+        database_url=SecretStr(database_url),
+        redis_url=SecretStr(redis_url),
+        config=path,
+        arq=False,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway on a free port, stopped at the end."""
+
+    async def house(settings: Settings) -> Standing:
+        return stand(await build_house(settings, read_config(settings.config)))
+
+    app = App(settings, schema=toy.schema, scopes=toy.SCOPES, house=house)
+    listener = listen("127.0.0.1", 0)
+    server = Server(config(app, connection_limit=1_000, stop_within_s=3), app)
+    # `serve` would take the signals, which belong to pytest.
+    task = asyncio.create_task(server._serve([listener]))
+    while not server.started:
+        if task.done():
+            task.result()
+        await asyncio.sleep(0.01)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        yield Gateway(app, server, url, http, app.standing.house.store)
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings for the databases that `store` and `redis` empty before each test."""
+    return settings_of(database_url, redis_url, tmp_path)
+
+
+@pytest.fixture(scope="module")
+async def gateway(
+    new_database: Callable[[], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """A gateway that the tests of a file share; its database is no other's."""
+    async with served(settings_of(new_database(), redis_url, tmp_path_factory.mktemp("gateway"))) as made:
+        yield made
+
+
+@pytest.fixture
+async def fresh(store: Store, redis: object, settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway of one test only, on empty engines."""
+    async with served(settings) as made:
+        yield made
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for something to become true; fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)

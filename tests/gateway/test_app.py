@@ -1,0 +1,258 @@
+"""What answers beside GraphQL: pages, probes, metrics; and that a stop does not wait for streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from gateway.pages import install, page
+from gateway.settings import Settings
+from gateway.standing import stand
+from gateway.wiring import build_house
+from tests.gateway.conftest import Gateway, settings_of, until
+from tests.gateway.test_websocket import PROTOCOL, hear, say, subscribe
+
+HTML = {"accept": "text/html,application/xhtml+xml"}
+
+
+async def test_probes_answer(gateway: Gateway) -> None:
+    alive = await gateway.http.get("/healthz")
+    ready = await gateway.http.get("/readyz")
+    assert (alive.status_code, alive.text) == (200, "ok\n")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        (
+            {"database_url": "postgresql://nobody@127.0.0.1:9/none"},
+            ["database: no answer", "migrations: cannot be read"],
+        ),
+        ({"redis_url": "redis://127.0.0.1:9"}, ["redis: no answer"]),
+        ({"database_url": "unmigrated"}, ["migrations: the database is at nothing; run `acorn migrate`"]),
+    ],
+)
+async def test_a_process_that_cannot_serve_says_why(
+    new_database: Callable[..., str],
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    change: dict[str, str],
+    reasons: list[str],
+) -> None:
+    if change.get("database_url") == "unmigrated":
+        change = {"database_url": empty_database(new_database())}
+    urls = {"database_url": database_url, "redis_url": redis_url, **change}
+    standing = stand(await build_house(settings_of(urls["database_url"], urls["redis_url"], tmp_path)))
+    try:
+        found = await standing.ailments()
+    finally:
+        await standing.close()
+    assert len(found) == len(reasons)
+    assert all(one.startswith(reason) for one, reason in zip(found, reasons, strict=True))
+
+
+def empty_database(url: str) -> str:
+    """The database without a single table."""
+    from sqlalchemy import text
+
+    from store.session import Store
+
+    async def run() -> None:
+        store = Store(url)
+        async with store.begin() as tx:
+            await tx.execute(text("drop schema public cascade"))
+            await tx.execute(text("create schema public"))
+        await store.close()
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
+    return url
+
+
+async def test_metrics_count_and_name_nobody(gateway: Gateway) -> None:
+    await gateway.ask("{ costly }", "read")
+    await gateway.ask("{ hallo }", "read")
+    answer = await gateway.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    for line in (
+        'acorn_http_requests_total{path="/graphql",status="200"}',
+        'acorn_operations_total{kind="query",outcome="ok"}',
+        'acorn_operations_rejected_total{code="GRAPHQL_VALIDATION_FAILED"}',
+        'acorn_upstream_calls_total{channel="shop",operation="inventoryItems"}',
+    ):
+        [count] = re.findall(rf"^{re.escape(line)} (\d+)", answer.text, re.MULTILINE)
+        assert int(count) >= 1
+    assert await gateway.key("read") not in answer.text
+
+
+async def test_elsewhere_there_is_nothing(gateway: Gateway) -> None:
+    assert (await gateway.http.get("/graphql/schema")).status_code == 404
+    assert (await gateway.http.post("/healthz")).status_code == 405
+    for name in ("../settings.py", "..%2fsettings.py", "install.py", "page.py", "nothing.js", "graphiql%2f..%2fboot.js"):
+        assert (await gateway.http.get(page.asset_path(name))).status_code == 404
+
+
+async def test_the_landing_page_leads_to_graphql(gateway: Gateway) -> None:
+    answer = await gateway.http.get("/", headers=HTML)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'href="/graphql"' in answer.text
+    no_outside(answer.text, answer.headers["content-security-policy"])
+
+
+def no_outside(html: str, policy: str) -> None:
+    """No page of ours asks anybody else: by its own links, and by what its policy lets a browser do."""
+    assert "//" not in html.replace("/* ", "")
+    links = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert links
+    assert all(link.startswith("/") or link == "data:," for link in links)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'self'"
+    for name, sources in rules.items():
+        assert set(sources.split()) <= {"'self'", "'none'", "data:"} | (
+            {"'unsafe-inline'"} if name == "style-src" else set()
+        )
+
+
+@pytest.fixture
+def with_graphiql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were installed."""
+    monkeypatch.setattr(install, "FOLDER", tmp_path)
+    monkeypatch.setattr(install, "MARK", tmp_path / "VERSION")
+    (tmp_path / "VERSION").write_text(install.VERSION)
+    (tmp_path / "graphiql.js").write_text("let graphiql")
+
+
+@pytest.mark.usefixtures("with_graphiql")
+async def test_graphiql_asks_no_outside_address(gateway: Gateway) -> None:
+    answer = await gateway.http.get("/graphql", headers=HTML)
+    assert answer.status_code == 200
+    no_outside(answer.text, answer.headers["content-security-policy"])
+    [options] = re.findall(r'<script type="application/json" id="options">(.*?)</script>', answer.text)
+    told = json.loads(options)
+    assert told["endpoint"] == "/graphql"
+    assert "products(first: 5)" in told["query"]
+    assert json.loads(told["headers"]) == {"Authorization": "Bearer acorn_…"}
+    for path in re.findall(r'src="([^"]*)"', answer.text):
+        script = await gateway.http.get(path)
+        assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        assert "immutable" in script.headers["cache-control"]
+
+
+async def test_without_graphiql_the_page_says_how_to_get_it(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "MARK", tmp_path / "nowhere")
+    answer = await gateway.http.get("/graphql", headers=HTML)
+    assert answer.status_code == 200
+    assert "python -m gateway.pages.install" in answer.text
+
+
+async def test_graphiql_as_installed_holds_what_its_page_loads() -> None:
+    if not install.installed():
+        pytest.skip("GraphiQL is not installed: python -m gateway.pages.install")
+    for name in ("graphiql.js", "graphiql.css", "editor.js", "json.js", "graphql.js"):
+        assert page.asset(page.asset_path(name)) is not None
+    css = (install.FOLDER / "graphiql.css").read_text(encoding="utf-8")
+    assert re.findall(r"url\((?!\"?data:)", css) == []
+    assert "@import" not in css
+
+
+async def test_a_stop_does_not_wait_for_a_hundred_streams(fresh: Gateway) -> None:
+    """Fifty streams and fifty sockets are open; each is told, and the server is gone within its limit."""
+    headers = await fresh.headers("read", accept="text/event-stream")
+    endings: list[str] = []
+
+    async def stream() -> None:
+        body = {"query": "subscription { quiet }"}
+        async with fresh.http.stream("POST", "/graphql", json=body, headers=headers, timeout=30) as answer:
+            endings.append((await answer.aread()).decode())
+
+    async def socket() -> None:
+        async with connect(fresh.ws_url, subprotocols=[PROTOCOL]) as one:
+            await say(one, type="connection_init", payload={"Authorization": headers["authorization"]})
+            await hear(one)
+            await subscribe(one, "1", "subscription { quiet }")
+            last = await hear(one)
+            await one.wait_closed()
+            endings.append(f"{last['type']} {one.close_code}")
+
+    clients = [asyncio.create_task(work()) for work in [stream, socket] for _ in range(50)]
+    streams, sockets = fresh.app._streams, fresh.app._sockets
+    assert streams is not None
+    assert sockets is not None
+    await until(lambda: len(streams._open) == 50 and sum(len(one._operations) for one in sockets._open) == 50)
+    began = time.monotonic()
+    fresh.server.should_exit = True
+    async with asyncio.timeout(10):
+        await asyncio.gather(*clients)
+    await until(lambda: not fresh.server.server_state.connections)
+    assert time.monotonic() - began < 3
+    assert sorted(endings) == ["complete 1001"] * 50 + ["event: complete\ndata:\n\n"] * 50
+
+
+async def test_ten_thousand_subscriptions_leave_nothing_behind(fresh: Gateway) -> None:
+    """A scaled copy: 1,000 subscriptions, opened and completed in turn, on one connection."""
+    hub = fresh.app.standing.hub
+    async with connect(fresh.ws_url, subprotocols=[PROTOCOL]) as one:
+        await say(one, type="connection_init", payload={"Authorization": f"Bearer {await fresh.key('read')}"})
+        await hear(one)
+        before = len(asyncio.all_tasks())
+        for round in range(10):
+            for number in range(100):
+                query = 'subscription { follow(subject: "A", after: "0") { cursor } }'
+                await subscribe(one, f"{round}-{number}", query)
+            await until(lambda: hub.subscriber_count() == 100)
+            for number in range(100):
+                await say(one, type="complete", id=f"{round}-{number}")
+            await until(lambda: hub.subscriber_count() == 0)
+        await until(lambda: len(asyncio.all_tasks()) <= before)
+
+
+def test_settings_name_what_is_missing_and_never_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway.settings import SettingsError, read_settings
+
+    for name in list(__import__("os").environ):
+        if name.startswith("ACORN_"):
+            monkeypatch.delenv(name)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(env_file=None)
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["ACORN_DATABASE_URL", "ACORN_REDIS_URL"]
+    monkeypatch.setenv("ACORN_DATABASE_URL", "postgresql://me:hunter2@db/acorn")
+    monkeypatch.setenv("ACORN_REDIS_URL", "redis://r")
+    settings = read_settings(env_file=None)
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings)
+    monkeypatch.setenv("ACORN_PORT", "hunter2")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(env_file=None)
+    assert str(caught.value).startswith("ACORN_PORT cannot be used:")
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("ACORN_PORT", "")
+    monkeypatch.setenv("ACORN_ALLOWED_ORIGINS", "https://a.example/, https://b.example")
+    settings = read_settings(env_file=None)
+    assert (settings.port, settings.allowed_origins) == (8000, ("https://a.example", "https://b.example"))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 9  # type: ignore[misc]  # that it cannot be set is the point
+
+
+def test_an_env_file_gives_way_to_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway.settings import read_settings
+
+    file = tmp_path / ".env"
+    file.write_text("ACORN_DATABASE_URL=postgresql://file\nACORN_REDIS_URL=redis://file\nACORN_PORT=9000\nOTHER=1\n")
+    monkeypatch.setenv("ACORN_DATABASE_URL", "postgresql://environment")
+    monkeypatch.delenv("ACORN_REDIS_URL", raising=False)
+    settings: Settings = read_settings(env_file=file)
+    assert settings.database_url.get_secret_value() == "postgresql://environment"
+    assert (settings.redis_url.get_secret_value(), settings.port) == ("redis://file", 9000)

@@ -1,0 +1,212 @@
+"""Keys and scopes: every restricted field meets every kind of key, and what is refused is not executed."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from gateway import auth
+from gateway.auth import FAILURES, Keys, hash_secret, new_secret
+from gateway.body import BadRequest
+from gateway.plan import Plans, Rejected
+from resolvers.context import Caller
+from schema.root import schema as public_schema
+from schema.scopes import ALL, SCOPES
+from store import api_key
+from store.session import Store
+from tests.gateway import toy
+from tests.gateway.conftest import Gateway
+
+GRAPHQL = "application/graphql-response+json"
+
+
+async def make_key(store: Store, *scopes: str, expires_at: datetime | None = None) -> tuple[str, str]:
+    """(secret, id) of a new key."""
+    secret, id = new_secret(), uuid4().hex
+    async with store.begin() as tx:
+        await api_key.create(tx, id, "client", hash_secret(secret), scopes, expires_at)
+    return secret, id
+
+
+def test_a_key_has_256_random_bits_and_is_kept_as_its_hash() -> None:
+    secrets = {new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(re.fullmatch(r"acorn_[A-Za-z0-9_-]{43}", secret) for secret in secrets)
+    assert hash_secret("acorn_x") == "554e64d1745612e1f7c62f7e12e20452a8b521c1700561ed1fd7a0a1c81b92de"
+
+
+async def test_no_key_and_no_good_key_are_a_401(gateway: Gateway) -> None:
+    for authorization in (None, "Bearer", "Basic abc", "acorn_x", "Bearer acorn_unknown", "Bearer " + "x" * 300):
+        headers = {"content-type": "application/json"} | (
+            {} if authorization is None else {"authorization": authorization}
+        )
+        answer = await gateway.http.post("/graphql", json={"query": "mutation { ship }"}, headers=headers)
+        assert answer.status_code == 401, authorization
+        assert answer.headers["www-authenticate"] == 'Bearer realm="acorn"'
+        assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert "shipped" not in toy.STEPS
+    assert (await gateway.ask("mutation { ship }", "ship")).json() == {"data": {"ship": "shipped"}}
+    toy.STEPS.clear()
+
+
+async def test_a_missing_scope_is_named_and_nothing_is_executed(gateway: Gateway) -> None:
+    for query in ("mutation { ship }", "mutation ($on: Boolean! = false) { ship @include(if: $on) }"):
+        strict = await gateway.ask(query, "read", accept=GRAPHQL)
+        old = await gateway.ask(query, "read")
+        assert (strict.status_code, old.status_code) == (403, 200)
+        assert "data" not in old.json()
+        [error] = old.json()["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
+        assert error["message"] == "Mutation.ship needs the scope ship, which this key lacks. Nothing was executed."
+    assert "shipped" not in toy.STEPS
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ branches(first: 1) { nodes { secret } } }",
+        "{ branches(first: 1) { nodes { child { child { name: secret } } } } }",
+        "{ ...A } fragment A on Query { branches(first: 1) { nodes { ...B } } } fragment B on Leaf { secret }",
+        "{ branches(first: 1) { nodes { ... { ... on Leaf { secret } } } } }",
+    ],
+)
+async def test_a_restricted_field_is_found_wherever_it_hides(gateway: Gateway, query: str) -> None:
+    refused = (await gateway.ask(query, "read")).json()
+    assert [one["extensions"]["code"] for one in refused["errors"]] == ["FORBIDDEN"]
+    assert "data" not in refused
+    assert "known to few" in (await gateway.ask(query, "admin")).text
+
+
+DOCUMENTS = {
+    "Query.node": '{ node(id: "Product:A") { id } }',
+    "Query.stock": '{ stock(skus: ["A"]) { sku } }',
+    "Query.product": '{ product(sku: "A") { sku } }',
+    "Query.products": "{ products { nodes { sku } } }",
+    "Query.order": '{ order(id: "Order:A") { id } }',
+    "Query.orders": "{ orders { nodes { id } } }",
+    "Query.operation": '{ operation(id: "Operation:A") { id } }',
+    "Query.operations": "{ operations { nodes { id } } }",
+    "Query.channels": "{ channels { name } }",
+    "Query.budgets": "{ budgets { operation } }",
+    "Mutation.confirmShipments": "mutation { confirmShipments(input: {shipments: []}) { userErrors { code } } }",
+    "Mutation.approveOperation": 'mutation { approveOperation(id: "A") { userErrors { code } } }',
+    "Mutation.cancelOperation": 'mutation { cancelOperation(id: "A") { userErrors { code } } }',
+    "Mutation.retryOperation": 'mutation { retryOperation(id: "A") { userErrors { code } } }',
+    "Subscription.operation": 'subscription { operation(id: "A") { cursor } }',
+    "Subscription.stock": 'subscription { stock(skus: ["A"]) { cursor } }',
+    "Product.unitCost": '{ product(sku: "A") { unitCost { amount } } }',
+    "Product.stock": '{ product(sku: "A") { stock { sku } } }',
+    "Stock.product": '{ stock(skus: ["A"]) { product { sku } } }',
+    "OrderLine.product": '{ order(id: "Order:A") { lines { product { sku } } } }',
+    "Channel.healthy": "{ channels { healthy } }",
+    "Channel.streams": "{ channels { streams { name } } }",
+    "Channel.budgets": "{ channels { budgets { operation } } }",
+}
+
+
+def test_the_matrix_covers_every_restricted_field() -> None:
+    assert set(DOCUMENTS) == set(SCOPES)
+
+
+@pytest.mark.parametrize("coordinate", sorted(DOCUMENTS))
+def test_every_restricted_field_meets_every_kind_of_key(coordinate: str) -> None:
+    plans = Plans(public_schema._schema, SCOPES)
+    plan = plans.of(DOCUMENTS[coordinate], None)
+    assert coordinate in {name for name, _ in plan.needs}
+    others = {name: scopes for name, scopes in plan.needs if name != coordinate}
+    for scope in [*sorted(ALL), "nonsense"]:
+        held = frozenset({scope} if not others else {scope, *(min(scopes - {"admin"}) for scopes in others.values())})
+        if held & SCOPES[coordinate]:
+            plan.admit(Caller("key", held), {})
+        else:
+            with pytest.raises(Rejected) as caught:
+                plan.admit(Caller("key", held), {})
+            assert caught.value.status == 403
+
+
+def test_a_storefront_key_reads_stock_and_products_only() -> None:
+    storefront = Caller("shop", frozenset({"stock:read", "catalog:read"}))
+    plans = Plans(public_schema._schema, SCOPES)
+    opened = set()
+    for coordinate, document in DOCUMENTS.items():
+        try:
+            plans.of(document, None).admit(storefront, {})
+        except Rejected:
+            continue
+        opened.add(coordinate)
+    assert opened == {
+        "Query.node",
+        "Query.stock",
+        "Query.product",
+        "Query.products",
+        "Product.stock",
+        "Stock.product",
+        "Subscription.stock",
+    }
+
+
+async def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
+    store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(store, redis)
+    secret, id = await make_key(store, "stock:read")
+    assert await keys.caller(f"Bearer {secret}", "10.0.0.1") == Caller("client", frozenset({"stock:read"}))
+    async with store.begin() as tx:
+        assert await api_key.revoke(tx, id)
+    assert (await keys.caller(f"bearer {secret}", "10.0.0.1")).name == "client"
+    assert not await keys.still_valid(f"Bearer {secret}")
+    monkeypatch.setattr(auth, "KEPT_S", 0.0)
+    keys._kept.clear()
+    with pytest.raises(BadRequest) as caught:
+        await keys.caller(f"Bearer {secret}", "10.0.0.1")
+    assert caught.value.status == 401
+
+
+async def test_a_key_that_has_run_out_opens_nothing_even_while_it_is_believed(store: Store, redis: Redis) -> None:
+    keys = Keys(store, redis)
+    secret, _ = await make_key(store, "read", expires_at=datetime.now(UTC) + timedelta(days=1))
+    await keys.caller(f"Bearer {secret}", "10.0.0.1")
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    async with store.begin() as tx:
+        await tx.execute(text("update api_key set expires_at = :past"), {"past": past})
+    [kept] = keys._kept.values()
+    kept.key = api_key.ApiKey(**{**{name: getattr(kept.key, name) for name in kept.key.__slots__}, "expires_at": past})
+    with pytest.raises(BadRequest, match="expired"):
+        await keys.caller(f"Bearer {secret}", "10.0.0.1")
+
+
+async def test_an_address_that_guesses_is_stopped_and_others_are_not(store: Store, redis: Redis) -> None:
+    keys = Keys(store, redis)
+    secret, _ = await make_key(store, "read")
+    for _ in range(FAILURES):
+        with pytest.raises(BadRequest, match="unknown"):
+            await keys.caller("Bearer acorn_guess", "2001:db8::1")
+    for address in ("2001:db8::1", "2001:db8::ffff"):
+        with pytest.raises(BadRequest) as caught:
+            await keys.caller("Bearer acorn_guess", address)
+        assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "60")
+    assert (await keys.caller(f"Bearer {secret}", "10.0.0.9")).name == "client"
+
+
+async def test_without_redis_keys_are_still_looked_up(store: Store) -> None:
+    away: Redis = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2)
+    keys = Keys(store, away)
+    secret, _ = await make_key(store, "read")
+    assert (await keys.caller(f"Bearer {secret}", "10.0.0.1")).name == "client"
+    with pytest.raises(BadRequest, match="unknown"):
+        await keys.caller("Bearer acorn_guess", "10.0.0.1")
+    await away.aclose()
+
+
+async def test_without_the_database_nobody_is_let_in_and_the_answer_says_so(redis: Redis) -> None:
+    away = Store("postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(BadRequest) as caught:
+        await Keys(away, redis).caller("Bearer acorn_x", "10.0.0.1")
+    assert (caught.value.status, caught.value.code) == (503, "UNAVAILABLE")
+    assert await Keys(away, redis).still_valid("Bearer acorn_x")
+    await away.close()

@@ -1,0 +1,175 @@
+"""The event hub: none missed, none told twice, in order; slow readers are let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from domain.event import Event, EventKind, NewEvent
+from gateway import events
+from gateway.events import ON_OVERFLOW, QUEUE, EventHub, Resume, Resync
+from store import event
+from store.session import Store
+from tests.gateway.conftest import until
+
+STOCK = frozenset({EventKind.STOCK_CHANGED})
+
+
+async def append(store: Store, *subjects: str, kind: EventKind = EventKind.STOCK_CHANGED) -> None:
+    async with store.begin() as tx:
+        await event.append(tx, [NewEvent(kind, subject, {}) for subject in subjects])
+
+
+async def relay(store: Store, redis: Redis | None = None) -> int:
+    async with store.begin() as tx:
+        placed = await event.relay(tx)
+    if placed and redis is not None:
+        await redis.xadd(events.STREAM, {"seq": placed[-1].seq})
+    return len(placed)
+
+
+async def tell(store: Store, *subjects: str, redis: Redis | None = None) -> None:
+    await append(store, *subjects)
+    while not await relay(store, redis):
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def hub(store: Store, redis: Redis, redis_url: str) -> AsyncIterator[EventHub]:
+    made = EventHub(store, redis_url)
+    task = asyncio.create_task(made.run())
+    await until(lambda: made.place is not None)
+    yield made
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def take(source: AsyncIterator[Event], count: int) -> list[tuple[int, str]]:
+    async with asyncio.timeout(10):
+        return [(told.seq, told.subject) for told in [await anext(source) for _ in range(count)]]
+
+
+async def test_a_subscriber_hears_what_concerns_it_in_order(store: Store, redis: Redis, hub: EventHub) -> None:
+    source = hub.follow(kinds=STOCK, subjects=frozenset({"A", "B"}), after=0)
+    await tell(store, "A", "C", "B", "A", redis=redis)
+    await append(store, "A", kind=EventKind.ORDER_CHANGED)
+    await relay(store, redis)
+    await tell(store, "B", redis=redis)
+    assert await take(source, 4) == [(1, "A"), (3, "B"), (4, "A"), (6, "B")]
+    await source.aclose()
+
+
+async def test_without_a_cursor_it_starts_now(store: Store, redis: Redis, hub: EventHub) -> None:
+    await tell(store, "A", "A")
+    source = hub.follow(kinds=STOCK, subjects=None, after=None)
+    first = asyncio.create_task(take(source, 1))
+    await until(lambda: hub.subscriber_count() == 1)
+    await tell(store, "B", redis=redis)
+    assert await first == [(3, "B")]
+    await source.aclose()
+    assert hub.subscriber_count() == 0
+
+
+async def test_the_seam_between_replay_and_live_misses_and_doubles_nothing(
+    store: Store, redis: Redis, hub: EventHub
+) -> None:
+    """Subscribers join from every place while events keep coming; each must see exactly the rest."""
+    total, subscribers = 300, 12
+
+    async def write() -> None:
+        for number in range(total):
+            await append(store, f"S{number % 3}")
+            if number % 2:
+                await relay(store, redis if number % 4 == 1 else None)
+
+    async def follow(index: int) -> tuple[int, list[int]]:
+        await until(lambda: (hub.place or 0) >= index * 15)
+        after = index * 10
+        source = hub.follow(kinds=STOCK, subjects=frozenset({"S0", "S1", "S2"}), after=after)
+        got = [place for place, _ in await take(source, total - after)]
+        await source.aclose()
+        return after, got
+
+    followers = [asyncio.create_task(follow(index)) for index in range(subscribers)]
+    await write()
+    while await relay(store, redis):
+        pass
+    for after, got in await asyncio.gather(*followers):
+        assert got == list(range(after + 1, total + 1))
+    assert hub.subscriber_count() == 0
+
+
+async def test_a_lost_bell_delays_and_loses_nothing(store: Store, redis: Redis, hub: EventHub) -> None:
+    source = hub.follow(kinds=STOCK, subjects=None, after=0)
+    await tell(store, "A")
+    await redis.flushdb()
+    await tell(store, "B")
+    assert await take(source, 2) == [(1, "A"), (2, "B")]
+    await source.aclose()
+
+
+async def test_without_redis_the_table_is_watched(store: Store) -> None:
+    hub = EventHub(store, "redis://127.0.0.1:9")
+    task = asyncio.create_task(hub.run())
+    source = hub.follow(kinds=STOCK, subjects=None, after=0)
+    await until(lambda: hub.place is not None)
+    await tell(store, "A")
+    assert await take(source, 1) == [(1, "A")]
+    await source.aclose()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_subscriber_that_falls_a_queue_behind_is_let_go(store: Store, redis: Redis, hub: EventHub) -> None:
+    called: list[str] = []
+    ON_OVERFLOW.set(lambda: called.append("over"))
+    slow = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=None)
+    waiting = asyncio.create_task(anext(slow))
+    await until(lambda: hub.subscriber_count() == 1)
+    ON_OVERFLOW.set(None)
+    quick = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=0)
+    await tell(store, "A", redis=redis)
+    assert (await waiting).seq == 1
+    assert await take(quick, 1) == [(1, "A")]
+
+    async def keep_up() -> list[int]:
+        return [place for place, _ in await take(quick, QUEUE + 1)]
+
+    keeping_up = asyncio.create_task(keep_up())
+    await tell(store, *["A"] * QUEUE, redis=redis)
+    await until(lambda: hub.place == QUEUE + 1)
+    assert called == []
+    await tell(store, "A", redis=redis)
+    await until(lambda: called == ["over"])
+    with pytest.raises(Resume) as caught:
+        await anext(slow)
+    assert caught.value.code == "RESUME"
+    assert await keeping_up == list(range(2, QUEUE + 3))
+    await quick.aclose()
+    assert hub.subscriber_count() == 0
+
+
+async def test_a_cursor_that_is_too_old_or_of_another_log_is_refused(store: Store, redis: Redis, hub: EventHub) -> None:
+    await tell(store, *["A"] * 5)
+    async with store.begin() as tx:
+        await tx.execute(text("delete from event where seq <= 3"))
+    for after in (0, 2, 6):
+        with pytest.raises(Resync) as caught:
+            await anext(hub.follow(kinds=STOCK, subjects=None, after=after))
+        assert caught.value.code == "RESYNC"
+    source = hub.follow(kinds=STOCK, subjects=None, after=3)
+    assert await take(source, 2) == [(4, "A"), (5, "A")]
+    await source.aclose()
+
+
+async def test_a_long_replay_is_no_reason_to_be_let_go(store: Store, redis: Redis, hub: EventHub) -> None:
+    await append(store, *["A"] * 1200)
+    while await relay(store):
+        pass
+    source = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=0)
+    assert [place for place, _ in await take(source, 1200)] == list(range(1, 1201))
+    await source.aclose()

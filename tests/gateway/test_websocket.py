@@ -1,0 +1,333 @@
+"""GraphQL over WebSocket: the protocol's codes, and a client that does not read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+
+from gateway import server as server_module
+from gateway.websocket import MOST_OPERATIONS, Pace
+from store import api_key
+from tests.gateway import toy
+from tests.gateway.conftest import Gateway, until
+
+PROTOCOL = websockets.Subprotocol("graphql-transport-ws")
+FOLLOW = "subscription ($s: String!, $a: String) { follow(subject: $s, after: $a) { cursor } }"
+
+
+@asynccontextmanager
+async def opened(gateway: Gateway, **options: Any) -> AsyncIterator[ClientConnection]:
+    async with connect(gateway.ws_url, **{"subprotocols": [PROTOCOL], "compression": None, **options}) as socket:
+        yield socket
+
+
+@asynccontextmanager
+async def acknowledged(gateway: Gateway, *scopes: str, **options: Any) -> AsyncIterator[ClientConnection]:
+    async with opened(gateway, **options) as socket:
+        payload = {"Authorization": f"Bearer {await gateway.key(*scopes or ('read',))}"}
+        await say(socket, type="connection_init", payload=payload)
+        assert await hear(socket) == {"type": "connection_ack"}
+        yield socket
+
+
+async def say(socket: ClientConnection, **message: Any) -> None:
+    await socket.send(json.dumps(message))
+
+
+async def hear(socket: ClientConnection) -> Any:
+    return json.loads(await asyncio.wait_for(socket.recv(), 10))
+
+
+async def subscribe(socket: ClientConnection, id: str, query: str, **variables: Any) -> None:
+    await say(socket, type="subscribe", id=id, payload={"query": query, "variables": variables, "extensions": {"a": 1}})
+
+
+async def closed(socket: ClientConnection) -> tuple[int, str]:
+    """(code, reason) of the end; what comes before is not looked at."""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionClosedError):  # every code but 1000 and 1001
+            async for _ in socket:
+                pass
+        await socket.wait_closed()
+    assert socket.close_code is not None
+    return socket.close_code, socket.close_reason or ""
+
+
+async def test_a_query_and_a_subscription_are_answered(gateway: Gateway) -> None:
+    async with acknowledged(gateway) as socket:
+        assert socket.subprotocol == "graphql-transport-ws"
+        await subscribe(socket, "q", "{ hello who }")
+        assert await hear(socket) == {
+            "id": "q",
+            "type": "next",
+            "payload": {"data": {"hello": "Hello world", "who": "read"}},
+        }
+        assert await hear(socket) == {"id": "q", "type": "complete"}
+        await subscribe(socket, "s", "subscription { counted(to: 2) }")
+        told = [await hear(socket) for _ in range(3)]
+        assert told == [
+            {"id": "s", "type": "next", "payload": {"data": {"counted": 0}}},
+            {"id": "s", "type": "next", "payload": {"data": {"counted": 1}}},
+            {"id": "s", "type": "complete"},
+        ]
+
+
+async def test_the_key_may_come_with_the_handshake(gateway: Gateway) -> None:
+    headers = {"authorization": f"Bearer {await gateway.key('read')}", "x-acorn-bill": "1"}
+    async with opened(gateway, additional_headers=headers) as socket:
+        await say(socket, type="connection_init")
+        assert await hear(socket) == {"type": "connection_ack"}
+        await subscribe(socket, "q", "{ costly }")
+        assert (await hear(socket))["payload"]["extensions"]["bill"]["upstreamCalls"] == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("{ hallo }", {}, "GRAPHQL_VALIDATION_FAILED"),
+        ("query ($n: Int!) { count(number: $n) }", {}, "BAD_USER_INPUT"),
+        ("mutation { ship }", {}, "FORBIDDEN"),
+        ("subscription { missing }", {}, "NOT_FOUND"),
+    ],
+)
+async def test_a_refused_operation_gets_an_error_and_its_id_is_free_again(
+    gateway: Gateway, query: str, variables: dict[str, Any], code: str
+) -> None:
+    async with acknowledged(gateway) as socket:
+        for _ in range(2):
+            await subscribe(socket, "1", query, **variables)
+            message = await hear(socket)
+            assert (message["id"], message["type"]) == ("1", "error")
+            assert [one["extensions"]["code"] for one in message["payload"]] == [code]
+    assert "shipped" not in toy.STEPS
+
+
+FRAMES = [
+    "[1]",
+    "1",
+    "nonsense",
+    "{}",
+    '{"type": 5}',
+    '{"type": "nonsense"}',
+    '{"type": "subscribe", "payload": {"query": "{ hello }"}}',
+    '{"type": "subscribe", "id": "", "payload": {"query": "{ hello }"}}',
+    '{"type": "subscribe", "id": 7, "payload": {"query": "{ hello }"}}',
+    '{"type": "subscribe", "id": "1", "payload": 5}',
+    '{"type": "subscribe", "id": "1"}',
+    '{"type": "subscribe", "id": "1", "payload": {"query": 5}}',
+    '{"type": "subscribe", "id": "1", "payload": {"query": "{ hello }", "variables": []}}',
+    '{"type": "complete"}',
+    '{"type": "ping", "type": "pong"}',
+    '{"type": "subscribe", "id": "1", "payload": {"query": "\\ud800"}}',
+    b'{"type": "ping"}',
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=repr)
+async def test_a_malformed_frame_closes_with_4400(gateway: Gateway, frame: str | bytes) -> None:
+    async with acknowledged(gateway) as socket:
+        await socket.send(frame)
+        assert (await closed(socket))[0] == 4400
+
+
+async def test_a_mad_init_closes_with_4400(gateway: Gateway) -> None:
+    async with opened(gateway) as socket:
+        await say(socket, type="connection_init", payload=[1])
+        assert (await closed(socket))[0] == 4400
+
+
+async def test_no_key_and_no_good_key_close_with_4401_and_4403(gateway: Gateway) -> None:
+    async with opened(gateway) as socket:
+        await say(socket, type="connection_init")
+        assert await closed(socket) == (4401, "Unauthorized")
+    async with opened(gateway) as socket:
+        await say(socket, type="connection_init", payload={"Authorization": "Bearer acorn_unknown"})
+        assert await closed(socket) == (4403, "Forbidden")
+
+
+async def test_subscribing_before_the_acknowledgement_closes_with_4401(gateway: Gateway) -> None:
+    async with opened(gateway) as socket:
+        await subscribe(socket, "1", "{ hello }")
+        assert await closed(socket) == (4401, "Unauthorized")
+
+
+async def test_a_second_init_closes_with_4429(gateway: Gateway) -> None:
+    async with acknowledged(gateway) as socket:
+        await say(socket, type="connection_init")
+        assert await closed(socket) == (4429, "Too many initialisation requests")
+
+
+async def test_silence_closes_with_4408(gateway: Gateway) -> None:
+    sockets: Any = gateway.app._sockets
+    sockets.pace = Pace(init_s=0.1)
+    try:
+        async with opened(gateway) as socket:
+            assert await closed(socket) == (4408, "Connection initialisation timeout")
+    finally:
+        sockets.pace = Pace()
+
+
+async def test_a_second_use_of_a_running_id_closes_with_4409(gateway: Gateway) -> None:
+    async with acknowledged(gateway) as socket:
+        await subscribe(socket, "1", "subscription { quiet }")
+        await subscribe(socket, "1", "{ hello }")
+        assert await closed(socket) == (4409, "Subscriber for 1 already exists")
+
+
+async def test_other_protocols_close_with_4406(gateway: Gateway) -> None:
+    for protocols in ([websockets.Subprotocol("graphql-ws")], None):
+        async with opened(gateway, subprotocols=protocols) as socket:
+            assert (await closed(socket))[0] == 4406
+
+
+async def test_a_page_of_another_origin_gets_no_connection(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        async with opened(gateway, origin=websockets.Origin("https://evil.example")):
+            pass
+    assert caught.value.response.status_code == 403
+    async with acknowledged(gateway, origin=websockets.Origin(gateway.url)) as socket:
+        await say(socket, type="ping")
+        assert await hear(socket) == {"type": "pong"}
+
+
+async def test_completing_ends_the_subscription_and_frees_its_id(gateway: Gateway) -> None:
+    toy.STEPS.clear()
+    async with acknowledged(gateway) as socket:
+        await subscribe(socket, "1", "subscription { quiet }")
+        await until(lambda: toy.STEPS == ["began"])
+        await say(socket, type="complete", id="1")
+        await until(lambda: toy.STEPS == ["began", "ended"])
+        await say(socket, type="complete", id="1")
+        await subscribe(socket, "1", "{ hello }")
+        assert (await hear(socket))["payload"] == {"data": {"hello": "Hello world"}}
+
+
+async def test_leaving_ends_everything(gateway: Gateway) -> None:
+    toy.STEPS.clear()
+    async with acknowledged(gateway) as socket:
+        for id in ("1", "2"):
+            await subscribe(socket, id, "subscription { quiet }")
+        await until(lambda: toy.STEPS == ["began"] * 2)
+    await until(lambda: toy.STEPS == ["began"] * 2 + ["ended"] * 2)
+
+
+async def test_one_connection_runs_so_many_operations_and_no_more(gateway: Gateway) -> None:
+    async with acknowledged(gateway) as socket:
+        for number in range(MOST_OPERATIONS + 1):
+            await subscribe(socket, str(number), "subscription { quiet }")
+        assert (await closed(socket))[0] == 4429
+
+
+async def test_the_server_pings_and_looks_at_the_key_again(fresh: Gateway) -> None:
+    sockets: Any = fresh.app._sockets
+    sockets.pace = Pace(ping_s=0.05, recheck_s=0.2)
+    async with acknowledged(fresh) as socket:
+        assert await hear(socket) == {"type": "ping"}
+        await say(socket, type="pong")
+        async with fresh.store.begin() as tx:
+            [key] = await api_key.all(tx)
+            await api_key.revoke(tx, key.id)
+        assert (await closed(socket))[0] == 4403
+
+
+async def test_a_cursor_resumes_without_a_gap(fresh: Gateway) -> None:
+    await fresh.tell("A", 2)
+    async with acknowledged(fresh) as socket:
+        await subscribe(socket, "1", FOLLOW, s="A", a="1")
+        await fresh.tell("A", 2)
+        told = [(await hear(socket))["payload"]["data"]["follow"]["cursor"] for _ in range(3)]
+        assert told == ["2", "3", "4"]
+        await subscribe(socket, "2", FOLLOW, s="A", a="99")
+        message = await hear(socket)
+        assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "RESYNC")
+
+
+async def test_a_client_that_stops_reading_is_closed_with_4900(fresh: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The close frame waits behind what the client has not read, and the connection is gone a moment later either way."""
+    monkeypatch.setattr(server_module, "GRACE_S", 3.0)
+    reader, writer = await _raw_socket(fresh)
+    await fresh.tell("A")
+    hub = fresh.app.standing.hub
+    await until(lambda: hub.subscriber_count() == 1)
+    for _ in range(30):
+        await fresh.tell("A", 50)
+        if hub.subscriber_count() == 0:
+            break
+        await asyncio.sleep(0.05)
+    await until(lambda: hub.subscriber_count() == 0)
+    everything = await asyncio.wait_for(reader.read(-1), 10)
+    reason = b"resume after your last cursor"
+    assert everything.endswith(bytes([0x88, 2 + len(reason)]) + (4900).to_bytes(2, "big") + reason)
+    writer.close()
+
+
+async def test_a_client_that_never_reads_again_is_dropped_and_others_notice_nothing(
+    fresh: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "GRACE_S", 0.2)
+    _, writer = await _raw_socket(fresh)
+    hub, state = fresh.app.standing.hub, fresh.server.server_state
+    async with acknowledged(fresh) as quick:
+        await subscribe(quick, "1", FOLLOW, s="A", a="0")
+        await until(lambda: hub.subscriber_count() == 2)
+        told, heard = 0, 0
+        while hub.subscriber_count() == 2 and told < 1500:
+            await fresh.tell("A", 50)
+            told += 50
+            while heard < told:
+                heard += 1
+                assert (await hear(quick))["payload"]["data"]["follow"]["cursor"] == str(heard)
+        stuck: Any = writer.get_extra_info("sockname")
+        await until(lambda: stuck not in [getattr(one, "client", None) for one in state.connections])
+        assert hub.subscriber_count() == 1
+    writer.close()
+
+
+async def test_stopping_completes_and_closes_with_1001(fresh: Gateway) -> None:
+    async with acknowledged(fresh) as socket:
+        await subscribe(socket, "1", "subscription { quiet }")
+        await until(lambda: len(next(iter(_connections(fresh)))._operations) == 1)
+        fresh.server.should_exit = True
+        assert await hear(socket) == {"id": "1", "type": "complete"}
+        assert (await closed(socket))[0] == 1001
+
+
+def _connections(gateway: Gateway) -> Any:
+    sockets: Any = gateway.app._sockets
+    return sockets._open
+
+
+async def _raw_socket(gateway: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A subscribed client whose reading is in our hands."""
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(
+        f"GET /graphql HTTP/1.1\r\nhost: {host}:{port}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+        f"sec-websocket-key: {base64.b64encode(os.urandom(16)).decode()}\r\nsec-websocket-version: 13\r\n"
+        f"sec-websocket-protocol: graphql-transport-ws\r\nauthorization: Bearer {await gateway.key('read')}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(_frame({"type": "connection_init"}))
+    query = 'subscription { follow(subject: "A", after: "0", size: 50000) { cursor text } }'
+    await reader.readuntil(b'{"type":"connection_ack"}')
+    writer.write(_frame({"type": "subscribe", "id": "1", "payload": {"query": query}}))
+    await writer.drain()
+    return reader, writer
+
+
+def _frame(message: dict[str, Any]) -> bytes:
+    """A masked text frame; a mask of zeros changes nothing."""
+    text = json.dumps(message).encode()
+    length = bytes([0x80 | len(text)]) if len(text) < 126 else bytes([0x80 | 126]) + len(text).to_bytes(2, "big")
+    return b"\x81" + length + b"\0\0\0\0" + text
