@@ -42,11 +42,11 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A parcel was seen live at its channel; `order` is the order as it stood then, when it was cheap to read."""
+    """A parcel was seen live at its channel; `order` is the order as it stood then."""
 
     order_id: OrderId
     tracking_number: str
-    order: Order | None
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Lanes:
         async with self.deps.store.begin() as tx:
             # Orders before operations, as everywhere: two transactions that lock both must do so in one order.
             for seen in sorted((one.seen for one in results if one.seen), key=lambda one: one.order_id):
-                changed = bool(await order.upsert(tx, [seen.order])) if seen.order is not None else False
+                changed = bool(await order.upsert(tx, [seen.order]))
                 at = self.deps.clock()
                 confirmed = await order.mark_confirmed(tx, seen.order_id, seen.tracking_number, at)
                 if changed or confirmed:

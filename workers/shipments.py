@@ -216,7 +216,9 @@ async def _verify(deps: Deps, task: _Task) -> Worked:
     if isinstance(seen, HouseError):
         return _unreadable(task, ItemStatus.ACCEPTED, seen, wait_s, parked=late)
     if seen.found:
-        order = await _order_if_cheap(deps, task)
+        order = await _order_as_seen(deps, task, seen)
+        if isinstance(order, HouseError):
+            return _unreadable(task, ItemStatus.ACCEPTED, order, wait_s, parked=late)
         outcome = task.ends(ItemStatus.VERIFIED, request_id=seen.upstream_request_id)
         return Worked(outcome, seen=Seen(task.order_id, task.parcel.tracking_number, order))
     if not late:
@@ -256,15 +258,17 @@ async def _look(deps: Deps, task: _Task) -> Sighting | HouseError:
         return _as_house_error(problem, sent=False)
 
 
-async def _order_if_cheap(deps: Deps, task: _Task) -> Order | None:
-    """The order as it stands now, if there is a slot at once; else the next synchronization brings it."""
-    try:
-        async with asyncio.timeout(deps.timing.lease_s):
-            order = await task.port.order(task.key, Ask(Priority.BACKGROUND, time.monotonic()))
-    except Exception as problem:
-        if not isinstance(problem, HouseError | TimeoutError):
-            log.exception("shipment.unexpected", extra={"item": task.item.id})
-        return None
+async def _order_as_seen(deps: Deps, task: _Task, seen: Sighting) -> Order | HouseError:
+    """The order as it stands with the parcel. It is kept together with VERIFIED: else the units would look open once more."""
+    order = seen.order
+    if order is None:
+        try:
+            async with asyncio.timeout(deps.timing.lease_s):
+                order = await task.port.order(task.key, Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S))
+        except HouseError as problem:
+            return problem
+        except TimeoutError as problem:
+            return _as_house_error(problem, sent=False)
     return replace(order, lines=with_our_skus(deps.sku_map, order.channel, order.lines))
 
 
