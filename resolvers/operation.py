@@ -21,7 +21,7 @@ from domain.operation import (
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_cursor, read_moment_cursor, read_place, write_cursor
 from resolvers.shelf import Shelf
-from store import event, operation
+from store import agenda, event, operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ async def retry(shelf: Shelf, one: OperationId) -> Operation:
 
 async def _ring(shelf: Shelf, one: OperationId) -> None:
     async with shelf.store.begin() as tx:
-        lanes = await operation.lanes(tx, one)
+        lanes = await agenda.lanes(tx, one)
     for channel, capability in lanes:
         await shelf.bell.ring(channel, capability)
 

@@ -15,7 +15,7 @@ from domain.operation import Capability, Kind, NewItem, Operation, OperationStat
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
 from resolvers.shelf import Shelf
-from store import operation, order
+from store import agenda, operation, order
 
 MOST_SHIPMENTS = 1_000
 LONGEST_WORD = 100
@@ -75,7 +75,7 @@ async def confirm(
             first = await operation.by_key(tx, requested_by, idempotency_key, contents)
             if first is not None:
                 return Accepted(first, [])
-            under_way = await operation.under_way(tx, Capability.SHIPMENTS, [_resource(one) for one in orders.values()])
+            under_way = await agenda.under_way(tx, Capability.SHIPMENTS, [_resource(one) for one in orders.values()])
             items, problems = _items(requests, orders, _promised(under_way), shelf.clock())
             if problems:
                 return Accepted(None, problems)

@@ -8,25 +8,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import Conflict, NotFound, Throttled
+from domain.errors import Conflict, NotFound
 from domain.event import EventKind, NewEvent
-from domain.ids import ChannelId, OperationId
+from domain.ids import OperationId
 from domain.operation import (
-    ENDED,
     FINISHED,
-    NEXT,
-    OPEN,
     WAITING_FOR_PEOPLE,
-    Capability,
-    ClaimedItem,
     Item,
     ItemError,
     ItemStatus,
@@ -34,14 +29,13 @@ from domain.operation import (
     NewItem,
     Operation,
     OperationStatus,
-    Outcome,
     Progress,
     progress_of,
     status_of,
 )
 from store import event
-from store.session import AnyRow, among, storable
-from store.tables import channel_state, operation, operation_item
+from store.session import AnyRow, among
+from store.tables import operation, operation_item
 
 log = logging.getLogger(__name__)
 
@@ -161,124 +155,6 @@ async def by_key(
         return None
     known = await tx.scalar(select(o.id).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key))
     return None if known is None else await _made_before(tx, requested_by, idempotency_key, request_hash)
-
-
-async def lanes(tx: AsyncConnection, id: OperationId) -> list[tuple[ChannelId, Capability]]:
-    """The lanes that carry the operation's items."""
-    rows = await tx.execute(select(i.channel, i.capability).where(i.operation_id == id).distinct())
-    return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
-
-
-async def under_way(
-    tx: AsyncConnection, capability: Capability, resources: Collection[str]
-) -> list[Mapping[str, object]]:
-    """The payloads of released items of `resources` that may yet take effect, those of unknown outcome included."""
-    rows = await tx.execute(
-        select(i.payload).where(
-            among(i.resource, resources),
-            i.capability == capability.value,
-            i.released,
-            _is(i.status, *OPEN, ItemStatus.PARKED),
-        )
-    )
-    return [row.payload for row in rows]
-
-
-async def due_lanes(tx: AsyncConnection, limit: int = 100) -> list[tuple[ChannelId, Capability]]:
-    """The lanes with something to claim now."""
-    rows = await tx.execute(
-        select(i.channel, i.capability).where(*_claimable()).distinct().order_by(i.channel, i.capability).limit(limit)
-    )
-    return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
-
-
-async def claim(
-    tx: AsyncConnection, channel: ChannelId, capability: Capability, *, limit: int, lease_s: float, worker: str
-) -> list[ClaimedItem]:
-    """Take at most `limit` due items of a lane under a lease of `lease_s` seconds; other workers pass them by.
-
-    A PENDING item waits for the items of its resource that were made before it, and while another of them is under way. One
-    that was SENT or ACCEPTED is only to be read back and waits for nobody.
-    """
-    # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
-    due = (
-        select(i.id)
-        .where(*_claimable(), i.channel == channel, i.capability == capability.value)
-        .order_by(i.due_at, i.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    rows = await tx.execute(
-        update(operation_item)
-        .where(i.id == due.c.id)
-        .values(fence=i.fence + 1, lease_until=_from_now(lease_s), leased_by=worker)
-        .returning(operation_item)
-    )
-    return [_claimed(row) for row in sorted(rows, key=lambda row: row.id)]
-
-
-async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: float) -> bool:
-    """Record the intent: from when `tx` commits, the item may have left the house. The lease runs for `lease_s` from now.
-
-    False, and then nothing may be sent: somebody else claimed the item since, the lease is over, or it was cancelled.
-    """
-    rows = await tx.execute(
-        update(operation_item)
-        .where(
-            i.id == item_id,
-            i.fence == fence,
-            i.lease_until > func.clock_timestamp(),
-            i.status.in_([ItemStatus.PENDING.value, ItemStatus.SENT.value]),
-        )
-        .values(
-            status=ItemStatus.SENT.value,
-            sent_at=func.clock_timestamp(),
-            sent_by=i.leased_by,
-            sent_fence=fence,
-            attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
-            checks=0,
-            accepted_at=None,
-            lease_until=_from_now(lease_s),
-        )
-        .returning(i.operation_id)
-    )
-    row = rows.one_or_none()
-    if row is None:
-        return False
-    if await tx.scalar(select(o.status).where(o.id == row.operation_id)) == OperationStatus.QUEUED.value:
-        await refresh(tx, [row.operation_id])
-    return True
-
-
-async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
-    """Write what came of claimed items, end their leases and refresh their operations; returns the ids written.
-
-    Left out are items that somebody claimed since or that may not go to that status any more, such as cancelled ones. An item
-    that stays SENT or ACCEPTED costs one of its `checks`, and a send one of its `attempts`, unless it was throttled. `detail` is
-    added to the payload and comes along with the next claim.
-    """
-    by_id = {outcome.item: outcome for outcome in sorted(outcomes, key=lambda one: one.fence)}
-    found = await tx.execute(
-        select(operation_item, func.clock_timestamp().label("now"))
-        .where(among(i.id, by_id))
-        .order_by(i.id)
-        .with_for_update()
-    )
-    rows: list[dict[str, Any]] = []
-    touched: set[OperationId] = set()
-    for row in found:
-        outcome = by_id[row.id]
-        if row.fence == outcome.fence and _permitted(ItemStatus(row.status), outcome.status):
-            rows.append(_outcome_row(row, outcome))
-            touched.add(OperationId(row.operation_id))
-        else:
-            refused = {"item": row.id, "was": row.status, "outcome": outcome.status.value}
-            log.warning("operation.outcome_refused", extra=refused)
-    if rows:
-        await tx.execute(_RECORD, rows)
-        await refresh(tx, touched)
-    return [row["item"] for row in rows]
 
 
 async def refresh(tx: AsyncConnection, operation_ids: Collection[OperationId]) -> None:
@@ -418,43 +294,6 @@ async def _tell(tx: AsyncConnection, one: Operation) -> None:
     await event.append(tx, [NewEvent(EventKind.OPERATION_CHANGED, one.id, data)])
 
 
-def _claimable() -> list[ColumnElement[bool]]:
-    """Due, released, open, nobody's, its channel not paused, and not held up by another item of its resource."""
-    paused = select(channel_state.c.channel).where(channel_state.c.paused_until > func.now())
-    other = operation_item.alias("other").c
-    held_up = exists().where(
-        other.resource == i.resource,
-        other.id != i.id,
-        other.released,
-        _is(other.status, ItemStatus.PENDING, ItemStatus.SENT),
-        or_(other.id < i.id, other.status == ItemStatus.SENT.value, other.lease_until > func.now()),
-    )
-    return [
-        i.released,
-        _is(i.status, *OPEN),
-        i.due_at <= func.now(),
-        or_(i.lease_until.is_(None), i.lease_until <= func.now()),
-        i.channel.not_in(paused),
-        or_(i.status != ItemStatus.PENDING.value, ~held_up),
-    ]
-
-
-def _is(column: ColumnElement[Any], *statuses: ItemStatus) -> ColumnElement[bool]:
-    """Written into the statement as words: a plan may use a partial index only where it can read them."""
-    words = sorted(status.value for status in statuses)
-    return column.in_(bindparam(None, words, expanding=True, literal_execute=True))
-
-
-def _permitted(was: ItemStatus, now: ItemStatus) -> bool:
-    """Whether a worker may write `now`: it stays open as it is, or goes on. What has ended is for people to revive."""
-    return was in OPEN and (now is was or now in NEXT[was])
-
-
-def _from_now(seconds: float) -> ColumnElement[datetime]:
-    # Not now(): that is when the transaction began, and it may have waited for a lock since.
-    return func.clock_timestamp() + timedelta(seconds=seconds)
-
-
 def _filter(
     kinds: Collection[Kind] | None,
     statuses: Collection[OperationStatus] | None,
@@ -494,53 +333,6 @@ def _new_item_row(id: str, item: NewItem, released: bool) -> dict[str, Any]:
     }
 
 
-_RECORD = (
-    update(operation_item)
-    .where(i.id == bindparam("item"))
-    .values(
-        {
-            name: bindparam(f"new_{name}")
-            for name in (
-                "status",
-                "due_at",
-                "lease_until",
-                "attempts",
-                "checks",
-                "accepted_at",
-                "ended_at",
-                "error_code",
-                "error_message",
-                "upstream_request_id",
-                "payload",
-            )
-        }
-    )
-)
-
-
-def _outcome_row(row: AnyRow, outcome: Outcome) -> dict[str, Any]:
-    """The parameters of _RECORD for one item; `row.now` is the database's clock."""
-    was, now = ItemStatus(row.status), outcome.status
-    throttled = outcome.error is not None and outcome.error.code == Throttled.code
-    returned = throttled and was is ItemStatus.SENT and now is ItemStatus.PENDING
-    looked = not throttled and was is now and was is not ItemStatus.PENDING
-    return {
-        "item": row.id,
-        "new_status": now.value,
-        "new_due_at": row.now + timedelta(seconds=outcome.due_in_s),
-        "new_lease_until": None,
-        # At least one attempt stays: that it once left the house must not be forgotten.
-        "new_attempts": max(1, row.attempts - 1) if returned else row.attempts,
-        "new_checks": row.checks + looked,
-        "new_accepted_at": row.accepted_at or (row.now if now is ItemStatus.ACCEPTED else None),
-        "new_ended_at": row.now if now in ENDED else None,
-        "new_error_code": None if outcome.error is None else outcome.error.code,
-        "new_error_message": None if outcome.error is None else storable(outcome.error.message),
-        "new_upstream_request_id": outcome.upstream_request_id or row.upstream_request_id,
-        "new_payload": {**row.payload, **outcome.detail},
-    }
-
-
 def _operation(row: AnyRow) -> Operation:
     return Operation(
         id=OperationId(row.id),
@@ -567,22 +359,4 @@ def _item(row: AnyRow) -> Item:
         after=row.after,
         error=None if row.error_code is None else ItemError(row.error_code, row.error_message),
         upstream_request_id=row.upstream_request_id,
-    )
-
-
-def _claimed(row: AnyRow) -> ClaimedItem:
-    return ClaimedItem(
-        id=row.id,
-        operation=OperationId(row.operation_id),
-        channel=row.channel,
-        capability=Capability(row.capability),
-        resource=row.resource,
-        payload=row.payload,
-        was=ItemStatus(row.status),
-        fence=row.fence,
-        attempts=row.attempts,
-        checks=row.checks,
-        sent_at=row.sent_at,
-        accepted_at=row.accepted_at,
-        sent_by=row.sent_by,
     )

@@ -18,7 +18,7 @@ from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId
 from domain.operation import Capability, ClaimedItem, ItemStatus, Outcome
 from domain.order import Order
-from store import channel, event, operation, order
+from store import agenda, channel, event, order
 from store.session import UNAVAILABLE
 from workers.backoff import jittered
 from workers.crash import point
@@ -146,7 +146,7 @@ class Lanes:
         async with self.deps.store.begin() as tx:
             if lane.channel in await channel.states(tx):
                 return []
-            claimed = await operation.claim(
+            claimed = await agenda.claim(
                 tx,
                 lane.channel,
                 lane.capability,
@@ -217,7 +217,7 @@ class Lanes:
                 if changed or confirmed:
                     told = {"id": seen.order_id, "channel": lane.channel}
                     await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, seen.order_id, told)])
-            await operation.record(tx, outcomes)
+            await agenda.record(tx, outcomes)
             reason = next((worked.pause for worked in results if worked.pause is not None), None)
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)

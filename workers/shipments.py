@@ -28,7 +28,7 @@ from domain.errors import HouseError, OutcomeUnknown, Refused, Throttled, Transi
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
-from store import operation
+from store import agenda
 from workers.backoff import jittered
 from workers.crash import point
 from workers.deps import Deps
@@ -122,7 +122,7 @@ async def _send(deps: Deps, task: _Task) -> Worked:
         point("before_intent")
         try:
             async with deps.store.begin() as tx:
-                ours = await operation.mark_sent(tx, item.id, item.fence, deps.timing.lease_s)
+                ours = await agenda.mark_sent(tx, item.id, item.fence, deps.timing.lease_s)
         except Exception as problem:
             raise _NotSentError from problem
         if not ours:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.operation import Capability
-from store import beat, channel, event, operation
+from store import agenda, beat, channel, event
 from workers.deps import Deps
 from workers.lanes import Lane, Lanes
 
@@ -57,5 +57,5 @@ class Sweep:
                 if pause.paused_until - self.deps.clock() <= LAST_MOMENTS:
                     await channel.resume(tx, id)
                     log.info("channel.resumed", extra={"channel": id})
-            due = await operation.due_lanes(tx)
+            due = await agenda.due_lanes(tx)
         return [Lane(id, Capability(capability)) for id, capability in due]

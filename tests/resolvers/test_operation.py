@@ -15,8 +15,7 @@ from domain.ids import OperationId
 from domain.operation import Capability, ItemError, ItemStatus, OperationStatus, Outcome
 from resolvers import operation
 from resolvers.shelf import Shelf
-from store import event
-from store import operation as rows
+from store import agenda, event
 from store.session import Store
 from tests.resolvers.test_shipment import CHANNEL, CountingBell, confirm, keep, make_order, parcel
 from tests.resolvers.test_stock import House
@@ -61,9 +60,9 @@ async def carry_out(shelf: Shelf, *statuses: ItemStatus) -> None:
     """Take the waiting item through `statuses`, as a worker does."""
     for status in statuses:
         async with shelf.store.begin() as tx:
-            (item,) = await rows.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w")
+            (item,) = await agenda.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w")
             error = ItemError("INVALID", "no") if status is ItemStatus.FAILED else None
-            await rows.record(tx, [Outcome(item.id, item.fence, status, error=error)])
+            await agenda.record(tx, [Outcome(item.id, item.fence, status, error=error)])
 
 
 async def told(shelf: Shelf, id: OperationId, after: str | None = None) -> list[tuple[str, OperationStatus]]:
@@ -113,7 +112,7 @@ async def test_cancelling_withdraws_what_has_not_left_the_house(shelf: Shelf) ->
     id = await begin(shelf)
     assert (await operation.cancel(shelf, id)).status is OperationStatus.CANCELLED
     async with shelf.store.begin() as tx:
-        assert await rows.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w") == []
+        assert await agenda.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w") == []
 
 
 async def test_a_failed_operation_is_revived_and_rings_again(shelf: Shelf) -> None:

@@ -29,7 +29,7 @@ from domain.operation import (
     Outcome,
     Progress,
 )
-from store import channel, operation
+from store import agenda, channel, operation
 from store.session import Store
 from store.tables import event as event_table
 from store.tables import operation as operation_table
@@ -72,17 +72,17 @@ async def claimed(
     store: Store, limit: int = 10, lease_s: float = 60.0, *, channel: ChannelId = AMAZON, worker: str = "w1"
 ) -> list[ClaimedItem]:
     async with store.begin() as tx:
-        return await operation.claim(tx, channel, SHIP, limit=limit, lease_s=lease_s, worker=worker)
+        return await agenda.claim(tx, channel, SHIP, limit=limit, lease_s=lease_s, worker=worker)
 
 
 async def sent(store: Store, item: ClaimedItem, fence: int | None = None) -> bool:
     async with store.begin() as tx:
-        return await operation.mark_sent(tx, item.id, item.fence if fence is None else fence, 60.0)
+        return await agenda.mark_sent(tx, item.id, item.fence if fence is None else fence, 60.0)
 
 
 async def recorded(store: Store, *outcomes: Outcome) -> list[int]:
     async with store.begin() as tx:
-        return await operation.record(tx, outcomes)
+        return await agenda.record(tx, outcomes)
 
 
 async def found(store: Store, id: OperationId) -> Operation:
@@ -270,9 +270,9 @@ class TestClaim:
     async def test_two_at_an_exact_line_get_different_items(self, store: Store) -> None:
         await made(store, 4)
         async with store.begin() as tx1, store.begin() as tx2:
-            first = await operation.claim(tx1, AMAZON, SHIP, limit=2, lease_s=60, worker="w1")
+            first = await agenda.claim(tx1, AMAZON, SHIP, limit=2, lease_s=60, worker="w1")
             # tx1 has locked its items and not committed.
-            second = await operation.claim(tx2, AMAZON, SHIP, limit=4, lease_s=60, worker="w2")
+            second = await agenda.claim(tx2, AMAZON, SHIP, limit=4, lease_s=60, worker="w2")
         assert [one.id for one in first] == [100001, 100002]
         assert [one.id for one in second] == [100003, 100004]
 
@@ -344,9 +344,9 @@ class TestClaim:
                 update(item_table).where(item_table.c.id == 100001).values(due_at=func.now() + timedelta(seconds=60))
             )
             await channel.pause(tx, SHOP, "consent expired", 60)
-            assert await operation.due_lanes(tx) == []
+            assert await agenda.due_lanes(tx) == []
             await channel.resume(tx, SHOP)
-            assert await operation.due_lanes(tx) == [(SHOP, SHIP)]
+            assert await agenda.due_lanes(tx) == [(SHOP, SHIP)]
             await channel.pause(tx, SHOP, "consent expired", 60)
         assert await claimed(store) == []
         assert await claimed(store, channel=SHOP) == []
@@ -360,12 +360,12 @@ class TestClaim:
     async def test_lanes_are_told_once_each_until_everything_is_leased(self, store: Store) -> None:
         await made(store, [item(1), item(2), item(3, channel=SHOP)])
         async with store.begin() as tx:
-            assert await operation.due_lanes(tx) == [(AMAZON, SHIP), (SHOP, SHIP)]
-            assert await operation.due_lanes(tx, limit=1) == [(AMAZON, SHIP)]
+            assert await agenda.due_lanes(tx) == [(AMAZON, SHIP), (SHOP, SHIP)]
+            assert await agenda.due_lanes(tx, limit=1) == [(AMAZON, SHIP)]
         await claimed(store)
         await claimed(store, channel=SHOP, lease_s=0)
         async with store.begin() as tx:
-            assert await operation.due_lanes(tx) == [(SHOP, SHIP)]
+            assert await agenda.due_lanes(tx) == [(SHOP, SHIP)]
 
 
 def _operation_row(id: str) -> dict[str, Any]:
@@ -537,7 +537,7 @@ class TestRecord:
         await sent(store, first)
         await sent(store, second)
         async with store.begin() as tx:
-            await operation.record(tx, [outcome(first, ItemStatus.ACCEPTED)])
+            await agenda.record(tx, [outcome(first, ItemStatus.ACCEPTED)])
             waiting = asyncio.create_task(recorded(store, outcome(second, ItemStatus.ACCEPTED)))
             await blocked(store, 1)
         assert await waiting == [second.id]
