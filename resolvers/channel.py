@@ -11,12 +11,21 @@ from resolvers.shelf import Shelf
 from store import channel, stream
 
 
-async def healthy(shelf: Shelf, one: ChannelId) -> bool:
-    """Whether the channel's work goes on: it is not paused, and no stream of it failed last."""
+async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
+    """Why the channel's work does not go on as it should: paused, a stream that failed last, live reads that get no answer.
+
+    Empty when all is well. The last is what this process has met since it last got an answer.
+    """
     async with shelf.store.begin() as tx:
-        paused = await channel.states(tx)
-        streams = await stream.states(tx, [one])
-    return one not in paused and all(state.last_error is None for state in streams)
+        paused = (await channel.states(tx)).get(one)
+        states = await stream.states(tx, [one])
+    told = [] if paused is None else [f"paused: {paused.reason}"]
+    told += [f"{state.name.value}: {state.last_error}" for state in states if state.last_error is not None]
+    for source in shelf.live.sources:
+        if source.port.channel.id == one and source.breaker.open:
+            places = ", ".join(place.name for place in source.locations)
+            told.append(f"stock of {places}: {source.breaker.reason}")
+    return told
 
 
 async def streams(shelf: Shelf, one: ChannelId) -> Sequence[StreamState]:

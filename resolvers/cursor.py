@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from domain.errors import Invalid
@@ -22,13 +22,23 @@ def read_cursor(kind: str, cursor: str) -> list[str]:
     """The place as text values. Raises Invalid for a cursor of another list or none of ours."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, list) or len(found) < 2 or found[0] != kind:
+    if not isinstance(found, list) or len(found) < 2 or found[0] != kind or not all(map(_storable, found)):
         raise Invalid(
             "`after` is not a cursor of this list; use an `endCursor` that this field has answered.", field=("after",)
         )
     return [str(value) for value in found[1:]]
+
+
+def _storable(value: object) -> bool:
+    """A number, or text that a database can compare."""
+    return isinstance(value, int) or (isinstance(value, str) and value.isprintable())
+
+
+def read_item_cursor(kind: str, cursor: str | None) -> int | None:
+    """The place in a list ordered by number; None for the start. Raises Invalid."""
+    return None if cursor is None else read_place(read_cursor(kind, cursor)[0])
 
 
 def read_moment_cursor(kind: str, cursor: str | None, id_of: Callable[[str], T]) -> tuple[datetime, T] | None:
@@ -37,9 +47,9 @@ def read_moment_cursor(kind: str, cursor: str | None, id_of: Callable[[str], T])
         return None
     place = read_cursor(kind, cursor)
     try:
-        at = datetime.fromisoformat(place[0])
+        at = datetime.fromisoformat(place[0]).astimezone(UTC)
         return at, id_of(place[1])
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         raise Invalid("`after` is not a cursor of this list.", field=("after",)) from None
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import uuid4
 
-import redis.asyncio
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from adapters.budget import Budgets
@@ -21,7 +24,7 @@ from adapters.port import Port, StockKey
 from adapters.window import Window
 from domain.budget import Ask
 from domain.channel import Location
-from domain.errors import HouseError, Throttled, Transient
+from domain.errors import HouseError, Throttled, Transient, Unauthorized
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId
 from domain.stock import Reading
@@ -30,8 +33,13 @@ from store.session import Store
 
 log = logging.getLogger(__name__)
 
-CLAIM_MS = 8_000  # longer than any call is allowed to take, so that a claim outlives its call and not much more
+LONGEST_S = 30.0  # the longest deadline of a request
 WATCH_S = 0.02
+DROP = """
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+end
+"""
 REST_S = (1.0, 30.0)  # a failed source rests this long, doubling from the first to the second
 
 
@@ -41,9 +49,11 @@ class Breaker:
 
     rest_s: float = 0.0
     until: float = 0.0
+    reason: str = ""
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, reason: str) -> None:
         """Open, for twice as long as last time."""
+        self.reason = reason
         self.rest_s = min(REST_S[1], max(REST_S[0], self.rest_s * 2))
         self.until = now + self.rest_s
 
@@ -59,6 +69,26 @@ class Breaker:
     def may_probe(self, now: float) -> bool:
         """Whether it has rested long enough."""
         return now >= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One flight's hold on its keys among all processes: since when, whose, and for how long at most."""
+
+    text: str
+    lasts_ms: int
+
+    @classmethod
+    def now(cls, at: datetime, ask: Ask) -> Claim:
+        """A claim that outlives its call by a little, and its process by no more."""
+        left_s = LONGEST_S if ask.deadline is None else min(LONGEST_S, max(0.0, ask.deadline - time.monotonic()))
+        return cls(f"{at.isoformat()} {uuid4()}", int(1000 * (left_s + 1)))
+
+    @staticmethod
+    def since(text: str | bytes) -> datetime:
+        """When the claim was made."""
+        told = text.decode() if isinstance(text, bytes) else text
+        return datetime.fromisoformat(told.partition(" ")[0])
 
 
 @dataclass(slots=True)
@@ -82,14 +112,15 @@ class LiveStock:
     def __init__(
         self,
         store: Store,
-        bells: redis.asyncio.Redis,
+        redis_client: Redis,
         budgets: Budgets,
         ports: Mapping[ChannelId, Port],
         locations: Sequence[Location],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._redis = bells
+        self._redis = redis_client
+        self._drop = redis_client.register_script(DROP)
         self._budgets = budgets
         self._clock = clock
         self._probes: set[asyncio.Task[None]] = set()
@@ -159,12 +190,15 @@ class LiveStock:
         self, source: Source, keys: list[StockKey], ask: Ask
     ) -> dict[StockKey, list[Reading] | HouseError]:
         """One flight: claim the keys, ask for those that are ours, watch the rows for those that another process asks for."""
-        started = self._clock()
-        mine = await self._claim(source, keys)
-        theirs = [key for key in keys if key not in mine]
-        answers = await self._call(source, [key for key in keys if key in mine], ask)
+        claim = Claim.now(self._clock(), ask)
+        mine = await self._claim(source, keys, claim)
+        ours, theirs = [key for key in keys if key in mine], [key for key in keys if key not in mine]
+        try:
+            answers = await self._call(source, ours, ask)
+        finally:
+            await self._release(source, ours, claim)
         if theirs:
-            seen = await self._watch(source, theirs, started, ask)
+            seen = await self._watch(source, theirs, ask)
             late = [key for key in theirs if key not in seen]
             answers |= seen | await self._call(source, late, ask)
         return answers
@@ -176,73 +210,73 @@ class LiveStock:
         try:
             readings = await source.port.stock(source.locations, keys, ask)
         except HouseError as problem:
-            if not isinstance(problem, Throttled):
-                source.breaker.failed(time.monotonic())
-            await self._release(source, keys)
+            # A refusal is about what was asked, and a missing slot about us: neither says that the source is down.
+            if isinstance(problem, Transient | Unauthorized):
+                source.breaker.failed(time.monotonic(), problem.message)
             return dict.fromkeys(keys, problem)
         source.breaker.succeeded()
         await keep_readings(self._store, readings)
-        await self._release(source, keys)
-        answers: dict[StockKey, list[Reading] | HouseError] = {key: [] for key in keys}
-        by_sku = {key.channel_sku: key for key in keys}
+        told: defaultdict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
-            answer = answers[by_sku[reading.channel_sku]]
-            assert isinstance(answer, list)
-            answer.append(reading)
-        return answers
+            told[reading.channel_sku].append(reading)
+        return {key: told[key.channel_sku] for key in keys}
 
     def _claim_name(self, source: Source, key: StockKey) -> str:
         return f"acorn:flight:{source.name}:{key.channel_sku}"
 
-    async def _claim(self, source: Source, keys: list[StockKey]) -> set[StockKey]:
+    async def _claim(self, source: Source, keys: list[StockKey], claim: Claim) -> set[StockKey]:
         """The keys that no other process is asking for. Without Redis all of them: a call too many beats no answer."""
         try:
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
-                pipe.set(self._claim_name(source, key), "1", nx=True, px=CLAIM_MS)
+                pipe.set(self._claim_name(source, key), claim.text, nx=True, px=claim.lasts_ms)
             granted = await asyncio.shield(pipe.execute())
         except (RedisError, OSError):
             return set(keys)
         return {key for key, won in zip(keys, granted, strict=True) if won}
 
-    async def _release(self, source: Source, keys: list[StockKey]) -> None:
+    async def _release(self, source: Source, keys: list[StockKey], claim: Claim) -> None:
+        """Give claims back, except those that have run out and are another's by now."""
+        if not keys:
+            return
+        names = [self._claim_name(source, key) for key in keys]
         try:
-            await asyncio.shield(self._redis.delete(*(self._claim_name(source, key) for key in keys)))
+            await asyncio.shield(self._drop(keys=names, args=[claim.text]))
         except (RedisError, OSError):
             log.debug("live.claim_kept", extra={"source": source.name})
 
     async def _watch(
-        self, source: Source, keys: list[StockKey], started: datetime, ask: Ask
+        self, source: Source, keys: list[StockKey], ask: Ask
     ) -> dict[StockKey, list[Reading] | HouseError]:
-        """Wait until another process has kept readings no older than its claim may be; keys that it dropped are left out."""
-        until = min(ask.deadline or float("inf"), time.monotonic() + CLAIM_MS / 1000)
+        """Wait until the processes that claimed `keys` have kept their readings; keys that they dropped are left out."""
+        until = math.inf if ask.deadline is None else ask.deadline
+        begun: dict[StockKey, datetime] = {}
+        ended: list[StockKey] = []
+        while time.monotonic() < until:
+            held = await self._held(source, keys)
+            begun |= held
+            ended = [key for key in keys if key not in held]
+            if not held:
+                break
+            await asyncio.sleep(WATCH_S)
+        async with self._store.begin() as tx:
+            kept = await stock.of_channel_skus(tx, source.port.channel.id, [key.channel_sku for key in ended])
+        places = {place.code for place in source.locations}
         seen: dict[StockKey, list[Reading] | HouseError] = {}
-        waiting = set(keys)
-        while waiting and time.monotonic() < until:
-            held = await self._held(source, list(waiting))
-            async with self._store.begin() as tx:
-                kept = await stock.of_channel_skus(tx, source.port.channel.id, [key.channel_sku for key in waiting])
-            places = {place.code for place in source.locations}
-            for key in list(waiting):
-                fresh = [
-                    row
-                    for row in kept.get(key.channel_sku, [])
-                    if row.location in places and (started - row.as_of).total_seconds() < CLAIM_MS / 1000
-                ]
-                if key not in held:
-                    waiting.discard(key)
-                    if fresh:
-                        seen[key] = fresh
-            if waiting:
-                await asyncio.sleep(WATCH_S)
+        for key in ended:
+            rows = [row for row in kept.get(key.channel_sku, []) if row.location in places]
+            # Only what was read under the claim answers for it: a claim also ends with a call that failed.
+            if key in begun and rows and all(row.as_of >= begun[key] for row in rows):
+                seen[key] = rows
         return seen
 
-    async def _held(self, source: Source, keys: list[StockKey]) -> set[StockKey]:
+    async def _held(self, source: Source, keys: list[StockKey]) -> dict[StockKey, datetime]:
+        """The keys that are claimed now, and since when."""
         try:
             claims = await asyncio.shield(self._redis.mget([self._claim_name(source, key) for key in keys]))
         except (RedisError, OSError):
-            return set()
-        return {key for key, claim in zip(keys, claims, strict=True) if claim is not None}
+            return {}
+        return {key: Claim.since(claim) for key, claim in zip(keys, claims, strict=True) if claim is not None}
 
 
 async def keep_readings(store: Store, readings: Sequence[Reading]) -> None:

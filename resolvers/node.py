@@ -9,6 +9,7 @@ from domain.order import Order
 from domain.product import Listing, Product
 from resolvers import product
 from resolvers.context import Context
+from resolvers.operation import kinds_for
 
 Thing = Product | Listing | Order | Operation | Channel
 
@@ -24,7 +25,8 @@ async def by_id(context: Context, kind: str, key: str) -> Thing | None:
         case "Order":
             return await loaders.order_by_id.load(OrderId(key))
         case "Operation":
-            return await loaders.operation_by_id.load(OperationId(key))
+            found = await loaders.operation_by_id.load(OperationId(key))
+            return found if found is not None and found.kind in kinds_for(context.caller.scopes) else None
         case "Channel":
             return context.shelf.channels.get(ChannelId(key))
         case _:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import NotFound
 from domain.event import Event, EventKind
@@ -18,10 +20,21 @@ from domain.operation import (
     OperationStatus,
     Progress,
 )
+from resolvers import shipment
 from resolvers.connection import Connection, connect, page_size
-from resolvers.cursor import read_cursor, read_moment_cursor, read_place, write_cursor
+from resolvers.cursor import read_item_cursor, read_moment_cursor, read_place, write_cursor
 from resolvers.shelf import Shelf
 from store import agenda, event, operation
+
+# Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
+SCOPES: Mapping[Kind, frozenset[str]] = {
+    Kind.CONFIRM_SHIPMENTS: frozenset({"shipments:write", "operations:approve", "admin"}),
+}
+
+
+def kinds_for(scopes: frozenset[str]) -> frozenset[Kind]:
+    """The kinds of operations that a caller with these scopes may see."""
+    return frozenset(kind for kind, any_of in SCOPES.items() if scopes & any_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +47,12 @@ class OperationFilter:
     created_from: datetime | None = None
 
 
-async def page(shelf: Shelf, first: int | None, after: str | None, wanted: OperationFilter) -> Connection[Operation]:
-    """Operations, newest first."""
+async def page(
+    shelf: Shelf, first: int | None, after: str | None, wanted: OperationFilter, kinds: frozenset[Kind]
+) -> Connection[Operation]:
+    """Operations of `kinds`, newest first."""
+    asked = kinds if wanted.kinds is None else kinds & frozenset(wanted.kinds)
+    wanted = replace(wanted, kinds=tuple(sorted(asked, key=lambda kind: kind.value)))
     start = read_moment_cursor("operations", after, OperationId)
     async with shelf.store.begin() as tx:
         found, has_next = await operation.page(tx, first=page_size(first), after=start, **asdict(wanted))
@@ -53,7 +70,7 @@ async def items(
     shelf: Shelf, one: OperationId, first: int | None, after: str | None, status: ItemStatus | None
 ) -> Connection[Item]:
     """The items of an operation in the order they were given."""
-    start = int(read_cursor("items", after)[0]) if after is not None else None
+    start = read_item_cursor("items", after)
     async with shelf.store.begin() as tx:
         found, has_next = await operation.items(tx, one, first=page_size(first), after=start, status=status)
 
@@ -64,26 +81,42 @@ async def items(
     return connect(found, has_next, after, lambda item: write_cursor("items", item.id), count)
 
 
-async def approve(shelf: Shelf, one: OperationId, by: str) -> Operation:
-    """Let a preview, or what waits for approval, go. Raises NotFound, Conflict."""
+async def approve(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind]) -> Operation:
+    """Let a preview, or what waits for approval, go. Raises NotFound, Conflict; also when its shipments fit no more."""
     async with shelf.store.begin() as tx:
+        if await _kind(tx, one, kinds) is Kind.CONFIRM_SHIPMENTS:
+            await shipment.recheck(tx, one)
         approved = await operation.approve(tx, one, by)
     await _ring(shelf, one)
     return approved
 
 
-async def cancel(shelf: Shelf, one: OperationId) -> Operation:
+async def cancel(shelf: Shelf, one: OperationId, kinds: frozenset[Kind]) -> Operation:
     """Withdraw what has not left the house; what has runs to its end. Raises NotFound, Conflict."""
     async with shelf.store.begin() as tx:
+        await _kind(tx, one, kinds)
         return await operation.cancel(tx, one)
 
 
-async def retry(shelf: Shelf, one: OperationId) -> Operation:
+async def retry(shelf: Shelf, one: OperationId, kinds: frozenset[Kind]) -> Operation:
     """Revive failed and parked items; parked ones are read back before anything is sent. Raises NotFound, Conflict."""
     async with shelf.store.begin() as tx:
+        await _kind(tx, one, kinds)
         revived = await operation.retry(tx, one)
     await _ring(shelf, one)
     return revived
+
+
+async def _kind(tx: AsyncConnection, one: OperationId, kinds: frozenset[Kind]) -> Kind:
+    """The operation's kind. Raises NotFound when there is none, or none that the caller may see."""
+    found = (await operation.by_ids(tx, [one])).get(one)
+    if found is None or found.kind not in kinds:
+        raise _missing(one)
+    return found.kind
+
+
+def _missing(one: OperationId) -> NotFound:
+    return NotFound(f"There is no operation Operation:{one}.", field=("id",))
 
 
 async def _ring(shelf: Shelf, one: OperationId) -> None:
@@ -93,26 +126,31 @@ async def _ring(shelf: Shelf, one: OperationId) -> None:
         await shelf.bell.ring(channel, capability)
 
 
-async def follow(shelf: Shelf, one: OperationId, after: str | None) -> AsyncIterator[tuple[str, Operation]]:
-    """(cursor, the operation as it was at that place), until it has finished.
+async def follow(
+    shelf: Shelf, one: OperationId, after: str | None, kinds: frozenset[Kind]
+) -> AsyncIterator[tuple[str, Operation]]:
+    """(cursor, the operation as it was at that place in the log), until it has finished.
 
-    Without `after` the first is how it stands now. Raises NotFound, Invalid.
+    Without `after` the first is what the log told last. Raises NotFound, Invalid.
     """
     async with shelf.store.begin() as tx:
         head = await event.head(tx)
-        found = (await operation.by_ids(tx, [one])).get(one)
         last = await event.last_of(tx, EventKind.OPERATION_CHANGED, one)
-    if found is None:
-        raise NotFound(f"There is no operation {one}.")
+        untold = await event.untold(tx, EventKind.OPERATION_CHANGED, one)
+        found = (await operation.by_ids(tx, [one])).get(one)
+    if found is None or found.kind not in kinds:
+        raise _missing(one)
     start = head if after is None else read_place(after)
-    if after is None:
-        yield str(head), found
-        if found.status in FINISHED:
-            return
-    elif (
-        last is not None and last.seq <= start and found.status in FINISHED and _as_told(found, last).status in FINISHED
-    ):
-        return  # the caller has seen the end
+    if last is not None and (after is None or last.seq <= start):
+        told = _as_told(found, last)
+        if after is None:
+            start = last.seq
+            yield last.cursor, told
+        if told.status in FINISHED and found.status in FINISHED:
+            return  # that was the end, and the caller has seen it
+    elif last is None and not untold and found.status in FINISHED:
+        yield str(head), found  # its events are older than the log
+        return
     changes = shelf.events.follow(
         kinds=frozenset({EventKind.OPERATION_CHANGED}), subjects=frozenset({one}), after=start
     )

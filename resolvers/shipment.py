@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from domain.errors import Conflict, Invalid, NotFound, Refused
-from domain.ids import LineId, OrderId
+from domain.ids import LineId, OperationId, OrderId
 from domain.operation import Capability, Kind, NewItem, Operation, OperationStatus
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
@@ -67,6 +69,11 @@ async def confirm(
             f"Confirm 1 to {MOST_SHIPMENTS} shipments at a time; these are {len(requests)}.", field=("shipments",)
         )
         return Accepted(None, [problem])
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= LONGEST_WORD:
+        problem = Invalid(
+            f"An idempotency key has 1 to {LONGEST_WORD} characters; leave it out for none.", field=("idempotencyKey",)
+        )
+        return Accepted(None, [problem])
     contents = _contents(requests, dry_run)
     try:
         async with shelf.store.begin() as tx:
@@ -76,7 +83,7 @@ async def confirm(
             if first is not None:
                 return Accepted(first, [])
             under_way = await agenda.under_way(tx, Capability.SHIPMENTS, [_resource(one) for one in orders.values()])
-            items, problems = _items(requests, orders, _promised(under_way), shelf.clock())
+            items, problems = _items(requests, orders, _Promises.of(under_way), shelf.clock())
             if problems:
                 return Accepted(None, problems)
             kept, created = await operation.create(
@@ -109,48 +116,88 @@ def _resource(one: Order) -> str:
     return f"order:{one.id}"
 
 
-def _promised(under_way: Sequence[Mapping[str, object]]) -> Counter[tuple[str, str]]:
-    """Units per (order, channel's line) in parcels that are on their way to the channel."""
-    promised: Counter[tuple[str, str]] = Counter()
-    for payload in under_way:
-        lines = payload["lines"]
+@dataclass(slots=True)
+class _Promises:
+    """What parcels on their way to the channel hold already: units per (order, channel's line), and the parcels themselves."""
+
+    units: Counter[tuple[str, str]]
+    parcels: set[tuple[str, str]]
+
+    @classmethod
+    def of(cls, payloads: Sequence[Mapping[str, object]]) -> _Promises:
+        """From the payloads of items."""
+        promises = cls(Counter(), set())
+        for payload in payloads:
+            promises.add(payload)
+        return promises
+
+    def add(self, payload: Mapping[str, object]) -> None:
+        """One parcel more."""
+        order, lines = str(payload["order_id"]), payload["lines"]
         assert isinstance(lines, list)
+        self.parcels.add((order, str(payload["tracking_number"])))
         for line, quantity in lines:
-            promised[str(payload["order_id"]), str(line)] += int(quantity)
-    return promised
+            self.units[order, str(line)] += int(quantity)
+
+
+async def recheck(tx: AsyncConnection, one: OperationId) -> None:
+    """A preview holds no units: before it is approved its parcels must still fit. Raises Conflict naming those that do not."""
+    payloads = await agenda.payloads(tx, one)
+    orders = await order.lock(tx, sorted({OrderId(str(payload["order_id"])) for payload in payloads}))
+    under_way = await agenda.under_way(tx, Capability.SHIPMENTS, [_resource(found) for found in orders.values()])
+    promises = _Promises.of(under_way)
+    gone = []
+    for payload in payloads:
+        found = orders.get(OrderId(str(payload["order_id"])))
+        if found is None or not _fits(found, payload, promises):
+            gone.append(str(payload["external_id"]))
+        promises.add(payload)
+    if gone:
+        raise Conflict(
+            f"Meanwhile these orders have changed and their parcels fit no more: {', '.join(gone)}. Ask for a new preview.",
+            field=("id",),
+        )
+
+
+def _fits(found: Order, payload: Mapping[str, object], promises: _Promises) -> bool:
+    """Whether the order still has the units open, and no such parcel."""
+    tracking_number, lines = str(payload["tracking_number"]), payload["lines"]
+    assert isinstance(lines, list)
+    left = {line.external_id: line.quantity_open - promises.units[found.id, line.external_id] for line in found.lines}
+    return (
+        found.status in SHIPPABLE
+        and (found.id, tracking_number) not in promises.parcels
+        and all(parcel.tracking_number != tracking_number for parcel in found.shipments)
+        and all(left.get(str(line), 0) >= int(units) for line, units in lines)
+    )
 
 
 def _items(
     requests: Sequence[ShipmentRequest],
     orders: Mapping[OrderId, Order],
-    promised: Counter[tuple[str, str]],
+    promises: _Promises,
     now: datetime,
 ) -> tuple[list[NewItem], list[Refused]]:
     """An item per shipment; units promised by an earlier shipment of the same request are gone for the later ones."""
     items: list[NewItem] = []
     problems: list[Refused] = []
-    parcels: set[tuple[OrderId, str]] = set()
     for index, one in enumerate(requests):
         at = ("shipments", str(index))
         try:
-            lines = _lines(one, orders, promised, now, at)
-            if (one.order, one.tracking_number) in parcels:
-                raise Invalid(
-                    f"Tracking number {one.tracking_number} stands twice for one order.", field=(*at, "trackingNumber")
-                )
+            lines = _lines(one, orders, promises, now, at)
         except Refused as problem:
             problems.append(problem)
             continue
-        parcels.add((one.order, one.tracking_number))
-        items.append(_item(one, orders[one.order], lines))
-        promised.update({(one.order, line): quantity for line, quantity in lines})
+        item = _item(one, orders[one.order], lines)
+        items.append(item)
+        promises.add(item.payload)
     return items, problems
 
 
 def _lines(
     one: ShipmentRequest,
     orders: Mapping[OrderId, Order],
-    promised: Counter[tuple[str, str]],
+    promises: _Promises,
     now: datetime,
     at: tuple[str, ...],
 ) -> list[tuple[str, int]]:
@@ -160,8 +207,14 @@ def _lines(
     if found is None:
         raise NotFound(f"There is no order {one.order}.", field=(*at, "orderId"))
     _check_order(found, one, now, at)
+    if (found.id, one.tracking_number) in promises.parcels:
+        raise Conflict(
+            f"A parcel {one.tracking_number} of order {found.external_id} is on its way to the channel already.",
+            field=(*at, "trackingNumber"),
+        )
     left = {
-        line.id: (line.external_id, line.quantity_open - promised[found.id, line.external_id]) for line in found.lines
+        line.id: (line.external_id, line.quantity_open - promises.units[found.id, line.external_id])
+        for line in found.lines
     }
     if one.lines is None:
         rest = [(external, units) for external, units in left.values() if units > 0]

@@ -14,7 +14,7 @@ from domain.channel import Location, LocationKind
 from domain.errors import HouseError, Invalid, TooStale
 from domain.event import EventKind
 from domain.freshness import Freshness, OnStale, graded, young_enough
-from domain.ids import LocationCode, Sku
+from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.product import FulfilledBy, Listing
 from domain.stock import Level, Reading, Stock, level_of, no_reading, stock_of
 from resolvers.cursor import read_place
@@ -24,8 +24,6 @@ from store import event, product, stock
 
 MOST_SKUS = 250
 PATIENCE_S = 2.5  # how long a caller who could have an older answer waits for a live one
-
-Place = tuple[LocationCode, StockKey]
 
 
 @dataclass(slots=True)
@@ -85,22 +83,27 @@ def fresh_enough(answer: StockAnswer | None, on_stale: OnStale) -> Stock | House
     if on_stale is OnStale.ANSWER or not stale:
         return answer.stock
     reasons = sorted({failure.message for failure in answer.unknown + answer.aged})
-    told = "never" if answer.stock.as_of is None else f"at {answer.stock.as_of.isoformat()}"
+    told = "never" if answer.stock.as_of is None else f"at {answer.stock.as_of.isoformat().replace('+00:00', 'Z')}"
     return TooStale(f"Stock of {answer.stock.sku} was last told {told}. {' '.join(reasons)}".strip())
 
 
 def _needs(shelf: Shelf, listings: Sequence[Listing], stored: Sequence[Reading]) -> list[_Need]:
-    """Every place that should hold the SKU, by its listings: FBA pools of channel-fulfilled offers, the places of a shop."""
+    """Every place that should hold the SKU, by its listings: FBA pools of channel-fulfilled offers, the places of a shop.
+
+    One channel SKU in one place is one thing, whichever of the place's marketplaces lists it and with whatever refs.
+    """
     last = {(one.location, one.channel, one.channel_sku): one for one in stored}
-    needs: dict[Place, _Need] = {}
+    keys: dict[tuple[ChannelId, ChannelSku], StockKey] = {}
+    needs: dict[tuple[LocationCode, ChannelId, ChannelSku], _Need] = {}
     for listing in listings:
-        key = StockKey(listing.channel_sku, tuple(sorted(listing.refs.items())))
+        key = keys.setdefault(
+            (listing.channel, listing.channel_sku), StockKey(listing.channel_sku, tuple(sorted(listing.refs.items())))
+        )
         for source in shelf.live.sources:
             for location in source.locations:
                 if _holds(location, listing):
-                    reading = last.get((location.code, listing.channel, listing.channel_sku))
-                    # One channel SKU in one place is one thing, whichever of the place's marketplaces lists it.
-                    needs.setdefault((location.code, key), _Need(source, location, key, reading))
+                    place = (location.code, listing.channel, listing.channel_sku)
+                    needs.setdefault(place, _Need(source, location, key, last.get(place)))
     return list(needs.values())
 
 

@@ -68,9 +68,15 @@ class Channel(Node):
 
     is_type_of = describes(domain.Channel)
 
-    @strawberry.field(description="Whether its work goes on: not paused, and no stream failed last.")
+    @strawberry.field(
+        description="Whether its work goes on: not paused, no stream failed last, live reads are answered."
+    )
     async def healthy(self, info: Info, root: strawberry.Parent[domain.Channel]) -> bool:
-        return await channel.healthy(info.context.shelf, root.id)
+        return not await channel.ailments(info.context.shelf, root.id)
+
+    @strawberry.field(description="Why it is not healthy, in words for people; empty when it is.")
+    async def ailments(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[str]:
+        return await channel.ailments(info.context.shelf, root.id)
 
     @strawberry.field(description="How far each synchronization has come.")
     async def streams(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[SyncStream]:

@@ -48,10 +48,12 @@ class OrderLine:
 class Shipment:
     carrier: str
     tracking_number: str
-    shipped_at: datetime
+    shipped_at: datetime = strawberry.field(
+        description="As the channel tells it; a shop that takes no such time tells when it was confirmed."
+    )
     label_url: str | None
     channel_confirmed_at: datetime | None = strawberry.field(
-        description="When we saw it live at the channel; null for parcels that others confirmed."
+        description="Since when the channel shows it, by the channel's own time where it tells one."
     )
 
 

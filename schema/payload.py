@@ -16,9 +16,9 @@ class UserError:
     field: list[str] | None = strawberry.field(default=None, description="The path of the input it concerns.")
 
 
-def user_errors(problems: Sequence[Refused]) -> list[UserError]:
-    """Refusals as the contract tells them."""
+def user_errors(problems: Sequence[Refused], at: tuple[str, ...] = ()) -> list[UserError]:
+    """Refusals as the contract tells them; `at` is the argument that their fields lie in."""
     return [
-        UserError(code=one.code, message=one.message, field=["input", *one.field] if one.field else None)
+        UserError(code=one.code, message=one.message, field=[*at, *one.field] if one.field else None)
         for one in problems
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,14 +114,15 @@ class Query:
     @strawberry.field(graphql_type=Operation | None, description="One operation by its global id.")
     async def operation(self, info: Info, id: strawberry.ID) -> operation_domain.Operation | None:
         key = _key_or_none("Operation", id)
-        return None if key is None else await info.context.loaders.operation_by_id.load(OperationId(key))
+        found = None if key is None else await info.context.loaders.operation_by_id.load(OperationId(key))
+        return found if found is not None and found.kind in _kinds(info) else None
 
     @strawberry.field(graphql_type=OperationConnection, description="Operations, newest first.")
     async def operations(
         self, info: Info, first: int | None = 50, after: str | None = None, filter: OperationFilter | None = None
     ) -> Connection[operation_domain.Operation]:
         wanted = (filter or OperationFilter()).to_domain()
-        return await operation.page(info.context.shelf, first, after, wanted)
+        return await operation.page(info.context.shelf, first, after, wanted, _kinds(info))
 
     @strawberry.field(graphql_type=list[Channel], description="Every configured channel.")
     def channels(self, info: Info) -> Sequence[channel_domain.Channel]:
@@ -143,12 +144,18 @@ def _key_or_none(kind: str, id: str) -> str | None:
         return None
 
 
-async def _decided(answer: Awaitable[operation_domain.Operation]) -> Payload:
+async def _decided(id: str, decide: Callable[[OperationId], Awaitable[operation_domain.Operation]]) -> Payload:
     """What people's decisions answer."""
     try:
-        return Payload(await answer, [])
+        return Payload(await decide(OperationId(node_key("Operation", id))), [])
     except Refused as problem:
+        problem.field = problem.field or ("id",)
         return Payload(None, user_errors([problem]))
+
+
+def _kinds(info: Info) -> frozenset[operation_domain.Kind]:
+    """The kinds of operations that the caller may see."""
+    return operation.kinds_for(info.context.caller.scopes)
 
 
 @strawberry.type
@@ -160,7 +167,7 @@ class Mutation:
     async def confirm_shipments(self, info: Info, input: ConfirmShipmentsInput) -> Payload:
         requests, problems = input.to_domain()
         if problems:
-            return Payload(None, user_errors(problems))
+            return Payload(None, user_errors(problems, ("input",)))
         kept = await shipment.confirm(
             info.context.shelf,
             info.context.caller.name,
@@ -169,26 +176,27 @@ class Mutation:
             idempotency_key=input.idempotency_key,
             dry_run=bool(input.dry_run),
         )
-        return Payload(kept.operation, user_errors(kept.problems))
+        return Payload(kept.operation, user_errors(kept.problems, ("input",)))
 
     @strawberry.mutation(graphql_type=OperationPayload, description="Let a preview, or what waits for approval, go.")
     async def approve_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        return await _decided(
-            operation.approve(info.context.shelf, OperationId(id.removeprefix("Operation:")), info.context.caller.name)
-        )
+        shelf, by, kinds = info.context.shelf, info.context.caller.name, _kinds(info)
+        return await _decided(id, lambda one: operation.approve(shelf, one, by, kinds))
 
     @strawberry.mutation(
         graphql_type=OperationPayload, description="Withdraw what has not left the house; what has runs to its end."
     )
     async def cancel_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        return await _decided(operation.cancel(info.context.shelf, OperationId(id.removeprefix("Operation:"))))
+        shelf, kinds = info.context.shelf, _kinds(info)
+        return await _decided(id, lambda one: operation.cancel(shelf, one, kinds))
 
     @strawberry.mutation(
         graphql_type=OperationPayload,
         description="Revive failed and parked items; a parked one is read back before anything is sent again.",
     )
     async def retry_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        return await _decided(operation.retry(info.context.shelf, OperationId(id.removeprefix("Operation:"))))
+        shelf, kinds = info.context.shelf, _kinds(info)
+        return await _decided(id, lambda one: operation.retry(shelf, one, kinds))
 
 
 @strawberry.type
@@ -201,7 +209,8 @@ class Subscription:
         ),
     )
     async def operation(self, info: Info, id: strawberry.ID, after: str | None = None) -> AsyncGenerator[Change, None]:
-        async for cursor, one in operation.follow(info.context.shelf, OperationId(node_key("Operation", id)), after):
+        key = OperationId(node_key("Operation", id))
+        async for cursor, one in operation.follow(info.context.shelf, key, after, _kinds(info)):
             info.context.renew()
             yield Change(cursor, operation=one)
 

@@ -52,6 +52,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Stock.product": _only("catalog:read"),
     "OrderLine.product": _only("catalog:read"),
     "Channel.healthy": _INSIDERS,
+    "Channel.ailments": _INSIDERS,
     "Channel.streams": _INSIDERS,
     "Channel.budgets": _INSIDERS,
 }

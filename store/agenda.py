@@ -32,6 +32,12 @@ async def lanes(tx: AsyncConnection, id: OperationId) -> list[tuple[ChannelId, C
     return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
 
 
+async def payloads(tx: AsyncConnection, id: OperationId) -> list[Mapping[str, object]]:
+    """What the operation's items carry, in the order they were made."""
+    rows = await tx.execute(select(i.payload).where(i.operation_id == id).order_by(i.id))
+    return [row.payload for row in rows]
+
+
 async def under_way(
     tx: AsyncConnection, capability: Capability, resources: Collection[str]
 ) -> list[Mapping[str, object]]:

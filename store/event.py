@@ -100,6 +100,12 @@ async def last_of(tx: AsyncConnection, kind: EventKind, subject: str) -> Event |
     return None if row is None else _event(row)
 
 
+async def untold(tx: AsyncConnection, kind: EventKind, subject: str) -> bool:
+    """Whether an event of a kind about `subject` still waits for its place."""
+    waiting = select(event.c.id).where(event.c.kind == kind.value, event.c.subject == subject, event.c.seq.is_(None))
+    return (await tx.execute(waiting.limit(1))).one_or_none() is not None
+
+
 async def oldest(tx: AsyncConnection) -> int | None:
     """The place of the oldest event still kept."""
     place = await tx.scalar(select(func.min(event.c.seq)))

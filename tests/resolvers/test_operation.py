@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from domain.errors import Conflict, Invalid, NotFound
 from domain.event import Event, EventKind
 from domain.ids import OperationId
-from domain.operation import Capability, ItemError, ItemStatus, OperationStatus, Outcome
+from domain.operation import Capability, ItemError, ItemStatus, Kind, OperationStatus, Outcome
 from resolvers import operation
 from resolvers.shelf import Shelf
 from store import agenda, event
@@ -39,6 +39,9 @@ class PolledLog:
                 place = one.seq
                 yield one
             await asyncio.sleep(0)
+
+
+ALL_KINDS = frozenset(Kind)
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ async def carry_out(shelf: Shelf, *statuses: ItemStatus) -> None:
 async def told(shelf: Shelf, id: OperationId, after: str | None = None) -> list[tuple[str, OperationStatus]]:
     """All that a subscriber hears until the end."""
     async with asyncio.timeout(10):
-        return [(cursor, one.status) async for cursor, one in operation.follow(shelf, id, after)]
+        return [(cursor, one.status) async for cursor, one in operation.follow(shelf, id, after, ALL_KINDS)]
 
 
 async def test_a_subscriber_hears_how_it_stands_and_each_change_until_the_end(shelf: Shelf) -> None:
@@ -110,7 +113,7 @@ async def test_an_unknown_operation_is_not_found(shelf: Shelf) -> None:
 
 async def test_cancelling_withdraws_what_has_not_left_the_house(shelf: Shelf) -> None:
     id = await begin(shelf)
-    assert (await operation.cancel(shelf, id)).status is OperationStatus.CANCELLED
+    assert (await operation.cancel(shelf, id, ALL_KINDS)).status is OperationStatus.CANCELLED
     async with shelf.store.begin() as tx:
         assert await agenda.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w") == []
 
@@ -121,7 +124,7 @@ async def test_a_failed_operation_is_revived_and_rings_again(shelf: Shelf) -> No
     assert [status for _, status in await told(shelf, id)] == [OperationStatus.FAILED]
     assert isinstance(shelf.bell, CountingBell)
     before = len(shelf.bell.rung)
-    assert (await operation.retry(shelf, id)).status in {OperationStatus.QUEUED, OperationStatus.RUNNING}
+    assert (await operation.retry(shelf, id, ALL_KINDS)).status in {OperationStatus.QUEUED, OperationStatus.RUNNING}
     assert len(shelf.bell.rung) == before + 1
     await carry_out(shelf, ItemStatus.SENT, ItemStatus.ACCEPTED, ItemStatus.VERIFIED)
     assert (await told(shelf, id))[-1][1] is OperationStatus.SUCCEEDED
@@ -130,4 +133,4 @@ async def test_a_failed_operation_is_revived_and_rings_again(shelf: Shelf) -> No
 async def test_what_is_not_waiting_for_people_cannot_be_approved(shelf: Shelf) -> None:
     id = await begin(shelf)
     with pytest.raises(Conflict):
-        await operation.approve(shelf, id, "operator")
+        await operation.approve(shelf, id, "operator", ALL_KINDS)

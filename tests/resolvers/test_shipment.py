@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku, line_id, order_id
-from domain.operation import Capability, Item, ItemStatus, OperationStatus
+from domain.operation import Capability, Item, ItemStatus, Kind, OperationStatus
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 from resolvers import operation, shipment
@@ -90,7 +90,7 @@ def shipped_lines(item: Item) -> dict[str, int]:
 
 
 async def operations(shelf: Shelf) -> int:
-    return await (await operation.page(shelf, 100, None, operation.OperationFilter())).count()
+    return await (await operation.page(shelf, 100, None, operation.OperationFilter(), frozenset(Kind))).count()
 
 
 async def test_a_shipment_becomes_a_queued_operation_and_rings_its_lane(shelf: Shelf, bell: CountingBell) -> None:
@@ -155,7 +155,7 @@ async def test_a_dry_run_is_a_preview_that_promises_nothing_until_approved(shelf
     await keep(shelf, one)
     preview = await confirm(shelf, parcel(one), dry_run=True)
     assert (preview.operation.status, preview.operation.dry_run, bell.rung) == (OperationStatus.PREVIEW, True, [])
-    approved = await operation.approve(shelf, preview.operation.id, "operator")
+    approved = await operation.approve(shelf, preview.operation.id, "operator", frozenset(Kind))
     assert (approved.status, bell.rung) == (OperationStatus.QUEUED, [(CHANNEL, Capability.SHIPMENTS)])
 
 
@@ -227,3 +227,45 @@ async def test_a_thousand_shipments_are_kept_in_good_time(shelf: Shelf) -> None:
     kept = await confirm(shelf, *(parcel(one, f"JD{number}") for number, one in enumerate(orders)))
     assert kept.operation.progress.total == 1000
     assert time.monotonic() - begun < 10, "a bound against quadratic work, not a measurement"
+
+
+async def test_a_parcel_under_way_is_not_taken_again_under_the_same_number(shelf: Shelf) -> None:
+    one = make_order(quantities=(2,))
+    await keep(shelf, one)
+    assert (await confirm(shelf, parcel(one, "JD01", (0, 1)))).problems == []
+    again = await confirm(shelf, parcel(one, "JD01", (0, 1)))
+    assert [(type(problem), problem.field) for problem in again.problems] == [
+        (Conflict, ("shipments", "0", "trackingNumber"))
+    ]
+    assert (await confirm(shelf, parcel(one, "JD02", (0, 1)))).problems == []
+
+
+async def test_a_preview_whose_units_are_gone_meanwhile_cannot_be_approved(shelf: Shelf, bell: CountingBell) -> None:
+    one = make_order(quantities=(2,))
+    await keep(shelf, one)
+    preview = await confirm(shelf, parcel(one, "JD01"), dry_run=True)
+    await confirm(shelf, parcel(one, "JD02", (0, 1)))
+    rung = len(bell.rung)
+    with pytest.raises(Conflict, match="fit no more: 1001"):
+        await operation.approve(shelf, preview.operation.id, "operator", frozenset(Kind))
+    assert len(bell.rung) == rung
+
+
+@pytest.mark.parametrize("key", ["", "x" * 101])
+async def test_an_idempotency_key_that_is_none_is_refused(shelf: Shelf, key: str) -> None:
+    one = make_order()
+    await keep(shelf, one)
+    refused = await confirm(shelf, parcel(one), key=key)
+    assert [problem.field for problem in refused.problems] == [("idempotencyKey",)]
+
+
+async def test_who_may_not_ship_sees_no_shipments_of_others(shelf: Shelf) -> None:
+    one = make_order()
+    await keep(shelf, one)
+    kept = await confirm(shelf, parcel(one))
+    for scopes, seen in ((frozenset({"prices:write"}), 0), (frozenset({"shipments:write"}), 1)):
+        kinds = operation.kinds_for(scopes)
+        page = await operation.page(shelf, 10, None, operation.OperationFilter(), kinds)
+        assert len(page.nodes) == await page.count() == seen
+    with pytest.raises(NotFound):
+        await operation.cancel(shelf, kept.operation.id, operation.kinds_for(frozenset({"prices:write"})))

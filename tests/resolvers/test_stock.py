@@ -278,3 +278,46 @@ async def test_a_caller_who_goes_away_takes_nothing_along(house: House) -> None:
     house.amazon.hold.set()
     (answer,) = await house.stock("A1")
     assert (answer.freshness, len(house.amazon.calls)) in {(Freshness.FRESH, 1), (Freshness.LIVE, 1)}
+
+
+async def test_a_pool_counts_once_although_its_marketplaces_tell_the_listing_differently(house: House) -> None:
+    listings = [
+        make_listing("A1", house.amazon, country, refs={"product_type": kind})
+        for country, kind in (("DE", "SHIRT"), ("FR", "PRODUCT"))
+    ]
+    async with house.store.begin() as tx:
+        await product.upsert_listings(tx, listings)
+    house.amazon.units["fba-eu", "A1"] = 38
+    (answer,) = await house.stock("A1", max_age=NOW)
+    assert (answer.available_to_sell, answer.freshness) == (38, Freshness.LIVE)
+
+
+async def test_what_another_process_claimed_and_did_not_bring_is_asked_for(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    old = datetime.now(UTC).isoformat()
+    claim = "acorn:flight:amazon-eu/fba-eu:A1"
+    await house.redis.set(claim, f"{old} another-process", px=300)
+    house.amazon.units["fba-eu", "A1"] = 9
+    (answer,) = await house.stock("A1", max_age=NOW)
+    assert (answer.available_to_sell, answer.freshness) == (9, Freshness.LIVE)
+    assert len(house.amazon.calls) == 2
+
+
+async def test_a_refusal_does_not_make_a_source_count_as_down(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    house.amazon.problem = Invalid("One SKU is malformed.")
+    await house.stock("A1", max_age=NOW)
+    assert not any(source.breaker.open for source in house.shelf.live.sources)
+    house.amazon.problem = Transient("503")
+    await house.stock("A1", max_age=NOW)
+    assert [source.breaker.reason for source in house.shelf.live.sources if source.breaker.open] == ["503"]
+
+
+async def test_claims_are_given_back_whatever_happens(house: House) -> None:
+    await house.list_everywhere("A1")
+    for problem in (None, Transient("503")):
+        house.amazon.problem = problem
+        await house.stock("A1", max_age=NOW)
+        assert await house.redis.keys("acorn:flight:*") == []
