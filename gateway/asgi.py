@@ -65,8 +65,8 @@ def accepted_origin(scope: Scope, allowed: tuple[str, ...]) -> bool:
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises BadRequest with 413 beyond `limit` bytes, and ClientLeft."""
-    told = header(scope, "content-length")
-    if told is not None and told.isdigit() and int(told) > limit:
+    told = header(scope, "content-length") or ""
+    if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > limit):
         raise _too_large(limit)
     body = bytearray()
     while True:

@@ -35,14 +35,26 @@ class Request:
 
 def parse_json(body: bytes) -> Any:
     """JSON, strictly. Raises BadRequest for what other readers let pass, each in its own way: a byte order mark, bytes that are
-    not UTF-8, NaN, numbers beyond 64 bits, lone surrogates, and a name given twice."""
+    not UTF-8, NaN, numbers beyond 64 bits, lone surrogates, a name given twice; and for NUL, which PostgreSQL has no text for."""
     try:
         orjson.loads(body)
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_int=_integer, parse_float=_float)
+        read = json.loads(body.decode(), object_pairs_hook=_object, parse_int=_integer, parse_float=_float)
     except BadRequest:
         raise
     except (ValueError, RecursionError):
         raise BadRequest("The body must be JSON in UTF-8, without a byte order mark.") from None
+    if b"\\u0000" in body and _holds_nul(read):
+        raise BadRequest("The body holds a NUL character, which no text here can.")
+    return read
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether any text in parsed JSON holds a NUL."""
+    if isinstance(value, dict):
+        return any("\0" in name or _holds_nul(one) for name, one in value.items())
+    if isinstance(value, list):
+        return any(_holds_nul(one) for one in value)
+    return isinstance(value, str) and "\0" in value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

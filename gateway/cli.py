@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -66,9 +67,12 @@ def serve(
         built,
         connection_limit=settings.connection_limit,
         stop_within_s=settings.stop_within_s,
+        message_limit=settings.body_limit_kib * 1024,
         trusted_proxies=settings.trusted_proxies,
     )
-    server.Server(options, built).run([listener])
+    # Stopped and cleaned up by then; uvicorn raises the signal once more.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.Server(options, built).run([listener])
 
 
 @app.command()

@@ -159,7 +159,9 @@ class Endpoint:
         asked = header(scope, "x-acorn-deadline-ms")
         if asked is None:
             return self._terms.deadline_s
-        if not (asked.isascii() and asked.isdigit()) or not 1 <= int(asked[:9]) <= LONGEST_DEADLINE_S * 1000:
+        # Short before it is a number: int() refuses some long ones and float() others.
+        sane = asked.isascii() and asked.isdigit() and len(asked) <= 6
+        if not sane or not 1 <= int(asked) <= LONGEST_DEADLINE_S * 1000:
             raise BadRequest(f"`X-Acorn-Deadline-Ms` must be 1 to {LONGEST_DEADLINE_S * 1000:.0f}.")
         return int(asked) / 1000
 

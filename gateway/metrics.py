@@ -16,7 +16,7 @@ from domain.budget import Bill
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # They double every counter to say when it was born.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped upstream
 
 REQUESTS = Counter("acorn_http_requests_total", "HTTP requests answered.", ["path", "status"])
 OPERATIONS = Counter("acorn_operations_total", "GraphQL operations executed.", ["kind", "outcome"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from graphql import (
     GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
+    StringValueNode,
+    Visitor,
     get_operation_ast,
     parse,
     validate,
+    visit,
 )
 
 from domain.errors import Forbidden
@@ -25,6 +29,8 @@ from gateway.limits import LIMITS, Bounds, Limits, bounds, check_size
 from resolvers.context import Caller
 
 KEPT = 1_000
+# An escape that may mean a NUL.
+_NUL = re.compile(r"\\u(0000|\{0+\})")
 
 
 class Rejected(Exception):
@@ -99,6 +105,8 @@ class Plans:
             # Tokens, comments and nesting above the limits are told as syntax errors with these words.
             large = problem.message.endswith("Parsing aborted.")
             raise Rejected(_coded(problem, "LIMIT_EXCEEDED" if large else "GRAPHQL_PARSE_FAILED")) from None
+        if _NUL.search(query):
+            _check_literals(document)
         operation = get_operation_ast(document, operation_name)
         if operation is None:
             raise Rejected(_coded(GraphQLError(_no_operation(operation_name)), "GRAPHQL_VALIDATION_FAILED"))
@@ -111,6 +119,17 @@ class Plans:
         found = bounds(self.schema, document, operation)
         needs = tuple((one, self._scopes[one]) for one in sorted(found.coordinates) if one in self._scopes)
         return Plan(document, operation, OperationType(operation.operation), needs, found, self.limits)
+
+
+def _check_literals(document: DocumentNode) -> None:
+    """Raises Rejected for a NUL in a text, which PostgreSQL could not take."""
+
+    class Literals(Visitor):
+        def enter_string_value(self, node: StringValueNode, *_: object) -> None:
+            if "\0" in node.value:
+                raise Rejected(_coded(GraphQLError("A text holds a NUL character.", node), "GRAPHQL_VALIDATION_FAILED"))
+
+    visit(document, Literals())
 
 
 def _coded(problem: GraphQLError, code: str) -> GraphQLError:

@@ -100,7 +100,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def config(
-    application: Any, *, connection_limit: int, stop_within_s: int, trusted_proxies: tuple[str, ...] = ()
+    application: Any,
+    *,
+    connection_limit: int,
+    stop_within_s: int,
+    message_limit: int = 100 * 1024,
+    trusted_proxies: tuple[str, ...] = (),
 ) -> uvicorn.Config:
     """How we run uvicorn; logs are set up by `gateway.logs`, requests are logged by us."""
     return uvicorn.Config(
@@ -118,7 +123,7 @@ def config(
         backlog=BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=stop_within_s,
-        ws_max_size=128 * 1024,
+        ws_max_size=message_limit + 4 * 1024,  # a request, and the frame around it
         ws_ping_interval=20,
         ws_ping_timeout=20,
         # A compressor holds some 300 KiB per connection, and events are small.

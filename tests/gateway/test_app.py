@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from websockets.asyncio.client import connect
 
 from gateway.pages import install, page
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError, read_settings
 from gateway.standing import stand
 from gateway.wiring import build_house
+from store.session import Store
 from tests.gateway.conftest import Gateway, settings_of, until
 from tests.gateway.test_websocket import PROTOCOL, hear, say, subscribe
 
@@ -62,9 +66,6 @@ async def test_a_process_that_cannot_serve_says_why(
 
 def empty_database(url: str) -> str:
     """The database without a single table."""
-    from sqlalchemy import text
-
-    from store.session import Store
 
     async def run() -> None:
         store = Store(url)
@@ -73,8 +74,7 @@ def empty_database(url: str) -> str:
             await tx.execute(text("create schema public"))
         await store.close()
 
-    from concurrent.futures import ThreadPoolExecutor
-
+    # In a thread, whether or not a loop runs in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, run()).result()
     return url
@@ -99,7 +99,14 @@ async def test_metrics_count_and_name_nobody(gateway: Gateway) -> None:
 async def test_elsewhere_there_is_nothing(gateway: Gateway) -> None:
     assert (await gateway.http.get("/graphql/schema")).status_code == 404
     assert (await gateway.http.post("/healthz")).status_code == 405
-    for name in ("../settings.py", "..%2fsettings.py", "install.py", "page.py", "nothing.js", "graphiql%2f..%2fboot.js"):
+    for name in (
+        "../settings.py",
+        "..%2fsettings.py",
+        "install.py",
+        "page.py",
+        "nothing.js",
+        "graphiql%2f..%2fboot.js",
+    ):
         assert (await gateway.http.get(page.asset_path(name))).status_code == 404
 
 
@@ -220,9 +227,7 @@ async def test_ten_thousand_subscriptions_leave_nothing_behind(fresh: Gateway) -
 
 
 def test_settings_name_what_is_missing_and_never_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway.settings import SettingsError, read_settings
-
-    for name in list(__import__("os").environ):
+    for name in list(os.environ):
         if name.startswith("ACORN_"):
             monkeypatch.delenv(name)
     with pytest.raises(SettingsError) as caught:
@@ -243,12 +248,10 @@ def test_settings_name_what_is_missing_and_never_tell(monkeypatch: pytest.Monkey
     settings = read_settings(env_file=None)
     assert (settings.port, settings.allowed_origins) == (8000, ("https://a.example", "https://b.example"))
     with pytest.raises(ValueError, match="frozen"):
-        settings.port = 9  # type: ignore[misc]  # that it cannot be set is the point
+        settings.port = 9
 
 
 def test_an_env_file_gives_way_to_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway.settings import read_settings
-
     file = tmp_path / ".env"
     file.write_text("ACORN_DATABASE_URL=postgresql://file\nACORN_REDIS_URL=redis://file\nACORN_PORT=9000\nOTHER=1\n")
     monkeypatch.setenv("ACORN_DATABASE_URL", "postgresql://environment")

@@ -51,6 +51,24 @@ async def test_the_form_is_the_one_liked_best(gateway: Gateway, accept: str, for
         assert answer.text == 'event: next\ndata: {"data":{"hello":"Hello world"}}\n\nevent: complete\ndata:\n\n'
 
 
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("query ($n: String!) { hello(name: $n) }", {"n": "a\0b"}, "BAD_REQUEST"),
+        ("query ($n: [String!]!) { stock(skus: $n) { name } }", {"n": ["a", "\0"]}, "BAD_REQUEST"),
+        ('{ hello(name: "\0") }', None, "BAD_REQUEST"),
+        (r'{ hello(name: "\u0000") }', None, "GRAPHQL_VALIDATION_FAILED"),
+        (r'{ hello(name: "x\u{000}") }', None, "GRAPHQL_VALIDATION_FAILED"),
+        (r'{ stock(skus: ["a", "b\u0000"]) { name } }', None, "GRAPHQL_VALIDATION_FAILED"),
+    ],
+)
+async def test_a_nul_goes_no_further(gateway: Gateway, query: str, variables: Any, code: str) -> None:
+    answer = await gateway.ask(query, "read", variables=variables, accept=GRAPHQL)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, code)
+    sound = await gateway.ask(r'{ hello(name: "a\\u0000") }', "read")
+    assert sound.json() == {"data": {"hello": r"Hello a\u0000"}}
+
+
 async def test_nothing_acceptable_is_said(gateway: Gateway) -> None:
     answer = await gateway.ask("{ hello }", "read", accept="text/html")
     assert answer.status_code == 406
@@ -228,7 +246,7 @@ async def test_the_deadline_is_the_clients_within_bounds(gateway: Gateway) -> No
     asked = (await gateway.ask("{ leftS }", "read", x_acorn_deadline_ms="25000")).json()["data"]["leftS"]
     assert 9 < usual <= 10
     assert 24 < asked <= 25
-    for mad in ("30001", "0", "-5", "ten", "1e3"):
+    for mad in ("30001", "0", "-5", "ten", "1e3", "000000001" + "0" * 400, "1" * 5000):
         assert (await gateway.ask("{ leftS }", "read", x_acorn_deadline_ms=mad)).status_code == 400
 
 
@@ -248,6 +266,17 @@ async def test_a_client_that_leaves_cancels_its_request(gateway: Gateway) -> Non
     asked.cancel()
     await until(lambda: toy.STEPS == ["began", "cancelled"])
     assert (await gateway.ask("{ hello }", "read")).status_code == 200
+
+
+async def test_many_clients_that_leave_leave_no_task_behind(gateway: Gateway) -> None:
+    toy.STEPS.clear()
+    before = len(asyncio.all_tasks())
+    asked = [asyncio.create_task(gateway.ask("{ slow(seconds: 20) }", "read")) for _ in range(90)]
+    await until(lambda: toy.STEPS.count("began") == 90)
+    for one in asked:
+        one.cancel()
+    await until(lambda: toy.STEPS.count("cancelled") == 90)
+    await until(lambda: len(asyncio.all_tasks()) <= before)
 
 
 async def test_a_page_of_another_origin_may_not_ask(gateway: Gateway) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +208,21 @@ def test_refused_documents_are_not_kept(plans: Plans) -> None:
 def test_one_operation_must_be_meant(plans: Plans, query: str, name: str | None, said: str) -> None:
     with pytest.raises(Rejected, match=said):
         plans.of(query, name)
+
+
+def test_the_docs_name_the_limits_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "edge.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| ([^|]+) \| (\d+)", page, re.MULTILINE))
+    limits = Limits()
+    for words, most in (
+        ("tokens of the document", limits.tokens),
+        ("fragments", limits.fragments),
+        ("levels", limits.depth),
+        ("fields", limits.fields),
+        ("aliases", limits.aliases),
+        ("root fields", limits.root_fields),
+        ("directives at one place", limits.directives),
+        ("`first`", limits.page),
+        ("cost", limits.cost),
+    ):
+        assert told[words] == str(most), words

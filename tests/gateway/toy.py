@@ -147,9 +147,11 @@ class Subscription:
             yield number
 
     @strawberry.subscription
-    async def missing(self) -> AsyncGenerator[int, None]:
-        raise NotFound("There is nothing to follow.")
-        yield 0  # makes it a generator
+    async def missing(self, at: int = 0) -> AsyncGenerator[int, None]:
+        for number in range(at + 1):
+            if number == at:
+                raise NotFound("There is nothing to follow.")
+            yield number
 
     @strawberry.subscription
     async def quiet(self) -> AsyncGenerator[int, None]:

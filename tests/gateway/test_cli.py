@@ -1,0 +1,217 @@
+"""The command line: it reads well, says what is wrong, and its exit code agrees."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from adapters.shopify.platform import ShopifyPort
+from domain.errors import Transient, Unauthorized
+from gateway import cli, logs
+from gateway.pages import install
+from schema.root import schema
+from store import migrate
+from tests.gateway.conftest import CHANNELS
+from tests.gateway.test_app import empty_database
+
+Acorn = Callable[..., Result]
+
+
+@pytest.fixture
+def acorn(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: object) -> Acorn:
+    """Runs `acorn` in a house of one shop, on empty engines."""
+    # pytest's own handlers must stay.
+    monkeypatch.setattr(logs, "set_up", lambda level, form: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acorn.toml").write_text(CHANNELS, encoding="utf-8")
+    monkeypatch.setenv("ACORN_DATABASE_URL", database_url)
+    monkeypatch.setenv("ACORN_REDIS_URL", redis_url)
+    monkeypatch.setattr(install, "installed", lambda: True)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "TERM": "dumb"})
+
+    return run
+
+
+def plain(result: Result) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+
+def test_help_names_every_command(acorn: Acorn) -> None:
+    told = plain(acorn("--help"))
+    for command in ("demo", "serve", "work", "migrate", "sandbox", "keys", "schema", "doctor"):
+        assert re.search(rf"[ │]{command} +[A-Z]", told), command
+
+
+def test_the_schema_is_printed(acorn: Acorn) -> None:
+    assert acorn("schema", "print").output == schema.as_str() + "\n"
+
+
+def test_keys_are_made_listed_and_revoked(acorn: Acorn) -> None:
+    made = acorn("keys", "create", "storefront", "--scope", "stock:read", "--scope", "catalog:read", "--days", "30")
+    assert made.exit_code == 0
+    assert re.fullmatch(r"acorn_[A-Za-z0-9_-]{43}\n", made.stdout)
+    [id] = re.findall(
+        r"^(key_[0-9a-f]{12}), storefront: catalog:read, stock:read, valid until 2", made.stderr, re.MULTILINE
+    )
+    listed = plain(acorn("keys", "list"))
+    assert re.search(rf"{id} +storefront +active +catalog:read stock:read", listed)
+    assert made.stdout.strip() not in listed
+    assert acorn("keys", "revoke", id).output == f"{id} is revoked.\n"
+    assert re.search(rf"{id} +storefront +revoked", plain(acorn("keys", "list")))
+    again = acorn("keys", "revoke", id)
+    assert (again.exit_code, "There is no key" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bot"], "Give at least one --scope. The scopes are admin, catalog:read,"),
+        (["bot", "--scope", "stock:reed"], "There is no scope 'stock:reed'. The scopes are admin,"),
+        ([" ", "--scope", "stock:read"], "A key's name must be 1 to 100 printable characters."),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_made(acorn: Acorn, arguments: list[str], said: str) -> None:
+    refused = acorn("keys", "create", *arguments)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert said in refused.stderr
+    assert "key_" not in acorn("keys", "list").output
+
+
+def test_migrate_says_what_it_did(
+    acorn: Acorn, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert acorn("migrate").output == f"The database is at {migrate.head()}, the newest. Nothing to do.\n"
+    monkeypatch.setenv("ACORN_DATABASE_URL", empty_database(new_database()))
+    for command in ("serve", "work"):
+        refused = acorn(command)
+        assert refused.exit_code == 1
+        said = f"The database is at nothing, this version needs {migrate.head()}. Run `acorn migrate`."
+        assert refused.stderr.strip() == said
+    assert acorn("migrate").output == f"The database went from nothing to {migrate.head()}.\n"
+
+
+def test_serve_and_work_say_what_they_lack(acorn: Acorn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = acorn("serve", "--port", port)
+        assert refused.exit_code == 1
+        assert f"Cannot listen on 127.0.0.1:{port}: Address already in use. Set ACORN_PORT" in refused.stderr
+    (tmp_path / "acorn.toml").write_text(CHANNELS.replace("shopify", "shopfy"), encoding="utf-8")
+    for command in ("serve", "work"):
+        refused = acorn(command)
+        assert (refused.exit_code, "acorn.toml, line 4: `platform` must say" in refused.stderr) == (1, True)
+    monkeypatch.setenv("ACORN_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    assert "The database does not answer" in acorn("migrate").stderr
+    monkeypatch.delenv("ACORN_DATABASE_URL")
+    for arguments in (["serve"], ["work"], ["migrate"], ["keys", "list"]):
+        refused = acorn(*arguments)
+        assert (refused.exit_code, "ACORN_DATABASE_URL is not set" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_until_it_is_told_to_stop(acorn: Acorn, tmp_path: Path, stop: signal.Signals) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (tmp_path / "said").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--port", str(port)], cwd=tmp_path, stdout=out, stderr=out
+        )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+            break
+        except httpx.ConnectError:
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert answer.json() == {"ready": True, "reasons": []}
+    process.send_signal(stop)
+    assert process.wait(10) in (0, -stop)
+    assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+def test_a_sandbox_must_be_named(acorn: Acorn) -> None:
+    refused = acorn("sandbox")
+    assert (refused.exit_code, "acorn sandbox amazon" in refused.stderr) == (1, True)
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the shop says to `check`: a sentence or an error."""
+    says: list[Any] = ["Acorn shop answers, with all scopes."]
+
+    async def check(self: ShopifyPort, ask: object) -> str:
+        if isinstance(says[0], Exception):
+            raise says[0]
+        return str(says[0])
+
+    monkeypatch.setattr(ShopifyPort, "check", check)
+    return says
+
+
+def test_doctor_finds_a_sound_house_sound(acorn: Acorn, shop: list[Any]) -> None:
+    told = acorn("doctor")
+    assert told.exit_code == 0
+    lines = plain(told).splitlines()
+    assert "  ok  settings: complete" in lines
+    assert "  ok  channels: acorn.toml names 1: shop" in lines
+    assert "  ok  database: answers" in lines
+    assert "  ok  redis: answers" in lines
+    assert f"  ok  migrations: at {migrate.head()}, the newest" in lines
+    assert "note  keys: there is no API key" in lines
+    assert "note  workers: none has shown a sign of life within 30 s" in lines
+    assert "  ok  channel shop: Acorn shop answers, with all scopes." in lines
+
+
+@pytest.mark.parametrize(
+    ("problem", "do"),
+    [
+        (Unauthorized("The shop refuses the token."), "Check this channel's credentials"),
+        (Transient("acorn.myshopify.com cannot be reached."), "Check the address, the network"),
+    ],
+)
+def test_doctor_says_what_a_channel_wants(acorn: Acorn, shop: list[Any], problem: Exception, do: str) -> None:
+    shop[0] = problem
+    told = acorn("doctor")
+    assert told.exit_code == 1
+    assert f"FAIL  channel shop: {problem}" in plain(told)
+    assert f"→ {do}" in plain(told)
+
+
+def test_doctor_says_what_is_away(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACORN_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("ACORN_REDIS_URL", "redis://127.0.0.1:9")
+    told = acorn("doctor")
+    assert told.exit_code == 1
+    assert "FAIL  database: no answer" in plain(told)
+    assert "FAIL  redis: no answer" in plain(told)
+
+
+def test_doctor_sends_to_migrate_and_to_the_file(
+    acorn: Acorn, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACORN_DATABASE_URL", empty_database(new_database()))
+    assert "→ Run `acorn migrate`." in plain(acorn("doctor"))
+    (tmp_path / "acorn.toml").unlink()
+    told = acorn("doctor")
+    assert (told.exit_code, "Copy acorn.example.toml" in plain(told)) == (1, True)
+    monkeypatch.delenv("ACORN_DATABASE_URL")
+    told = acorn("doctor")
+    assert (told.exit_code, "FAIL  settings: ACORN_DATABASE_URL is not set" in plain(told)) == (1, True)

@@ -1,0 +1,154 @@
+"""`acorn demo`, as a process: it stands, answers what it says can be pasted, stands beside another, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.demo import DemoFailed, run
+from gateway.demo_text import KEYS
+from schema.scopes import ALL
+
+
+@dataclass(slots=True)
+class Demo:
+    """A running demo; `folder` holds all that it puts on the disk."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def said(self) -> str:
+        return (self.folder / "said").read_text(encoding="utf-8")
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.said()
+        return self.said().endswith("\nready\n")
+
+    def left(self) -> list[str]:
+        """What is left of it: files, and who still listens."""
+        files = [one.name for one in self.folder.iterdir() if one.name != "said"]
+        return files + [f"port {port}" for port in (self.port, self.port + 10, self.port + 20) if answered(port)]
+
+
+def answered(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """One whose neighbors ten and twenty above are free too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port + 20 < 65_536 and not answered(port + 10) and not answered(port + 20):
+            return port
+
+
+def wait_for(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
+@contextmanager
+def started() -> Iterator[Demo]:
+    # A short path, as sockets need.
+    folder = Path(tempfile.mkdtemp(prefix="ad-", dir="/tmp"))
+    port = free_port()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ACORN_")}
+    with (folder / "said").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "demo"],
+            env={**kept, "ACORN_PORT": str(port), "TMPDIR": str(folder)},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    demo = Demo(port, process, folder)
+    try:
+        yield demo
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_demo_keys_are_what_their_names_say() -> None:
+    assert {name: sorted(scopes) for name, scopes in KEYS.items() if name != "demo-admin"} == {
+        "demo-storefront": ["catalog:read", "stock:read"],
+        "demo-operator": ["catalog:read", "operations:approve", "orders:read", "shipments:write", "stock:read"],
+        "demo-finance": ["catalog:read", "finance:read", "orders:read"],
+    }
+    assert KEYS["demo-admin"] == ALL
+
+
+def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for above, what in ((0, "the gateway"), (10, "the Amazon sandbox"), (20, "the Shopify sandbox")):
+        port = free_port()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", port + above))
+            taken.listen()
+            with pytest.raises(DemoFailed) as caught:
+                run(port)
+        assert str(caught.value) == (
+            f"Port {port + above}, meant for {what}, cannot be used: Address already in use. "
+            f"Choose another place for the whole demo, such as ACORN_PORT={port + 100} make demo."
+        )
+    with pytest.raises(DemoFailed, match="must lie between 1 and 65515"):
+        run(65_516)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
+    with started() as first, started() as second:
+        wait_for(first.ready, 120)
+        wait_for(second.ready, 120)
+        for demo in (first, second):
+            answer = httpx.post(
+                f"http://127.0.0.1:{demo.port}/graphql",
+                json={"query": "{ products(first: 2) { totalCount nodes { sku } } }"},
+                headers={"authorization": "Bearer demo-storefront"},
+            )
+            assert answer.json()["data"]["products"]["totalCount"] == 500
+        check_pastes(first)
+        first.process.send_signal(signal.SIGINT)
+        assert first.process.wait(30) == 0
+        assert first.left() == []
+        # Killed without a chance to stop anything.
+        second.process.kill()
+        second.process.wait()
+        wait_for(lambda: second.left() == [], 30)
+
+
+def check_pastes(demo: Demo) -> None:
+    """The three things to paste do what is said of them."""
+    if shutil.which("bash") is None or shutil.which("curl") is None:
+        pytest.skip("what the demo says to paste needs bash and curl")
+    said = demo.said()
+    text = said[said.index("Three things to paste:") : said.index("Ctrl-C stops")]
+    script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
+    assert '"bill":{"upstreamCalls":' in done.stdout
+    assert re.search(r"^.*Operation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
+    assert '"status":"SUCCEEDED","progress":{"total":1,"accepted":1,"verified":1,"failed":0}' in done.stdout
+    assert "event: complete" in done.stdout
