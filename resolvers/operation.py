@@ -141,14 +141,14 @@ async def follow(
     if found is None or found.kind not in kinds:
         raise _missing(one)
     start = head if after is None else read_place(after)
+    ended = found.status in FINISHED and not untold
     if last is not None and (after is None or last.seq <= start):
-        told = _as_told(found, last)
         if after is None:
             start = last.seq
-            yield last.cursor, told
-        if told.status in FINISHED and found.status in FINISHED:
+            yield last.cursor, _as_told(found, last)
+        if ended:
             return  # that was the end, and the caller has seen it
-    elif last is None and not untold and found.status in FINISHED:
+    elif last is None and ended:
         yield str(head), found  # its events are older than the log
         return
     changes = shelf.events.follow(
