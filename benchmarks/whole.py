@@ -18,11 +18,14 @@ from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.server import Server, config, listen
 from gateway.settings import Settings
+from gateway.wiring import build_house
 from gateway.worker import deps_of
 from sandbox.visit import serving
 from schema.scopes import ALL
 from store import api_key
+from workers.deps import Timing
 from workers.streams import sync_once
+from workers.worker import work
 
 STOREFRONT = frozenset({"stock:read", "catalog:read"})
 
@@ -113,6 +116,20 @@ async def whole_house(
             problems = await sync_once(deps_of(app.standing.house), lambda *_: None)
             assert problems == {}
         yield Whole(amazon, shop, app, settings, url, http, keys[0], keys[1])
+
+
+@asynccontextmanager
+async def working(whole: Whole, timing: Timing | None = None) -> AsyncIterator[None]:
+    """A worker beside the gateway, in this process, on connections of its own."""
+    house = await build_house(whole.settings)
+    stop = asyncio.Event()
+    task = asyncio.create_task(work(deps_of(house, timing), stop, bell_url=whole.settings.redis_url.get_secret_value()))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+        await house.close()
 
 
 @asynccontextmanager

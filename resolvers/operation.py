@@ -134,10 +134,11 @@ async def follow(
     Without `after` the first is what the log told last. Raises NotFound, Invalid.
     """
     async with shelf.store.begin() as tx:
+        # Each statement sees a later moment than the one before: an end that is found here is untold or last there.
         head = await event.head(tx)
-        last = await event.last_of(tx, EventKind.OPERATION_CHANGED, one)
-        untold = await event.untold(tx, EventKind.OPERATION_CHANGED, one)
         found = (await operation.by_ids(tx, [one])).get(one)
+        untold = await event.untold(tx, EventKind.OPERATION_CHANGED, one)
+        last = await event.last_of(tx, EventKind.OPERATION_CHANGED, one)
     if found is None or found.kind not in kinds:
         raise _missing(one)
     start = head if after is None else read_place(after)

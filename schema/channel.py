@@ -11,12 +11,10 @@ from domain import budget as budgets_domain
 from domain import channel as domain
 from domain.ids import node_id
 from resolvers import channel
-from resolvers.context import Context
 from schema.enums import Platform
+from schema.info import Info
 from schema.node import Node, describes
 from schema.scalars import Duration
-
-Info = strawberry.Info[Context, None]
 
 
 @strawberry.type(description="The token bucket of one upstream operation of one channel, shared by all processes.")

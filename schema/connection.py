@@ -1,10 +1,10 @@
-"""Relay connections; the types are declared beside what they connect."""
+"""Relay connections; each is declared beside what it connects."""
 
 from __future__ import annotations
 
 import strawberry
 
-from resolvers import connection as page
+from resolvers.connection import Connection
 
 
 @strawberry.type(description="Where a page stands in its list.")
@@ -15,17 +15,20 @@ class PageInfo:
     end_cursor: str | None
 
 
-def page_info(root: page.Connection[object]) -> PageInfo:
-    """The page's place."""
-    edges = root.edges
-    return PageInfo(
-        has_next_page=root.has_next_page,
-        has_previous_page=root.has_previous_page,
-        start_cursor=edges[0].cursor if edges else None,
-        end_cursor=edges[-1].cursor if edges else None,
-    )
+@strawberry.type
+class Page:
+    """What every connection has beside its edges and nodes."""
 
+    @strawberry.field
+    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
+        edges = root.edges
+        return PageInfo(
+            has_next_page=root.has_next_page,
+            has_previous_page=root.has_previous_page,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        )
 
-async def total_count(root: page.Connection[object]) -> int:
-    """How many there are in all, counted only when asked."""
-    return await root.count()
+    @strawberry.field(description="How many there are in all; counted only when asked.")
+    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
+        return await root.count()

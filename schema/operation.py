@@ -11,13 +11,11 @@ from domain.errors import Invalid
 from domain.ids import node_id
 from resolvers import operation
 from resolvers.connection import Connection
-from resolvers.context import Context
-from schema.connection import PageInfo, page_info, total_count
+from schema.connection import Page
 from schema.enums import ItemStatus, OperationStatus
+from schema.info import Info
 from schema.node import Node, describes
 from schema.payload import UserError
-
-Info = strawberry.Info[Context, None]
 
 
 @strawberry.type(description="Items counted. accepted includes those verified since; failed counts FAILED and PARKED.")
@@ -51,17 +49,9 @@ class OperationItemEdge:
 
 
 @strawberry.type(description="A page of items.")
-class OperationItemConnection:
+class OperationItemConnection(Page):
     edges: list[OperationItemEdge]
     nodes: list[OperationItem]
-
-    @strawberry.field
-    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
-        return page_info(root)
-
-    @strawberry.field
-    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
-        return await total_count(root)
 
 
 def _operation_id(root: domain.Operation) -> strawberry.ID:
@@ -108,17 +98,9 @@ class OperationEdge:
 
 
 @strawberry.type(description="A page of operations.")
-class OperationConnection:
+class OperationConnection(Page):
     edges: list[OperationEdge]
     nodes: list[Operation]
-
-    @strawberry.field
-    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
-        return page_info(root)
-
-    @strawberry.field
-    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
-        return await total_count(root)
 
 
 @strawberry.type(description="The operation as it was kept, or why nothing was.")

@@ -12,16 +12,13 @@ from domain import product as product_domain
 from domain.errors import NotFound, Refused
 from domain.ids import ChannelId, LineId, OrderId, Sku, node_id, node_key
 from resolvers import order, shipment
-from resolvers.connection import Connection
-from resolvers.context import Context
 from schema.channel import Channel
-from schema.connection import PageInfo, page_info, total_count
+from schema.connection import Page
 from schema.enums import FulfilledBy, OrderStatus
+from schema.info import Info
 from schema.money import Money
 from schema.node import Node, describes
 from schema.product import Product
-
-Info = strawberry.Info[Context, None]
 
 
 def _orderline_id(root: domain.OrderLine) -> strawberry.ID:
@@ -89,17 +86,9 @@ class OrderEdge:
 
 
 @strawberry.type(description="A page of orders.")
-class OrderConnection:
+class OrderConnection(Page):
     edges: list[OrderEdge]
     nodes: list[Order]
-
-    @strawberry.field
-    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
-        return page_info(root)
-
-    @strawberry.field
-    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
-        return await total_count(root)
 
 
 @strawberry.input(description="What is wanted; what is left out wants all.")

@@ -11,17 +11,13 @@ from domain import product as domain
 from domain import stock as stock_domain
 from domain.ids import ChannelId, Sku, node_id, node_key
 from resolvers import product
-from resolvers.connection import Connection
-from resolvers.context import Context
 from schema.channel import Channel
-from schema.connection import PageInfo, page_info, total_count
+from schema.connection import Page
+from schema.info import Info, path_of
 from schema.money import Money
 from schema.node import Node, describes
-from schema.path import path_of
 from schema.scalars import Duration
 from schema.stock import Stock
-
-Info = strawberry.Info[Context, None]
 
 
 @strawberry.type(description="One property of a product: our value, and the platform's own spelling.")
@@ -104,17 +100,9 @@ class ProductEdge:
 
 
 @strawberry.type(description="A page of products.")
-class ProductConnection:
+class ProductConnection(Page):
     edges: list[ProductEdge]
     nodes: list[Product]
-
-    @strawberry.field
-    def page_info(self, root: strawberry.Parent[Connection[object]]) -> PageInfo:
-        return page_info(root)
-
-    @strawberry.field
-    async def total_count(self, root: strawberry.Parent[Connection[object]]) -> int:
-        return await total_count(root)
 
 
 @strawberry.input(description="What is wanted; what is left out wants all.")

@@ -19,9 +19,9 @@ from domain.freshness import OnStale as OnStaleDomain
 from domain.ids import ChannelId, OperationId, OrderId, Sku, node_key
 from resolvers import channel, node, operation, order, product, shipment, stock
 from resolvers.connection import Connection
-from resolvers.context import Context
 from schema.channel import Channel, RateBudget, rate_budgets
 from schema.enums import OnStale
+from schema.info import Info, path_of
 from schema.node import Node
 from schema.operation import (
     Operation,
@@ -31,14 +31,11 @@ from schema.operation import (
     OperationPayload,
 )
 from schema.order import ConfirmShipmentsInput, Order, OrderConnection, OrderFilter
-from schema.path import path_of
 from schema.payload import UserError, user_errors
 from schema.product import Listing, Product, ProductConnection, ProductFilter
 from schema.scalars import SCALARS, Duration
 from schema.scopes import NODE_SCOPES
 from schema.stock import Stock, StockEvent
-
-Info = strawberry.Info[Context, None]
 
 
 @dataclass(slots=True)

@@ -9,13 +9,11 @@ import strawberry
 
 from domain import product as product_domain
 from domain import stock as domain
-from resolvers.context import Context
 from schema.enums import Freshness, LocationKind
+from schema.info import Info
 
 if TYPE_CHECKING:
     from schema.product import Product
-
-Info = strawberry.Info[Context, None]
 
 
 @strawberry.type(description="A place that holds units: an own warehouse, or an FBA pool.")
