@@ -159,21 +159,21 @@ async def test_a_refusal_fails_with_the_platforms_own_words_and_can_be_retried(w
 async def test_withdrawn_consent_pauses_one_channel_tells_why_and_heals(whole: Whole) -> None:
     channels = "{ channels { id healthy ailments } }"
     world = (await whole.amazon.get("world?limit=500"))["orders"]
-    japanese = {one["id"] for one in world if one["marketplace"] == "JP"}
-    order = next(one for one in await open_orders(whole, "AMAZON", units=1) if one["externalId"] in japanese)
-    token = "Atzr|sandbox-fe"
+    european = {one["id"] for one in world if one["marketplace"] in ("DE", "FR")}
+    order = next(one for one in await open_orders(whole, "AMAZON", units=1) if one["externalId"] in european)
+    token = "Atzr|sandbox-eu"
     await whole.amazon.post("accounts", {"refreshToken": token, "revoked": True})
     await whole.amazon.post("clock", {"advance": 3700})  # the access token in use runs out
-    kept = await ship(whole, order["id"], f"JP{uuid4().hex[:6]}")
+    kept = await ship(whole, order["id"], f"EU{uuid4().hex[:6]}")
     async with asyncio.timeout(30):
         while True:
             told = {one["id"]: one for one in (await whole.data(channels))["channels"]}
-            if not told["Channel:amazon-fe"]["healthy"]:
+            if not told["Channel:amazon-eu"]["healthy"]:
                 break
             await asyncio.sleep(0.1)
-    assert any(word.startswith("paused: ") for word in told["Channel:amazon-fe"]["ailments"])
+    assert any(word.startswith("paused: ") for word in told["Channel:amazon-eu"]["ailments"])
     assert told["Channel:shop"]["healthy"]
     await whole.amazon.post("accounts", {"refreshToken": token, "revoked": False})
     async with whole.app.standing.house.store.begin() as tx:
-        await channel.resume(tx, ChannelId("amazon-fe"))  # a minute earlier than by itself
+        await channel.resume(tx, ChannelId("amazon-eu"))  # a minute earlier than by itself
     assert (await heard(whole, kept["operation"]["id"]))[-1] == "SUCCEEDED"
