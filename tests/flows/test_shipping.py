@@ -56,9 +56,11 @@ async def open_orders(whole: Whole, platform: str, units: int) -> list[dict[str,
     ]
 
 
-async def ship(whole: Whole, order: str, tracking: str, dry_run: bool = False, **lines: int) -> dict[str, Any]:
+async def ship(
+    whole: Whole, order: str, tracking: str, lines: dict[str, int] | None = None, dry_run: bool = False
+) -> dict[str, Any]:
     """The payload of confirmShipments for one parcel; no `lines` means all that is open."""
-    shipped = [{"orderLineId": line, "quantity": units} for line, units in lines.items()] or None
+    shipped = lines and [{"orderLineId": line, "quantity": units} for line, units in lines.items()]
     parcel = {
         "orderId": order,
         "carrier": "DHL",
@@ -89,7 +91,7 @@ async def test_a_part_then_the_rest_and_the_order_knows_at_once(whole: Whole, pl
     order = (await open_orders(whole, platform, units=2))[0]
     line, there = order["lines"][0], platform_of(whole, platform)
     mark = await there.mark()
-    part = await ship(whole, order["id"], "PART1", **{line["id"]: 1})
+    part = await ship(whole, order["id"], "PART1", {line["id"]: 1})
     assert part["userErrors"] == []
     assert (await heard(whole, part["operation"]["id"]))[-1] == "SUCCEEDED"
     now = (await whole.data(ORDER, id=order["id"]))["order"]
