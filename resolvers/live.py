@@ -147,8 +147,8 @@ class LiveStock:
         """Readings per key, or the error that stood in the way.
 
         With `patience_s` the caller has older answers for all keys: it waits that long at most, not at all for a source that is
-        down or has no budget now, and a source that has rested is probed behind its back. Without it the caller waits until its
-        deadline.
+        down or, when one call would do, has no slot now; a source that has rested is probed behind its back. Without it the
+        caller waits until its deadline.
         """
         if patience_s is None:
             if source.breaker.open and not source.breaker.may_probe(time.monotonic()):
@@ -158,7 +158,9 @@ class LiveStock:
             if source.breaker.may_probe(time.monotonic()):
                 self._probe(source, keys[:1])
             return dict.fromkeys(keys, self._down(source))
-        if not source.window.pending(keys) and not await self._has_slot(source):
+        # More than one call's worth has to wait for slots in any case; a page view does not wait for its only one.
+        hurried = len(keys) <= source.port.stock_batch
+        if hurried and not source.window.pending(keys) and not await self._has_slot(source):
             problem = Throttled(
                 f"The budget of {source.name} has no slot now.", retry_after_s=1 / source.port.stock_plan.rate
             )

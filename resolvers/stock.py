@@ -23,7 +23,7 @@ from resolvers.shelf import Shelf
 from store import event, product, stock
 
 MOST_SKUS = 250
-PATIENCE_S = 2.5  # how long a caller who could have an older answer waits for a live one
+PATIENCE_S = 4.0  # how long a caller who could have an older answer waits for a live one
 
 
 @dataclass(slots=True)

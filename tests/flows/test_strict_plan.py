@@ -1,0 +1,54 @@
+"""Reads at Amazon's published, unhurried plan: two calls a second, two at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from benchmarks.whole import Whole, whole_house
+
+STOCK = """query($skus: [String!]!) { stock(skus: $skus, maxAge: "PT0S") { freshness
+  levels { location { code } freshness } } }"""
+
+
+@pytest.fixture(scope="module")
+async def whole(
+    new_database: Callable[[], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Whole]:
+    folder = tmp_path_factory.mktemp("strict")
+    async with whole_house(new_database(), redis_url, folder, speed=1, products=500, orders=20) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def skus(whole: Whole) -> list[str]:
+    told = (await whole.amazon.get("world?limit=500"))["skus"]
+    return [one["sku"] for one in told if one["marketplaces"] == ["US"] and one["fulfilledBy"] == "AMAZON"][:250]
+
+
+async def test_250_skus_are_live_again_and_again_at_five_calls_each(whole: Whole, skus: list[str]) -> None:
+    for _ in range(2):  # the second time right behind the first, when the bucket is empty
+        mark = await whole.amazon.mark()
+        stock = (await whole.data(STOCK, skus=skus))["stock"]
+        assert Counter(one["freshness"] for one in stock) == {"LIVE": 250}
+        calls = await whole.amazon.calls(mark)
+        assert [(call["operation"], call["status"]) for call in calls] == [("getInventorySummaries", 200)] * 5
+
+
+async def test_twenty_clients_right_behind_share_five_calls_too(whole: Whole, skus: list[str]) -> None:
+    mark = await whole.amazon.mark()
+    answers = await asyncio.gather(*(whole.data(STOCK, skus=skus) for _ in range(20)))
+    assert Counter(one["freshness"] for answer in answers for one in answer["stock"]) == {"LIVE": 20 * 250}
+    assert len(await whole.amazon.calls(mark, "getInventorySummaries")) == 5
+
+
+async def test_a_page_view_does_not_wait_for_an_empty_bucket(whole: Whole, skus: list[str]) -> None:
+    await whole.data(STOCK, skus=skus)  # takes what there is
+    mark = await whole.amazon.mark()
+    (stock,) = (await whole.data(STOCK, skus=skus[:1]))["stock"]
+    grades = {level["location"]["code"]: level["freshness"] for level in stock["levels"]}
+    assert grades == {"fba-us": "STALE", "BER": "LIVE", "RNO": "LIVE"}
+    assert await whole.amazon.calls(mark) == []
