@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, MutableMapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from gateway.body import BadRequest
+from workers.watch import end
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,6 +21,8 @@ T = TypeVar("T")
 
 # The scope's extension by which our server drops a client that does not read; its `call` takes the last words.
 CUT = "acorn.cut"
+
+BODY_S = 10.0
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -64,7 +68,20 @@ def accepted_origin(scope: Scope, allowed: tuple[str, ...]) -> bool:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises BadRequest with 413 beyond `limit` bytes, and ClientLeft."""
+    """The whole body. Raises BadRequest with 413 beyond `limit` bytes and with 408 after ten seconds, and ClientLeft."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read_body(scope, receive, limit)
+    except TimeoutError:
+        raise BadRequest(
+            f"The body did not arrive within {BODY_S:g} s.",
+            status=408,
+            code="BODY_TOO_SLOW",
+            headers={"connection": "close"},
+        ) from None
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     told = header(scope, "content-length") or ""
     if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > limit):
         raise _too_large(limit)
@@ -105,14 +122,15 @@ async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             raise ClientLeft
         return task.result()
     finally:
-        await cancelled(task, gone)
+        await end([task, gone])
 
 
-async def cancelled(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel what still runs and wait until it has ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def emptied(open: Collection[object], within_s: float) -> None:
+    """Returns when nothing is open any more, or the time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while open:  # noqa: ASYNC110  a set tells nobody, and a process stops once
+                await asyncio.sleep(0.01)
 
 
 async def start(send: Send, status: int, headers: Mapping[str, str]) -> None:

@@ -83,7 +83,6 @@ class Keys:
             self._kept.move_to_end(secret_hash)
             return kept.key
         self._kept.pop(secret_hash, None)
-        await self._check_failures(address)
         try:
             async with self._store.begin() as tx:
                 key = await api_key.by_hash(tx, secret_hash)
@@ -95,6 +94,8 @@ class Keys:
                 headers={"retry-after": "1"},
             ) from None
         if key is None:
+            # Only now: behind the address of one bad client others may hold good keys.
+            await self._check_failures(address)
             await self._note_failure(address)
             raise unauthenticated("This API key is unknown, expired or revoked.")
         self._kept[secret_hash] = _Kept(key, time.monotonic() + KEPT_S)
@@ -103,7 +104,7 @@ class Keys:
         return key
 
     async def _check_failures(self, address: str) -> None:
-        """Without Redis nobody is counted: 2^256 keys guard themselves, this only spares the database."""
+        """Without Redis nobody is counted: 2^256 keys guard themselves, this only tells a client that is out of order to wait."""
         try:
             count = await self._redis.get(_failures(address))
         except (RedisError, OSError):

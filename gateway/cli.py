@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from gateway.settings import Settings, SettingsError, read_settings
+from gateway.settings import PORT_WANTED, Settings, SettingsError, read_settings
+from schema.scopes import ALL
 
 T = TypeVar("T")
 
@@ -33,6 +34,21 @@ app.add_typer(schema_app, name="schema")
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"acorn {version('acorn-gateway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def acorn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """What every command shares."""
+
+
 @app.command()
 def demo() -> None:
     """Run the whole house on sandboxes, with data and demo keys. ACORN_PORT moves it; Ctrl-C stops all of it."""
@@ -41,7 +57,7 @@ def demo() -> None:
     try:
         port = int(os.environ.get("ACORN_PORT") or "8000")
     except ValueError:
-        _fail("ACORN_PORT must be a number such as 8000.")
+        _fail(f"ACORN_PORT {PORT_WANTED}")
     try:
         raise typer.Exit(run(port))
     except DemoFailed as problem:
@@ -112,6 +128,9 @@ def sandbox(
     context: typer.Context, platform: Annotated[str, typer.Argument(help="amazon or shopify", metavar="PLATFORM")] = ""
 ) -> None:
     """Start a stand-in: `acorn sandbox amazon --port 8010`, `acorn sandbox shopify --help`."""
+    if platform == "--help":
+        typer.echo(context.get_help())
+        raise typer.Exit
     if platform not in ("amazon", "shopify"):
         _fail("Say which: `acorn sandbox amazon --port 8010` or `acorn sandbox shopify --port 8020`; --help after it.")
     # In our place: whoever stops us stops it.
@@ -143,7 +162,9 @@ def doctor() -> None:
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Argument(help="Whose key it is. Keys of one name are one client.")],
-    scope: Annotated[list[str], typer.Option(help="What it opens; give it at least once.")] = [],  # noqa: B006  typer's
+    scope: Annotated[
+        list[str], typer.Option(help=f"What it opens; give it at least once. One of {', '.join(sorted(ALL))}.")
+    ] = [],  # noqa: B006  typer's
     days: Annotated[int | None, typer.Option(min=1, help="How long it is valid; without it, until revoked.")] = None,
 ) -> None:
     """Make a key. It is shown once and kept as a hash only."""
@@ -168,15 +189,11 @@ def keys_list() -> None:
     """List all keys; their secrets are not kept anywhere."""
     from gateway import keys
 
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "name", "state", "scopes", "created", "expires"):
-        table.add_column(column, overflow="fold")
     now = datetime.now(UTC)
     for one in _with_store(keys.list_all):
-        expires = "" if one.expires_at is None else f"{one.expires_at:%Y-%m-%d %H:%M}"
-        scopes = " ".join(sorted(one.scopes))
-        table.add_row(one.id, one.name, keys.state_of(one, now), scopes, f"{one.created_at:%Y-%m-%d %H:%M}", expires)
-    Console().print(table)
+        expires = "never" if one.expires_at is None else f"{one.expires_at:%Y-%m-%d %H:%M}"
+        typer.echo(f"{one.id}  {keys.state_of(one, now):7}  {one.name}")
+        typer.echo(f"    created {one.created_at:%Y-%m-%d %H:%M}, expires {expires}: {' '.join(sorted(one.scopes))}")
 
 
 @keys_app.command("revoke")

@@ -21,6 +21,7 @@ from domain.product import SkuMap
 from gateway.lines import Lines, Place
 from gateway.settings import ENV_FILE
 
+AMAZON_ORDERS_EVERY = timedelta(minutes=3)
 ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -224,14 +225,16 @@ def read_config(path: Path, environ: Mapping[str, str | None] | None = None) -> 
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{path}: this is not TOML: {problem}. Text values stand in double quotes.") from None
+        last = f"at line {len(text.rstrip().splitlines())}, the last"
+        said = str(problem).replace("at end of document", last)
+        raise ConfigError(f"{path}: this is not TOML: {said}. Text values stand in double quotes.") from None
     lines = Lines(text)
     if environ is None:
         environ = {**dotenv_values(ENV_FILE), **os.environ}
     try:
         file = FileEntry.model_validate(data, context=environ)
     except ValidationError as problem:
-        told = [_told(path, lines, data, error) for error in problem.errors()]
+        told = [_told(path, lines, data, error) for error in _first_of_each(problem.errors(), data)]
         raise ConfigError("\n".join(dict.fromkeys(told))) from None
     config = Config(path, file, lines)
     problems = [str(config.problem(place, message)) for check in _CHECKS for place, message in check(config)]
@@ -240,17 +243,47 @@ def read_config(path: Path, environ: Mapping[str, str | None] | None = None) -> 
     return config
 
 
+def _first_of_each(errors: list[Any], data: Mapping[str, Any]) -> list[Any]:
+    """The problems without those that only follow from another: a key that is misspelt is no missing one, and a list whose
+    entries are wrong is not empty."""
+    places = [_place(one) for one in errors]
+    misspelt = {
+        (*place[:-1], _near(place, data))
+        for one, place in zip(errors, places, strict=True)
+        if one["type"] == "extra_forbidden"
+    }
+    around = {place[:-1] for place in places if place}
+    return [
+        one
+        for one, place in zip(errors, places, strict=True)
+        if not (one["type"] == "missing" and place in misspelt) and not (one["type"] == "too_short" and place in around)
+    ]
+
+
+def _place(error: Any) -> Place:
+    """pydantic puts the platform's word into the place, the file does not."""
+    return tuple(part for index, part in enumerate(error["loc"]) if not (index == 2 and part in ("amazon", "shopify")))
+
+
+def _near(place: Place, data: Mapping[str, Any]) -> str | None:
+    """The key that was probably meant."""
+    return next(iter(get_close_matches(str(place[-1]), _known(place, data), n=1)), None)
+
+
 def _told(path: Path, lines: Lines, data: Mapping[str, Any], error: Any) -> str:
     """One problem of form, with its line and mend. Values stay out: they may be secrets."""
-    # pydantic puts the platform's word into the place, the file does not.
-    place = tuple(part for index, part in enumerate(error["loc"]) if not (index == 2 and part in ("amazon", "shopify")))
+    place = _place(error)
     key = place[-1] if place else ""
     match error["type"]:
+        case "missing" if key == "channels":
+            what = "there is no channel here. Add a table `[[channels]]`"
         case "missing":
             what = f"`{key}` is missing here. Add a line `{key} = …`"
         case "extra_forbidden":
-            near = get_close_matches(str(key), _known(place, data), n=1)
-            what = f"`{key}` is no key of ours. " + (f"Did you mean `{near[0]}`?" if near else "Remove it.")
+            near = _near(place, data)
+            what = f"`{key}` is no key of ours. " + (f"Did you mean `{near}`?" if near else "Remove it")
+        case "too_short":
+            what = f"`{_name(place)}` is empty. Name at least one"
         case "union_tag_not_found" | "union_tag_invalid":
             place = (*place, "platform")
             what = '`platform` must say what this channel runs on: "amazon" or "shopify"'
@@ -258,7 +291,8 @@ def _told(path: Path, lines: Lines, data: Mapping[str, Any], error: Any) -> str:
             what = f"`{_name(place)}` must match {error['ctx']['pattern']}"
         case _:
             what = f"`{_name(place)}`: {error['msg'].removeprefix('Value error, ')}"
-    return f"{path}, line {lines.of(place)}: {what}. acorn.example.toml shows every key."
+    end = "" if what.endswith("?") else "."
+    return f"{path}, line {lines.of(place)}: {what}{end} acorn.example.toml shows every key."
 
 
 def _name(place: Place) -> str:
@@ -339,4 +373,15 @@ def _kept(config: Config) -> Problems:
             yield ("sku_map", channel), f"no channel is called {channel}; there are {', '.join(channels)}."
 
 
-_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept)
+def _paced(config: Config) -> Problems:
+    """Amazon's searchOrders has 0.0056 calls a second for all that we do with it."""
+    for index, channel in enumerate(config.file.channels):
+        every = channel.streams.orders if isinstance(channel, AmazonEntry) else None
+        if every is not None and every < AMAZON_ORDERS_EVERY:
+            yield (
+                ("channels", index, "streams", "orders"),
+                "Amazon lets an account search its orders every three minutes; write PT15M, or PT3M at the least.",
+            )
+
+
+_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _paced)

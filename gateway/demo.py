@@ -98,6 +98,7 @@ class _Demo:
         self.ports = ports
         self.console = Console(highlight=False)
         self.children: list[Child] = []
+        self.engines: engines.Engines | None = None
 
     async def run(self) -> None:
         """Everything, until a signal."""
@@ -120,6 +121,7 @@ class _Demo:
             self._child(f"{name}-sandbox", command, folder, {})
         # Never the user's own engines: keys that everybody knows are about to be made.
         running = await asyncio.to_thread(engines.start, folder, environ={}, throwaway=True)
+        self.engines = running
         stack.callback(running.stop)
         settings = self._settings(folder, running)
         await asyncio.to_thread(migrate.upgrade, running.database_url)
@@ -166,7 +168,7 @@ class _Demo:
         """Wait until a child answers. Raises DemoFailed when it has ended, or takes too long."""
         async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
             for _ in range(int(START_WITHIN_S / 0.1)):
-                self._check_children()
+                self._check()
                 try:
                     if (await http.get(url)).status_code == httpx.codes.OK:
                         return
@@ -176,7 +178,10 @@ class _Demo:
         [child] = [one for one in self.children if one.name == name]
         raise DemoFailed(f"The {name} does not answer within {START_WITHIN_S:.0f} s. It said:\n{child.last_words()}")
 
-    def _check_children(self) -> None:
+    def _check(self) -> None:
+        """Raises DemoFailed when something of it has broken down."""
+        if self.engines is not None and (trouble := self.engines.trouble()) is not None:
+            raise DemoFailed(trouble)
         for child in self.children:
             if child.ended:
                 raise DemoFailed(f"The {child.name} has ended. Its last words:\n{child.last_words()}")
@@ -212,7 +217,7 @@ class _Demo:
     async def _watch(self) -> None:
         """Until a signal, or until something of it breaks down."""
         while True:
-            self._check_children()
+            self._check()
             await asyncio.sleep(0.5)
 
     def _stop(self) -> None:
@@ -250,8 +255,10 @@ def _environ(settings: Settings) -> dict[str, str]:
 async def _make_keys(house: House) -> None:
     """Keys that everybody knows; they exist in the demo's own database and nowhere else."""
     async with house.store.begin() as tx:
-        for name, scopes in KEYS.items():
-            await api_key.create(tx, name, name, hash_secret(name), scopes, None)
+        for secret, scopes in KEYS.items():
+            # Logs name a key, and no secret belongs there, however well known.
+            name = secret.removeprefix("demo-")
+            await api_key.create(tx, f"key_{name}", name, hash_secret(secret), scopes, None)
 
 
 async def _examples(house: House) -> tuple[Order, str]:

@@ -18,11 +18,12 @@ from gateway.config import ConfigError, read_config
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, migrate
+from store import api_key, beat, migrate, quarantine
 from store.session import UNAVAILABLE
 
 CHANNEL_PATIENCE_S = 20.0
 BEAT_S = 30.0
+NEWEST = 3
 
 
 class Grade(Enum):
@@ -78,6 +79,7 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
         if migrations.grade is Grade.WELL:
             yield await _keys(house)
             yield await _workers(house)
+            yield await _quarantine(house)
             if redis.grade is Grade.WELL:
                 for finding in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
                     yield finding
@@ -132,6 +134,17 @@ async def _workers(house: House) -> Finding:
         do = "Start one with `acorn work`; without it nothing is synchronized or sent."
         return Finding(Grade.NOTE, "workers", f"none has shown a sign of life within {BEAT_S:.0f} s", do)
     return Finding(Grade.WELL, "workers", f"{alive} at work")
+
+
+async def _quarantine(house: House) -> Finding:
+    async with house.store.begin() as tx:
+        kept = await quarantine.count(tx)
+        newest = [one.rejected for one in await quarantine.recent(tx, NEWEST)]
+    if not kept:
+        return Finding(Grade.WELL, "quarantine", "empty")
+    reasons = "; ".join(f"{one.what} {one.key} of {one.channel}: {one.reason}" for one in newest)
+    do = "Mend them at the channel; they are left out until then. Once mended they stay listed here."
+    return Finding(Grade.NOTE, "quarantine", f"{kept} kept out. The newest: {reasons}", do)
 
 
 async def _channel(port: Port) -> Finding:

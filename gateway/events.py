@@ -24,12 +24,13 @@ from domain.event import Event, EventKind
 from gateway import metrics
 from store import event
 from store.session import UNAVAILABLE, Store
+from workers.watch import end
 
 log = logging.getLogger(__name__)
 
-STREAM = "acorn:events"
 QUEUE = 256
 PAGE = 500
+OPENING = 4  # subscriptions at a time read what they missed, so that a burst of them leaves connections to others
 LOOK_S = 2.0  # with a bell
 POLL_S = 0.5  # without
 
@@ -54,6 +55,11 @@ ON_OVERFLOW: ContextVar[Callable[[], None] | None] = ContextVar("ON_OVERFLOW", d
 def too_slow() -> Resume:
     """What a subscriber is told that was let go."""
     return Resume("You read too slowly. Subscribe again with `after` set to the last cursor you have seen.")
+
+
+def stopping() -> Resume:
+    """What a subscriber is told whose server stops."""
+    return Resume("The server is stopping. Subscribe again with `after` set to the last cursor you have seen.")
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +97,7 @@ class EventHub:
         self._ready = asyncio.Event()
         self._rung = asyncio.Event()
         self._hearing = False
+        self._opening = asyncio.Semaphore(OPENING)
 
     @property
     def place(self) -> int | None:
@@ -115,8 +122,7 @@ class EventHub:
                 if not more:
                     await self._rest()
         finally:
-            bell.cancel()
-            await asyncio.gather(bell, return_exceptions=True)
+            await end([bell])
             await self._redis.aclose(close_connection_pool=True)
 
     async def follow(
@@ -157,7 +163,7 @@ class EventHub:
         return len(self._of_all) + len(set().union(*self._by_subject.values()))
 
     async def _start(self, after: int | None) -> int:
-        async with self._store.begin() as tx:
+        async with self._opening, self._store.begin() as tx:
             head = await event.head(tx)
             oldest = await event.oldest(tx)
         if after is None:
@@ -167,7 +173,7 @@ class EventHub:
         return after
 
     async def _page(self, place: int, kinds: Iterable[EventKind], subjects: frozenset[str] | None) -> list[Event]:
-        async with self._store.begin() as tx:
+        async with self._opening, self._store.begin() as tx:
             return await event.after(tx, place, kinds=list(kinds), subjects=subjects, limit=PAGE)
 
     async def _next(self, subscriber: _Subscriber) -> Event:
@@ -225,7 +231,7 @@ class EventHub:
         last: Any = "$"
         while True:
             try:
-                heard = await self._redis.xread({STREAM: last}, block=5_000)
+                heard = await self._redis.xread({event.BELL: last}, block=5_000)
             except (RedisError, OSError) as problem:
                 if self._hearing:
                     log.warning("events.bell_silent", extra={"reason": type(problem).__name__})

@@ -35,8 +35,12 @@ from graphql import (
     is_abstract_type,
     is_composite_type,
     is_list_type,
+    specified_rules,
+    validate,
     value_from_ast_untyped,
 )
+from graphql.validation import OverlappingFieldsCanBeMergedRule, ValidationContext
+from graphql.validation.validate import ValidationAbortedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Limits:
     """The most of each. Fields, aliases and root fields are counted as executed: a fragment counts wherever it is spread."""
 
     tokens: int = 2_000
+    operations: int = 10
     fragments: int = 50
     depth: int = 10
     fields: int = 500
@@ -55,6 +60,8 @@ class Limits:
 
 
 LIMITS = Limits()
+# Of fields that answer under one name, as graphql-core counts them: some 25 ms.
+COMPARISONS = 20_000
 # What a list without a size of its own is taken to hold.
 USUAL_LENGTH = 5
 # What is counted otherwise than 1 for an object and 0 for a value.
@@ -101,24 +108,64 @@ class Measure:
         self.steps += other.steps
 
 
-def check_size(document: DocumentNode, operation: OperationDefinitionNode, limits: Limits) -> None:
-    """Raises TooMuch for an operation that means more than the limits allow, or whose fragments spread in a circle."""
-    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
-    if len(fragments) > limits.fragments:
-        raise TooMuch(f"The document defines {len(fragments)} fragments; {limits.fragments} are allowed.")
-    measured: dict[str, Measure] = {}
-    for name in _innermost_first(fragments):
-        measured[name] = _measure(fragments[name].selection_set, measured, limits)
-    found = _measure(operation.selection_set, measured, limits)
+def check_size(document: DocumentNode, limits: Limits) -> None:
+    """Raises TooMuch for a document that means more than the limits allow, or whose fragments spread in a circle.
+
+    Every operation and every fragment is measured, since validation walks all of them and not only what is executed.
+    """
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    fragments = [one for one in document.definitions if isinstance(one, FragmentDefinitionNode)]
     for what, count, most in (
-        ("levels", found.depth, limits.depth),
-        ("root fields", found.roots, limits.root_fields),
-        ("aliases", found.aliases, limits.aliases),
-        ("fields", found.fields, limits.fields),
-        ("selections", found.steps, limits.fields * 4),
+        ("operations", len(operations), limits.operations),
+        ("fragments", len(fragments), limits.fragments),
     ):
         if count > most:
-            raise TooMuch(f"The operation has {_short(count)} {what}; {most} are allowed. Ask in parts.")
+            raise TooMuch(f"The document defines {count} {what}; {most} are allowed.")
+    by_name = {one.name.value: one for one in fragments}
+    measured: dict[str, Measure] = {}
+    for name in _innermost_first(by_name):
+        measured[name] = _measure(by_name[name].selection_set, measured, limits)
+    steps = 0
+    for one in (*operations, *fragments):  # of two fragments of one name both
+        found = _measure(one.selection_set, measured, limits)
+        _check_measure(found, limits, whole=isinstance(one, OperationDefinitionNode))
+        steps += found.steps
+    _check_most("document", "selections", steps, limits.fields * 8)
+
+
+def _check_measure(found: Measure, limits: Limits, *, whole: bool) -> None:
+    """`whole` is an operation, whose selection begins at the root."""
+    what = "operation" if whole else "fragment"
+    if whole:
+        _check_most(what, "levels", found.depth, limits.depth)
+        _check_most(what, "root fields", found.roots, limits.root_fields)
+    _check_most(what, "aliases", found.aliases, limits.aliases)
+    _check_most(what, "fields", found.fields, limits.fields)
+    _check_most(what, "selections", found.steps, limits.fields * 4)
+
+
+def _check_most(what: str, of: str, count: int, most: int) -> None:
+    if count > most:
+        raise TooMuch(f"The {what} has {_short(count)} {of}; {most} are allowed. Ask in parts.")
+
+
+class _Comparisons(OverlappingFieldsCanBeMergedRule):
+    """graphql-core's rule that fields of one name must agree. It compares each with each, and is given less patience here."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = COMPARISONS
+
+
+_RULES = [_Comparisons if one is OverlappingFieldsCanBeMergedRule else one for one in specified_rules]
+
+
+def first_mistake(schema: GraphQLSchema, document: DocumentNode) -> GraphQLError | None:
+    """What makes a document of limited size invalid, if anything does."""
+    problems = validate(schema, document, _RULES, max_errors=1, hide_suggestions=True)
+    if problems and isinstance(problems[0], ValidationAbortedError):
+        return TooMuch("The document selects the same fields too often. Select each once, or give them aliases.")
+    return problems[0] if problems else None
 
 
 def _short(count: int) -> str:
@@ -190,24 +237,34 @@ def _measure(selection: SelectionSetNode, measured: Mapping[str, Measure], limit
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number that the query or its variables give: `count` as it stands, or of `variable`, else of its default."""
+    """A number that the query or its variables give: `count` as it stands, or of `variable`, else of its default. `null` is what
+    a null in its place counts for."""
 
     count: int
     variable: str | None = None
+    null: int = 0
 
     def of(self, variables: Mapping[str, Any]) -> int:
         """The number for these variables: a list's length, a number itself, 1 for one thing in a list's place."""
         if self.variable is None or self.variable not in variables:
             return self.count
-        return _count(variables[self.variable])
+        return _count(variables[self.variable], self.null)
 
 
-def _count(value: Any) -> int:
-    if isinstance(value, list):
-        return len(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return 0 if value is None else 1
+def _count(value: Any, null: int) -> int:
+    match value:
+        case None:
+            return null
+        case list():
+            return len(value)
+        case bool():
+            return 1
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)  # GraphQL takes it for one
+        case _:
+            return 1
 
 
 @dataclass(slots=True)
@@ -248,8 +305,8 @@ class _Walk:
         self.fragments = {
             one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
         }
-        self.defaults: dict[str, int] = {
-            one.variable.name.value: _count(value_from_ast_untyped(one.default_value))
+        self.defaults: dict[str, Any] = {
+            one.variable.name.value: value_from_ast_untyped(one.default_value)
             for one in operation.variable_definitions or ()
             if one.default_value is not None
         }
@@ -301,20 +358,22 @@ class _Walk:
         if name not in known.args:
             return None
         given: ValueNode | None = next((one.value for one in node.arguments or () if one.name.value == name), None)
+        usual = self._usual(known, name)
         if isinstance(given, VariableNode):
-            return Size(self.defaults.get(given.name.value, self._default(known, name)), given.name.value)
+            variable = given.name.value
+            count = _count(self.defaults[variable], usual) if variable in self.defaults else usual
+            return Size(count, variable, usual)
         match given:
-            case None:
-                return Size(self._default(known, name))
             case IntValueNode():
                 return Size(int(given.value))
             case ListValueNode():
                 return Size(len(given.values))
-            case NullValueNode():
-                return Size(0)
+            case None | NullValueNode():
+                return Size(usual)
             case _:
                 return Size(1)
 
-    def _default(self, known: GraphQLField, name: str) -> int:
+    def _usual(self, known: GraphQLField, name: str) -> int:
+        """What counts where the argument is not given or null, which our pages take for the same."""
         default = known.args[name].default_value
-        return 0 if default is Undefined else _count(default)
+        return 0 if default is Undefined else _count(default, 0)

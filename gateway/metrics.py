@@ -32,6 +32,9 @@ SOCKETS = Gauge("acorn_websockets", "WebSocket connections open.")
 SUBSCRIPTIONS = Gauge("acorn_subscriptions", "Subscriptions running, over any transport.")
 CUT_OFF = Counter("acorn_subscribers_cut_off_total", "Subscribers that were too slow and must resume.", ["transport"])
 EVENT_PLACE = Gauge("acorn_event_place", "The place in the event log that this process has fanned out.")
+RINGS_LOST = Gauge(
+    "acorn_rings_lost", "Rings for workers that did not get through; the sweep finds the work all the same."
+)
 AUTH_FAILURES = Counter("acorn_auth_failures_total", "Requests without a valid key.", ["reason"])
 UPSTREAM_CALLS = Counter("acorn_upstream_calls_total", "Upstream calls made for requests.", ["channel", "operation"])
 COALESCED = Counter(

@@ -1,5 +1,5 @@
-"""uvicorn with three things more: it lets streams end before it stops, it can drop a client that does not read, and it says
-clearly that a port is taken."""
+"""uvicorn with four things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
+client that does not write, and it says clearly that a port is taken."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from gateway.asgi import CUT, Receive, Scope, Send
 
 # A client that begins to read within this time still finds what it had not read, and why it was let go.
 GRACE_S = 10.0
+# A request's head has so long to arrive, and its rest so long after that. The application reads bodies with a clock of its own.
+HEAD_S = 10.0
+REST_S = 15.0
 BACKLOG = 2_048
 
 
@@ -23,19 +26,64 @@ class PortTaken(Exception):
 
 
 class Application(Protocol):
-    """What we serve. `drain` ends streams and sockets, which otherwise hold a stop up for as long as their clients like."""
+    """What we serve. `drain` ends streams and sockets, which otherwise hold a stop up for as long as their clients like, and
+    returns when they have said their last words, a moment later at most."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
-    def drain(self) -> None: ...
+    async def drain(self) -> None: ...
 
 
 class Http(HttpToolsProtocol):
-    """A connection whose stream can be ended although its client does not read (see `gateway.asgi.CUT`)."""
+    """A connection whose stream can be ended although its client does not read (see `gateway.asgi.CUT`), and which is closed when
+    its client says nothing, or less than a whole request."""
+
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        super().connection_made(transport)
+        self._expect(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._due is None and not self._answering():
+            self._expect(HEAD_S)  # an empty line is no request, and uvicorn's own clock stops at it
+        super().data_received(data)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._expect(None)
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {CUT: {"call": self._cut}}
+        self._expect(HEAD_S)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._expect(REST_S)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._expect(None)
+
+    def _answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def _expect(self, within_s: float | None) -> None:
+        """The next part of a request is due in so many seconds; None when none is."""
+        if self._due is not None:
+            self._due.cancel()
+        self._due = None if within_s is None else self.loop.call_later(within_s, self._overdue)
+
+    def _overdue(self) -> None:
+        if self._answering():  # a request before it, or its own; the application knows how long that may take
+            self._expect(REST_S)
+        else:
+            self.transport.close()
 
     def _cut(self, last: bytes) -> None:
         """End the chunked response with `last`, past the flow control that the sender is stuck in."""
@@ -79,8 +127,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        self._application.drain()
-        await asyncio.sleep(0.05)  # one turn for last words; uvicorn closes what is left with a code of its own
+        await self._application.drain()  # uvicorn closes what is left with a code of its own
         await super().shutdown(sockets)
 
 

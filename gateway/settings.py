@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, str] = {
     "database_url": "postgresql://acorn:secret@localhost:5432/acorn",
     "redis_url": "redis://localhost:6379/0",
 }
+PORT_WANTED = "must be a number from 1 to 65535, such as 8000."
 
 
 class SettingsError(Exception):
@@ -48,6 +49,26 @@ class Settings(BaseSettings):
     stop_within_s: int = Field(default=10, ge=1, le=600)
     arq: bool = True
 
+    @field_validator("database_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr) -> SecretStr:
+        from sqlalchemy.exc import ArgumentError
+
+        from store.session import driver_url
+
+        try:
+            driver_url(value.get_secret_value())
+        except (ArgumentError, ValueError):
+            raise ValueError(f"it must be a PostgreSQL URL such as {EXAMPLES['database_url']}") from None
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError(f"it must be a Redis URL such as {EXAMPLES['redis_url']}")
+        return value
+
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
@@ -72,4 +93,6 @@ def _told(error: Any) -> str:
     if error["type"] == "missing":
         example = EXAMPLES.get(field, "…")
         return f"{name} is not set. Put it into the environment or into .env, such as {name}={example}"
-    return f"{name} cannot be used: {error['msg']}. See docs/configuration.md."
+    if field == "port":
+        return f"{name} {PORT_WANTED}"
+    return f"{name} cannot be used: {error['msg'].removeprefix('Value error, ')}. See docs/configuration.md."

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
+from gateway import metrics
 from gateway.auth import Keys
 from gateway.events import EventHub
 from gateway.settings import Settings
@@ -18,6 +19,7 @@ from resolvers.shelf import Shelf
 from store import migrate
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
+from workers.watch import end
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +46,7 @@ class Standing:
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""
-        self.tail.cancel()
-        await asyncio.gather(self.tail, return_exceptions=True)
+        await end([self.tail])
         await self.bell.close()
         await self.house.close()
 
@@ -86,6 +87,7 @@ def stand(house: House) -> Standing:
     redis_url = house.settings.redis_url.get_secret_value()
     hub = EventHub(house.store, redis_url)
     bell = ArqBell(arq_redis(redis_url)) if house.settings.arq else SilentBell()
+    metrics.RINGS_LOST.set_function(lambda: bell.lost)
 
     def clock() -> datetime:
         return datetime.now(UTC)

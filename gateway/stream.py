@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import metrics
-from gateway.asgi import CUT, Receive, Scope, Send, cancelled, header, left, start
+from gateway.asgi import CUT, Receive, Scope, Send, emptied, header, left, start
 from gateway.auth import Keys
 from gateway.errors import tell_house_error
-from gateway.events import ON_OVERFLOW, too_slow
+from gateway.events import ON_OVERFLOW, stopping, too_slow
 from gateway.execution import Body, write_json
+from workers.watch import end
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 RECHECK_S = 60.0
 LAST_WORD_S = 1.0
+DRAIN_S = 2.0
 COMPLETE = b"event: complete\ndata:\n\n"
 
 
@@ -31,10 +33,14 @@ def written(body: Body) -> bytes:
 
 @dataclass(eq=False, slots=True)
 class _Open:
-    """One stream. `stop` ends it from outside; `why` are the last events that it is then told."""
+    """One stream. `stop` ends it from outside; `why` are the last events that it is then told.
+
+    Unless something else is wrong that is the server's own stop, and then no `complete`, which clients take for the end of the
+    matter, where there is something to resume.
+    """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    why: bytes = COMPLETE
+    why: bytes = field(default_factory=lambda: written({"errors": [tell_house_error(stopping())]}))
     slow: bool = False
 
     def cut_off(self) -> None:
@@ -52,11 +58,14 @@ class Streams:
         self._heartbeat_s = heartbeat_s
         self._recheck_s = recheck_s
         self._open: set[_Open] = set()
+        self._closing = False
 
-    def close(self) -> None:
-        """Complete every stream; clients with a cursor resume elsewhere."""
+    async def close(self) -> None:
+        """End every stream; clients with a cursor resume elsewhere. Waits a moment for their last words."""
+        self._closing = True
         for one in self._open:
             one.stop.set()
+        await emptied(self._open, DRAIN_S)
 
     async def send_one(self, send: Send, body: Body, headers: Mapping[str, str]) -> None:
         """A stream of one answer. Readers of event streams do not see the body of a 4xx, so refusals come this way too."""
@@ -69,6 +78,8 @@ class Streams:
         """Stream what `source` gives until it ends, the client leaves, its key is revoked, or it reads too slowly."""
         one = _Open()
         self._open.add(one)
+        if self._closing:
+            one.stop.set()
         flow = asyncio.create_task(self._flow(one, send, source, headers))
         gone = asyncio.create_task(left(receive))
         stopped = asyncio.create_task(one.stop.wait())
@@ -78,13 +89,13 @@ class Streams:
             if flow.done() and not one.stop.is_set():
                 flow.result()
             elif not gone.done():
-                await cancelled(flow)
+                await end([flow])
                 await self._last_word(one, scope, send)
             else:
                 metrics.LEFT.inc()
         finally:
             self._open.discard(one)
-            await cancelled(flow, gone, stopped, watch)
+            await end([flow, gone, stopped, watch])
 
     async def _flow(
         self, one: _Open, send: Send, source: AsyncGenerator[Body, None], headers: Mapping[str, str]
@@ -109,7 +120,7 @@ class Streams:
                     await send({"type": "http.response.body", "body": written(body), "more_body": True})
             finally:
                 if pull is not None:
-                    await cancelled(pull)
+                    await end([pull])
         await send({"type": "http.response.body", "body": COMPLETE})
 
     async def _last_word(self, one: _Open, scope: Scope, send: Send) -> None:
@@ -125,7 +136,7 @@ class Streams:
         message: dict[str, Any] = {"type": "http.response.body", "body": one.why}
         word = asyncio.create_task(_quietly(send, message))
         await asyncio.wait({word}, timeout=LAST_WORD_S)
-        await cancelled(word)
+        await end([word])
 
     async def _watch(self, one: _Open, authorization: str | None) -> None:
         """A key may be revoked while its stream runs."""

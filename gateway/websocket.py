@@ -11,17 +11,19 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from gateway import metrics
-from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, cancelled, header, request_id
+from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
 from gateway.auth import Keys
 from gateway.body import BadRequest, Request, parse_json, read_request
-from gateway.errors import Told, tell
-from gateway.events import ON_OVERFLOW
+from gateway.errors import Told, tell, tell_house_error, unavailable
+from gateway.events import ON_OVERFLOW, stopping
 from gateway.execution import Executor, Run, write_json
 from gateway.plan import Plans, Rejected
 from resolvers.context import Caller
+from workers.watch import end
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ PING_S = 20.0
 RECHECK_S = 60.0
 MOST_OPERATIONS = 100
 LAST_WORD_S = 1.0
+DRAIN_S = 2.0
 GOING_AWAY = 1001
 CUT_OFF = 4900
 
@@ -51,6 +54,10 @@ class Close(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def _going_away() -> Close:
+    return Close(GOING_AWAY, "The gateway is stopping; connect again")
 
 
 def malformed(reason: str) -> Close:
@@ -78,6 +85,7 @@ class Sockets:
         self.pace = pace
         self._allowed_origins = allowed_origins
         self._open: set[_Connection] = set()
+        self._closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -91,6 +99,8 @@ class Sockets:
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
         connection = _Connection(self, scope, receive, send)
         self._open.add(connection)
+        if self._closing:
+            connection.end(_going_away())
         metrics.SOCKETS.inc()
         try:
             await connection.run()
@@ -98,10 +108,12 @@ class Sockets:
             self._open.discard(connection)
             metrics.SOCKETS.dec()
 
-    def close(self) -> None:
-        """Complete everything and close every connection; clients with a cursor resume elsewhere."""
+    async def close(self) -> None:
+        """Close every connection; clients with a cursor resume elsewhere. Waits a moment for their last words."""
+        self._closing = True
         for one in self._open:
-            one.end(Close(GOING_AWAY, "The gateway is stopping; connect again"))
+            one.end(_going_away())
+        await emptied(self._open, DRAIN_S)
 
 
 class _Connection:
@@ -112,7 +124,6 @@ class _Connection:
         self._send_raw = send
         self._authorization: str | None = header(scope, "authorization")
         self._wants_bill = header(scope, "x-acorn-bill") == "1"
-        self._caller: Caller | None = None
         self._init_seen = False
         self._acknowledged = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
@@ -130,7 +141,7 @@ class _Connection:
             close = await self._ended
         finally:
             operations = dict(self._operations)
-            await cancelled(*tasks, *operations.values())
+            await end([*tasks, *operations.values()])
         if close is not None:
             await self._close(close, list(operations))
 
@@ -165,11 +176,13 @@ class _Connection:
             if cut is not None:
                 cut["call"](close.code, close.reason)
                 return
-        frames = [_text({"id": id, "type": "complete"}) for id in running if close.code == GOING_AWAY]
+        # No `complete`, which clients take for the end of the matter.
+        why = [tell_house_error(stopping())]
+        frames = [_text({"id": id, "type": "error", "payload": why}) for id in running if close.code == GOING_AWAY]
         frames.append({"type": "websocket.close", "code": close.code, "reason": close.reason})
         words = asyncio.create_task(self._last_words(frames))
         await asyncio.wait({words}, timeout=LAST_WORD_S)
-        await cancelled(words)
+        await end([words])
 
     async def _last_words(self, frames: list[dict[str, Any]]) -> None:
         try:
@@ -203,7 +216,7 @@ class _Connection:
             case "complete":
                 task = self._operations.pop(_id(message), None)
                 if task is not None:
-                    await cancelled(task)
+                    await end([task])
             case _:
                 raise malformed("Unknown message type")
 
@@ -220,7 +233,7 @@ class _Connection:
         if payload.get("X-Acorn-Bill") in ("1", 1):
             self._wants_bill = True
         try:
-            self._caller = await self._house.keys.caller(self._authorization, address(self._scope))
+            await self._house.keys.caller(self._authorization, address(self._scope))
         except BadRequest as problem:
             if problem.status == 401:
                 code, reason = (4403, "Forbidden") if self._authorization else (4401, "Unauthorized")
@@ -237,6 +250,7 @@ class _Connection:
 
     async def _ping(self) -> None:
         """Keeps the connection alive in the eyes of everything between; uvicorn's own pings find the dead ones."""
+        await self._acknowledged.wait()
         while True:
             await asyncio.sleep(self._house.pace.ping_s)
             await self._send({"type": "ping"})
@@ -245,11 +259,11 @@ class _Connection:
         """A key may be revoked while its connection lives."""
         while True:
             await asyncio.sleep(self._house.pace.recheck_s)
-            if self._caller is not None and not await self._house.keys.still_valid(self._authorization):
+            if self._acknowledged.is_set() and not await self._house.keys.still_valid(self._authorization):
                 raise Close(4403, "Forbidden: the key is no longer valid")
 
     def _subscribe(self, message: dict[str, Any]) -> None:
-        if self._caller is None or not self._acknowledged.is_set():
+        if not self._acknowledged.is_set():
             raise Close(4401, "Unauthorized")
         id = _id(message)
         if id in self._operations:
@@ -260,7 +274,7 @@ class _Connection:
             raise malformed(problem.message) from None
         if len(self._operations) >= MOST_OPERATIONS:
             raise Close(4429, f"More than {MOST_OPERATIONS} operations on one connection")
-        task = asyncio.create_task(self._guarded(lambda: self._operate(id, request, self._caller)))
+        task = asyncio.create_task(self._guarded(lambda: self._operate(id, request)))
         self._operations[id] = task
         task.add_done_callback(lambda done: self._over(id, done))
 
@@ -268,8 +282,11 @@ class _Connection:
         if self._operations.get(id) is task:
             del self._operations[id]
 
-    async def _operate(self, id: str, request: Request, caller: Caller | None) -> None:
-        assert caller is not None
+    async def _operate(self, id: str, request: Request) -> None:
+        caller = await self._still_caller()
+        if caller is None:
+            await self._finish(id, "error", [unavailable()])
+            return
         try:
             plan = self._house.plans.of(request.query, request.operation_name)
             plan.admit(caller, request.variables)
@@ -287,6 +304,15 @@ class _Connection:
                     return
                 await self._send({"id": id, "type": "next", "payload": body})
         await self._finish(id, "complete")
+
+    async def _still_caller(self) -> Caller | None:
+        """Whose key it is, asked anew for each operation; None while the database is away. Raises Close for a key gone bad."""
+        try:
+            return await self._house.keys.caller(self._authorization, address(self._scope))
+        except BadRequest as problem:
+            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                return None
+            raise Close(4403, "Forbidden: the key is no longer valid") from None
 
     async def _finish(self, id: str, type: str, payload: list[Told] | None = None) -> None:
         """The operation's id is free again before the client reads that it has ended."""

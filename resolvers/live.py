@@ -25,10 +25,9 @@ from adapters.window import Window
 from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import HouseError, Throttled, Transient, Unauthorized
-from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId
 from domain.stock import Reading
-from store import event, stock
+from store import stock
 from store.session import Store
 
 log = logging.getLogger(__name__)
@@ -217,7 +216,8 @@ class LiveStock:
                 source.breaker.failed(time.monotonic(), problem.message)
             return dict.fromkeys(keys, problem)
         source.breaker.succeeded()
-        await keep_readings(self._store, readings)
+        async with self._store.begin() as tx:
+            await stock.keep_and_tell(tx, readings)
         told: defaultdict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             told[reading.channel_sku].append(reading)
@@ -279,13 +279,3 @@ class LiveStock:
         except (RedisError, OSError):
             return {}
         return {key: Claim.since(claim) for key, claim in zip(keys, claims, strict=True) if claim is not None}
-
-
-async def keep_readings(store: Store, readings: Sequence[Reading]) -> None:
-    """Keep the newest readings, and tell of each SKU whose numbers changed, in one transaction."""
-    async with store.begin() as tx:
-        changed = await stock.keep(tx, readings)
-        skus = await stock.skus_of(tx, changed)
-        await event.append(
-            tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in sorted(set(skus.values()))]
-        )

@@ -16,6 +16,9 @@ from domain.event import Event, EventKind, NewEvent
 from store.session import AnyRow, among
 from store.tables import event
 
+# The Redis stream that rings when events have got their place.
+BELL = "acorn:events"
+
 _COLUMNS = (event.c.seq, event.c.kind, event.c.subject, event.c.data, event.c.at)
 # Any number will do, as long as nothing else in this database locks it.
 _RELAY_LOCK = 7_300_001

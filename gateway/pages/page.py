@@ -17,9 +17,19 @@ POLICY = (
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+# Lines that fit the editor on a small screen.
+NO_KEY = """\
+# Put your key into the Headers box below,
+# then press Ctrl-Enter.
+"""
+WITH_KEY = """\
+# Press Ctrl-Enter. The Headers box below
+# holds a key already.
+"""
 FIRST_QUERY = """\
-# Put your key into the Headers box below, then press Ctrl-Enter.
-# Product by product: what can be sold, where it lies, and how old each number is.
+#
+# What can be sold, where it lies,
+# and how old each number is.
 {
   products(first: 5) {
     nodes {
@@ -56,13 +66,14 @@ def landing() -> bytes:
 
 
 def graphiql(key: str) -> bytes:
-    """GraphiQL, or how to get it. `key` goes into the header box; empty for a hint."""
+    """GraphiQL, or how to get it. `key` goes into the header box; empty for a placeholder."""
     if not install.installed():
         return _page("GraphiQL is not installed", f"<h1>GraphiQL is not installed</h1><p>{escape(install.NO_NODE)}</p>")
     options = {
         "title": "ACORN gateway",
         "endpoint": "/graphql",
-        "query": FIRST_QUERY,
+        "method": "POST",  # of subscriptions too, which it would send by GET
+        "query": (WITH_KEY if key else NO_KEY) + FIRST_QUERY,
         "headers": json.dumps({"Authorization": f"Bearer {key or 'acorn_…'}"}),
     }
     # Inside a script element only `</` could end it early.

@@ -24,7 +24,7 @@ from gateway.standing import Standing, stand
 from gateway.wiring import build_house
 from store import api_key, event
 from store.session import Store
-from tests.gateway import toy
+from tests.gateway import sample
 
 CHANNELS = """
 [[channels]]
@@ -106,9 +106,9 @@ async def served(settings: Settings) -> AsyncIterator[Gateway]:
     async def house(settings: Settings) -> Standing:
         return stand(await build_house(settings, read_config(settings.config)))
 
-    app = App(settings, schema=toy.schema, scopes=toy.SCOPES, house=house)
+    app = App(settings, schema=sample.schema, scopes=sample.SCOPES, house=house)
     listener = listen("127.0.0.1", 0)
-    server = Server(config(app, connection_limit=1_000, stop_within_s=3), app)
+    server = Server(config(app, connection_limit=1_000, stop_within_s=20), app)
     # `serve` would take the signals, which belong to pytest.
     task = asyncio.create_task(server._serve([listener]))
     while not server.started:
@@ -145,7 +145,7 @@ async def fresh(store: Store, redis: object, settings: Settings) -> AsyncIterato
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Wait for something to become true; fails after ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait for something to become true; fails after half a minute, which a busy machine may need."""
+    async with asyncio.timeout(30):
         while not true():
             await asyncio.sleep(0.01)

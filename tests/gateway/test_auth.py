@@ -19,7 +19,7 @@ from schema.root import schema as public_schema
 from schema.scopes import ALL, SCOPES
 from store import api_key
 from store.session import Store
-from tests.gateway import toy
+from tests.gateway import sample
 from tests.gateway.conftest import Gateway
 
 GRAPHQL = "application/graphql-response+json"
@@ -49,9 +49,9 @@ async def test_no_key_and_no_good_key_are_a_401(gateway: Gateway) -> None:
         assert answer.status_code == 401, authorization
         assert answer.headers["www-authenticate"] == 'Bearer realm="acorn"'
         assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-    assert "shipped" not in toy.STEPS
+    assert "shipped" not in sample.STEPS
     assert (await gateway.ask("mutation { ship }", "ship")).json() == {"data": {"ship": "shipped"}}
-    toy.STEPS.clear()
+    sample.STEPS.clear()
 
 
 async def test_a_missing_scope_is_named_and_nothing_is_executed(gateway: Gateway) -> None:
@@ -63,7 +63,7 @@ async def test_a_missing_scope_is_named_and_nothing_is_executed(gateway: Gateway
         [error] = old.json()["errors"]
         assert error["extensions"]["code"] == "FORBIDDEN"
         assert error["message"] == "Mutation.ship needs the scope ship, which this key lacks. Nothing was executed."
-    assert "shipped" not in toy.STEPS
+    assert "shipped" not in sample.STEPS
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ DOCUMENTS = {
     "Stock.product": '{ stock(skus: ["A"]) { product { sku } } }',
     "OrderLine.product": '{ order(id: "Order:A") { lines { product { sku } } } }',
     "Channel.healthy": "{ channels { healthy } }",
+    "Channel.ailments": "{ channels { ailments } }",
     "Channel.streams": "{ channels { streams { name } } }",
     "Channel.budgets": "{ channels { budgets { operation } } }",
 }
@@ -190,7 +191,8 @@ async def test_an_address_that_guesses_is_stopped_and_others_are_not(store: Stor
         with pytest.raises(BadRequest) as caught:
             await keys.caller("Bearer acorn_guess", address)
         assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "60")
-    assert (await keys.caller(f"Bearer {secret}", "10.0.0.9")).name == "client"
+    # A good key behind that very address, never seen before.
+    assert (await keys.caller(f"Bearer {secret}", "2001:db8::1")).name == "client"
 
 
 async def test_without_redis_keys_are_still_looked_up(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,14 @@ from typer.testing import CliRunner, Result
 
 from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
+from domain.ids import ChannelId
+from domain.product import Rejected
 from gateway import cli, logs
 from gateway.pages import install
 from schema.root import schema
-from store import migrate
+from schema.scopes import ALL
+from store import migrate, quarantine
+from store.session import Store
 from tests.gateway.conftest import CHANNELS
 from tests.gateway.test_app import empty_database
 
@@ -67,10 +73,13 @@ def test_keys_are_made_listed_and_revoked(acorn: Acorn) -> None:
         r"^(key_[0-9a-f]{12}), storefront: catalog:read, stock:read, valid until 2", made.stderr, re.MULTILINE
     )
     listed = plain(acorn("keys", "list"))
-    assert re.search(rf"{id} +storefront +active +catalog:read stock:read", listed)
+    assert re.search(
+        rf"^{id}  active   storefront\n    created 2\S+ \S+, expires 2\S+ \S+: catalog:read stock:read$", listed, re.M
+    )
+    assert max(len(line) for line in listed.splitlines()) <= 80
     assert made.stdout.strip() not in listed
     assert acorn("keys", "revoke", id).output == f"{id} is revoked.\n"
-    assert re.search(rf"{id} +storefront +revoked", plain(acorn("keys", "list")))
+    assert f"{id}  revoked  storefront\n" in plain(acorn("keys", "list"))
     again = acorn("keys", "revoke", id)
     assert (again.exit_code, "There is no key" in again.stderr) == (1, True)
 
@@ -147,7 +156,27 @@ def test_serve_answers_until_it_is_told_to_stop(acorn: Acorn, tmp_path: Path, st
     assert "Traceback" not in (tmp_path / "said").read_text()
 
 
+def test_the_version_is_told(acorn: Acorn) -> None:
+    told = acorn("--version")
+    assert (told.exit_code, told.output) == (0, f"acorn {version('acorn-gateway')}\n")
+
+
+def test_help_of_keys_names_the_scopes(acorn: Acorn) -> None:
+    told = re.sub(r"[\s│]+", " ", plain(acorn("keys", "create", "--help")))
+    assert ", ".join(sorted(ALL)) in told
+
+
+def test_a_port_that_is_none_is_told_in_plain_words(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACORN_PORT", "abc")
+    for command in ("serve", "demo"):
+        refused = acorn(command)
+        said = "ACORN_PORT must be a number from 1 to 65535, such as 8000."
+        assert (refused.exit_code, refused.stderr.strip()) == (1, said)
+
+
 def test_a_sandbox_must_be_named(acorn: Acorn) -> None:
+    helped = acorn("sandbox", "--help")
+    assert (helped.exit_code, "acorn sandbox amazon --port 8010" in plain(helped)) == (0, True)
     refused = acorn("sandbox")
     assert (refused.exit_code, "acorn sandbox amazon" in refused.stderr) == (1, True)
 
@@ -193,6 +222,37 @@ def test_doctor_says_what_a_channel_wants(acorn: Acorn, shop: list[Any], problem
     assert told.exit_code == 1
     assert f"FAIL  channel shop: {problem}" in plain(told)
     assert f"→ {do}" in plain(told)
+
+
+def test_doctor_tells_what_is_in_quarantine(acorn: Acorn, shop: list[Any], database_url: str) -> None:
+    async def keep() -> None:
+        store = Store(database_url)
+        async with store.begin() as tx:
+            await quarantine.keep(
+                tx,
+                [
+                    Rejected(ChannelId("shop"), "listing", f"gid {number}", "The SKU is empty.", "{}")
+                    for number in range(5)
+                ],
+            )
+        await store.close()
+
+    assert "  ok  quarantine: empty" in plain(acorn("doctor")).splitlines()
+    asyncio.run(keep())
+    [line] = [line for line in plain(acorn("doctor")).splitlines() if "quarantine" in line]
+    assert line.startswith("note  quarantine: 5 kept out. The newest: listing gid ")
+    assert line.count("of shop: The SKU is empty.") == 3
+
+
+def test_a_database_of_another_kind_is_told_by_every_command(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACORN_DATABASE_URL", "mysql://me:hunter2@localhost/acorn")
+    said = "ACORN_DATABASE_URL cannot be used: it must be a PostgreSQL URL such as postgresql://"
+    for arguments in (["serve"], ["work"], ["migrate"], ["keys", "list"], ["keys", "create", "a", "--scope", "admin"]):
+        refused = acorn(*arguments)
+        assert (refused.exit_code, said in refused.stderr) == (1, True), arguments
+    told = acorn("doctor")
+    assert (told.exit_code, f"FAIL  settings: {said}" in plain(told)) == (1, True)
+    assert "hunter2" not in told.output
 
 
 def test_doctor_says_what_is_away(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:

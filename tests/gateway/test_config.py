@@ -18,7 +18,7 @@ from gateway.settings import Settings
 from gateway.wiring import build_house
 
 EXAMPLE = Path(__file__).parents[2] / "acorn.example.toml"
-NAMES = sorted(set(re.findall(r'"env:([A-Z0-9_]+)"', EXAMPLE.read_text(encoding="utf-8"))))
+NAMES = sorted(set(re.findall(r'= "env:([A-Z0-9_]+)"', EXAMPLE.read_text(encoding="utf-8"))))
 
 SOUND = """\
 [[channels]]
@@ -66,6 +66,21 @@ def problem(folder: Path, text: str, environ: Mapping[str, str] = ENVIRON) -> st
     return str(caught.value).replace(f"{folder}/", "")
 
 
+def test_the_rehearsal_of_the_example_is_sound_once_it_is_wanted(folder: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    rehearsal = text[text.index("# [[channels]]") : text.index("# ── Storefronts")]
+    config = read(folder, re.sub(r"^# ", "", rehearsal, flags=re.MULTILINE))
+    assert [one.id for one in config.file.channels] == ["amazon-rehearsal"]
+
+
+def test_the_example_of_settings_names_all_that_the_example_of_channels_asks_for() -> None:
+    text = (EXAMPLE.parent / ".env.example").read_text(encoding="utf-8")
+    named = re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE)
+    assert len(NAMES) == 9
+    assert sorted(named) == sorted([*NAMES, "ACORN_DATABASE_URL", "ACORN_REDIS_URL", "ACORN_DATABASE_PASSWORD"])
+    assert "letters and digits only" in text
+
+
 async def test_the_example_builds_a_house(settings: Settings) -> None:
     config = read_config(EXAMPLE, dict.fromkeys(NAMES, "gid://shopify/Location/2"))
     house = await build_house(settings, config)
@@ -74,7 +89,6 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
             "amazon-us",
             "amazon-eu",
             "amazon-us-outlet",
-            "amazon-rehearsal",
             "shop",
             "shop-b2b",
         ]
@@ -86,7 +100,6 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
             "fba-eu",
             "fba-uk",
             "fba-us-outlet",
-            "fba-jp",
         ]
         pool = next(place for place in house.locations if place.code == "fba-eu")
         assert (pool.kind, pool.keeper, pool.external_id, pool.marketplaces) == (
@@ -98,13 +111,13 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
         assert house.sku_map.ours(ChannelId("amazon-us"), ChannelSku("AMZ-TEE-NAVY-M")) == "TEE-00001-NAVY-M"
         assert house.sku_map.ours(ChannelId("shop"), ChannelSku("AMZ-TEE-NAVY-M")) == "AMZ-TEE-NAVY-M"
         assert house.intervals == {
-            (ChannelId("amazon-us"), StreamName.ORDERS): timedelta(minutes=2),
+            (ChannelId("amazon-us"), StreamName.ORDERS): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.STOCK): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.LISTINGS): timedelta(hours=6),
         }
         assert (house.safety_stock, house.stock_max_age) == (0, timedelta(minutes=5))
         assert isinstance(house.ports[ChannelId("amazon-us")], AmazonPort)
-        assert house.ports[ChannelId("amazon-rehearsal")].visibility_lag_s == 3
+        assert house.ports[ChannelId("amazon-eu")].visibility_lag_s == 120
     finally:
         await house.close()
 
@@ -121,9 +134,21 @@ def test_secrets_come_from_the_environment_and_never_print(folder: Path) -> None
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('region = "eu"', 'regoin = "eu"', "acorn.toml, line 5: `regoin` is no key of ours. Did you mean `region`?"),
+        (
+            'region = "eu"',
+            'regoin = "eu"',
+            "acorn.toml, line 5: `regoin` is no key of ours. Did you mean `region`? acorn",
+        ),
         ('region = "eu"', "", "acorn.toml, line 1: `region` is missing here. Add a line `region = …`."),
         ('region = "eu"', 'region = "xx"', "acorn.toml, line 5: `region`: Input should be 'na', 'eu' or 'fe'."),
+        (SOUND, "", "acorn.toml, line 1: there is no channel here. Add a table `[[channels]]`. acorn"),
+        ('["DE", "FR"]', "[]", "acorn.toml, line 6: `marketplaces` is empty. Name at least one."),
+        (SOUND, f"{SOUND}[[channels", "Expected ']]' at the end of an array declaration (at line 24, the last)."),
+        (
+            'refresh_token = "env:TOKEN"',
+            'refresh_token = "env:TOKEN"\n[channels.streams]\norders = "PT2M59S"',
+            "acorn.toml, line 12: Amazon lets an account search its orders every three minutes; write PT15M, or PT3M",
+        ),
         ('platform = "amazon"', 'platform = "ebay"', "acorn.toml, line 3: `platform` must say"),
         ('platform = "amazon"', "", "acorn.toml, line 1: `platform` must say"),
         ('id = "amazon-eu"', 'id = "Amazon EU"', "acorn.toml, line 2: `id` must match ^[a-z0-9]"),
@@ -177,7 +202,7 @@ code = "q"
 name = "Q"
 marketplaces = ["ES"]
 [channels.streams]
-orders = "PT1M"
+orders = "PT5M"
 listigns = "PT6H"
 
 [[channels]]
@@ -200,9 +225,27 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     told = problem(folder, SOUND.replace('seller_id = "A1"\n', "").replace('name = "Berlin"', "nam = 1"))
     assert [line.partition(":")[0] for line in told.splitlines()] == [
         "acorn.toml, line 1",
-        "acorn.toml, line 18",
         "acorn.toml, line 20",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('region = "eu"', 'regoin = "eu"', 5),
+        ('["DE", "FR"]', '["USA"]', 6),
+        ('[[locations]]\ncode = "BER"', '[[locations]]\ncod = "BER"', 20),
+    ],
+)
+def test_one_mistake_is_told_once(folder: Path, old: str, new: str, line: int) -> None:
+    assert old in SOUND
+    [told] = problem(folder, SOUND.replace(old, new)).splitlines()
+    assert told.startswith(f"acorn.toml, line {line}: ")
+
+
+def test_orders_of_a_shop_may_be_read_at_any_pace(folder: Path) -> None:
+    config = read(folder, f'{SOUND.partition("[[locations]]")[0]}[channels.streams]\norders = "PT1M"\n')
+    assert config.intervals == {(ChannelId("shop"), StreamName.ORDERS): timedelta(minutes=1)}
 
 
 def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import shutil
@@ -19,9 +21,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.demo import DemoFailed, run
+from gateway.auth import hash_secret
+from gateway.demo import DemoFailed, Ports, _Demo, _make_keys, run
 from gateway.demo_text import KEYS
+from gateway.engines import Engines
+from gateway.settings import Settings
+from gateway.wiring import build_house
 from schema.scopes import ALL
+from store import api_key
+from store.session import Store
 
 
 @dataclass(slots=True)
@@ -87,7 +95,7 @@ def started() -> Iterator[Demo]:
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            process.wait(90)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -118,10 +126,36 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_no_secret_is_a_name(settings: Settings, store: Store) -> None:
+    """Logs name a key."""
+    house = await build_house(settings)
+    await _make_keys(house)
+    await house.close()
+    async with store.begin() as tx:
+        kept = {one.name: one for one in await api_key.all(tx)}
+        found = [await api_key.by_hash(tx, hash_secret(secret)) for secret in KEYS]
+    assert sorted(kept) == ["admin", "finance", "operator", "storefront"]
+    assert found == [kept[secret.removeprefix("demo-")] for secret in KEYS]
+    assert not {one.id for one in kept.values()} & set(KEYS)
+
+
+def test_an_engine_that_ends_by_itself_ends_the_demo() -> None:
+    said = json.dumps({"error": "PostgreSQL has ended by itself. Its last words:\nout of memory"})
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", f"print({said!r})"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    keeper.wait(30)
+    demo = _Demo(Ports(8000))
+    demo.engines = Engines("", "", keeper)
+    with pytest.raises(DemoFailed, match="PostgreSQL has ended by itself"):
+        asyncio.run(demo._watch())
+    demo.engines.stop()
+
+
 def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
     with started() as first, started() as second:
-        wait_for(first.ready, 120)
-        wait_for(second.ready, 120)
+        wait_for(first.ready, 240)
+        wait_for(second.ready, 240)
         for demo in (first, second):
             answer = httpx.post(
                 f"http://127.0.0.1:{demo.port}/graphql",
@@ -131,12 +165,12 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
             assert answer.json()["data"]["products"]["totalCount"] == 500
         check_pastes(first)
         first.process.send_signal(signal.SIGINT)
-        assert first.process.wait(30) == 0
+        assert first.process.wait(90) == 0
         assert first.left() == []
         # Killed without a chance to stop anything.
         second.process.kill()
         second.process.wait()
-        wait_for(lambda: second.left() == [], 30)
+        wait_for(lambda: second.left() == [], 90)
 
 
 def check_pastes(demo: Demo) -> None:

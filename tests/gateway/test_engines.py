@@ -16,16 +16,17 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from gateway.engines import Engines, EnginesFailed, postgres, start, valkey
+from gateway.engines import Engine, Engines, EnginesFailed, postgres, start, valkey
 
 NONE: dict[str, str] = {}
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from gateway.engines import start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run, and that is inherited
 engines = start(Path(sys.argv[1]), environ={})
 print(engines.keeper.pid, flush=True)
-time.sleep(600)
+time.sleep(60)
 """
 
 
@@ -38,14 +39,19 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def processes(data_dir: Path) -> list[str]:
-    """What runs on `data_dir`: it is named on the command line, or it is where the process stands."""
-    found: list[str] = []
+    """The command lines of what runs on `data_dir`."""
+    return list(running(data_dir).values())
+
+
+def running(data_dir: Path) -> dict[int, str]:
+    """The command line of each process on `data_dir`: it is named there, or it is where the process stands."""
+    found: dict[int, str] = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
             inside = str((process / "cwd").readlink()).startswith(str(data_dir))
             if (inside or str(data_dir) in words) and words and int(process.name) != os.getpid():
-                found.append(words)
+                found[int(process.name)] = words
     return found
 
 
@@ -117,12 +123,30 @@ def test_nothing_is_left_when_the_parent_is_killed(data_dir: Path, how: signal.S
     assert processes(data_dir)
     # As a terminal does it: to the whole group.
     os.killpg(parent.pid, how)
-    parent.wait()
+    parent.wait(30)
     parent.stdout.close()
     assert gone(data_dir)
     # PostgreSQL was shut down in order.
     assert not (data_dir / "postgres" / "postmaster.pid").exists()
     assert "database system is shut down" in (data_dir / "postgres.log").read_text()
+
+
+@pytest.mark.parametrize(("name", "word"), [("PostgreSQL", "/postgres -D"), ("Valkey", "valkey-server")])
+def test_an_engine_that_ends_by_itself_is_told(data_dir: Path, name: str, word: str) -> None:
+    engines = start(data_dir, environ=NONE, throwaway=True)
+    try:
+        assert engines.trouble() is None
+        [pid] = [pid for pid, words in running(data_dir).items() if word in words]
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while (trouble := engines.trouble()) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert trouble.startswith(f"{name} has ended by itself. Its last words:\n")
+    finally:
+        engines.stop()
+    assert gone(data_dir)
+    assert not data_dir.exists()
 
 
 async def test_what_outlived_a_murdered_keeper_is_ended_and_its_data_found(data_dir: Path) -> None:
@@ -180,7 +204,7 @@ def test_engines_of_your_own_are_taken_as_they_are(data_dir: Path) -> None:
     ],
 )
 def test_a_missing_wheel_is_said_with_its_cure(
-    engine: Callable[..., AbstractContextManager[str]],
+    engine: Callable[..., AbstractContextManager[Engine]],
     module: str,
     words: str,
     tmp_path: Path,

@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from domain.event import Event, EventKind, NewEvent
-from gateway import events
 from gateway.events import ON_OVERFLOW, QUEUE, EventHub, Resume, Resync
 from store import event
 from store.session import Store
 from tests.gateway.conftest import until
+from workers.watch import end
 
 STOCK = frozenset({EventKind.STOCK_CHANGED})
 
@@ -28,7 +28,7 @@ async def relay(store: Store, redis: Redis | None = None) -> int:
     async with store.begin() as tx:
         placed = await event.relay(tx)
     if placed and redis is not None:
-        await redis.xadd(events.STREAM, {"seq": placed[-1].seq})
+        await redis.xadd(event.BELL, {"seq": placed[-1].seq})
     return len(placed)
 
 
@@ -44,8 +44,7 @@ async def hub(store: Store, redis: Redis, redis_url: str) -> AsyncIterator[Event
     task = asyncio.create_task(made.run())
     await until(lambda: made.place is not None)
     yield made
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def take(source: AsyncIterator[Event], count: int) -> list[tuple[int, str]]:
@@ -120,8 +119,7 @@ async def test_without_redis_the_table_is_watched(store: Store) -> None:
     await tell(store, "A")
     assert await take(source, 1) == [(1, "A")]
     await source.aclose()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def test_a_subscriber_that_falls_a_queue_behind_is_let_go(store: Store, redis: Redis, hub: EventHub) -> None:
@@ -164,6 +162,48 @@ async def test_a_cursor_that_is_too_old_or_of_another_log_is_refused(store: Stor
     source = hub.follow(kinds=STOCK, subjects=None, after=3)
     assert await take(source, 2) == [(4, "A"), (5, "A")]
     await source.aclose()
+
+
+async def test_a_thousand_may_subscribe_at_once(store: Store, redis: Redis, redis_url: str, database_url: str) -> None:
+    """Each has something to read first; the connections to the database are few, and others need one too."""
+    few = Store(database_url, pool_size=5, pool_timeout_s=0.2)
+    hub = EventHub(few, redis_url)
+    running = asyncio.create_task(hub.run())
+    await tell(store, "A", "A")
+    await until(lambda: hub.place == 2)
+    sources = [hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=1) for _ in range(1_000)]
+    firsts = asyncio.gather(*(anext(source) for source in sources))
+    while not firsts.done():
+        await few.ping()
+        await asyncio.sleep(0)
+    assert [told.seq for told in await firsts] == [2] * 1_000
+    for source in sources:
+        await source.aclose()
+    await end([running])
+    await few.close()
+
+
+async def test_the_hub_ends_although_its_client_swallows_a_cancellation(store: Store, redis_url: str) -> None:
+    """A client of Redis that is about to connect does that."""
+    hub = EventHub(store, redis_url)
+    swallowed: list[str] = []
+
+    async def xread(*_: object, **__: object) -> list[object]:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if not swallowed:
+                swallowed.append("once")
+                return []
+            raise
+        return []
+
+    hub._redis.xread = xread  # type: ignore[method-assign]  # the real one swallows it at one moment in thousands
+    running = asyncio.create_task(hub.run())
+    await until(lambda: hub._hearing is False and hub.place is not None)
+    running.cancel()
+    assert await asyncio.wait({running}, timeout=10) == ({running}, set())
+    assert swallowed == ["once"]
 
 
 async def test_a_long_replay_is_no_reason_to_be_let_go(store: Store, redis: Redis, hub: EventHub) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.settings import Settings
-from tests.gateway import toy
+from tests.gateway import sample
 from tests.gateway.conftest import Gateway, served, until
 
 GRAPHQL = "application/graphql-response+json"
@@ -168,7 +168,7 @@ async def test_get_executes_nothing(gateway: Gateway) -> None:
     headers = await gateway.headers("admin")
     answer = await gateway.http.get("/graphql", params={"query": "mutation { ship }"}, headers=headers)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST, OPTIONS")
-    assert "shipped" not in toy.STEPS
+    assert "shipped" not in sample.STEPS
 
 
 async def test_a_mistake_of_ours_is_masked_and_found_in_the_log_by_its_id(
@@ -251,31 +251,31 @@ async def test_the_deadline_is_the_clients_within_bounds(gateway: Gateway) -> No
 
 
 async def test_an_answer_that_takes_too_long_is_given_up(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     began = time.monotonic()
     answer = await gateway.ask("{ slow(seconds: 20) }", "read", x_acorn_deadline_ms="100")
     assert time.monotonic() - began < 5
     assert answer.json()["errors"][0]["extensions"]["code"] == "DEADLINE_EXCEEDED"
-    assert toy.STEPS == ["began", "cancelled"]
+    assert sample.STEPS == ["began", "cancelled"]
 
 
 async def test_a_client_that_leaves_cancels_its_request(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     asked = asyncio.create_task(gateway.ask("{ slow(seconds: 20) }", "read"))
-    await until(lambda: toy.STEPS == ["began"])
+    await until(lambda: sample.STEPS == ["began"])
     asked.cancel()
-    await until(lambda: toy.STEPS == ["began", "cancelled"])
+    await until(lambda: sample.STEPS == ["began", "cancelled"])
     assert (await gateway.ask("{ hello }", "read")).status_code == 200
 
 
 async def test_many_clients_that_leave_leave_no_task_behind(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     before = len(asyncio.all_tasks())
     asked = [asyncio.create_task(gateway.ask("{ slow(seconds: 20) }", "read")) for _ in range(90)]
-    await until(lambda: toy.STEPS.count("began") == 90)
+    await until(lambda: sample.STEPS.count("began") == 90)
     for one in asked:
         one.cancel()
-    await until(lambda: toy.STEPS.count("cancelled") == 90)
+    await until(lambda: sample.STEPS.count("cancelled") == 90)
     await until(lambda: len(asyncio.all_tasks()) <= before)
 
 

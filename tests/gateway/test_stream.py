@@ -14,7 +14,7 @@ import pytest
 from gateway import server as server_module
 from gateway.stream import Streams
 from store import api_key
-from tests.gateway import toy
+from tests.gateway import sample
 from tests.gateway.conftest import Gateway, until
 
 FOLLOW = "subscription ($s: String!, $a: String) { follow(subject: $s, after: $a) { cursor } }"
@@ -97,15 +97,15 @@ async def test_a_cursor_out_of_reach_says_resync(fresh: Gateway) -> None:
 
 
 async def test_silence_is_broken_by_comments_and_leaving_ends_the_subscription(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     endpoint: Any = gateway.app._endpoint
     usual = endpoint._streams
     endpoint._streams = Streams(gateway.app.standing.keys, heartbeat_s=0.05)
     try:
         async with stream(gateway, "subscription { quiet }") as events:
             assert [await anext(events), await anext(events)] == [("", None)] * 2
-            assert toy.STEPS == ["began"]
-        await until(lambda: toy.STEPS == ["began", "ended"])
+            assert sample.STEPS == ["began"]
+        await until(lambda: sample.STEPS == ["began", "ended"])
     finally:
         endpoint._streams = usual
 

@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from gateway import server as server_module
 from gateway.websocket import MOST_OPERATIONS, Pace
 from store import api_key
-from tests.gateway import toy
+from store.session import Store
+from tests.gateway import sample
 from tests.gateway.conftest import Gateway, until
 
 PROTOCOL = websockets.Subprotocol("graphql-transport-ws")
@@ -110,7 +111,7 @@ async def test_a_refused_operation_gets_an_error_and_its_id_is_free_again(
             message = await hear(socket)
             assert (message["id"], message["type"]) == ("1", "error")
             assert [one["extensions"]["code"] for one in message["payload"]] == [code]
-    assert "shipped" not in toy.STEPS
+    assert "shipped" not in sample.STEPS
 
 
 FRAMES = [
@@ -202,24 +203,24 @@ async def test_a_page_of_another_origin_gets_no_connection(gateway: Gateway) -> 
 
 
 async def test_completing_ends_the_subscription_and_frees_its_id(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     async with acknowledged(gateway) as socket:
         await subscribe(socket, "1", "subscription { quiet }")
-        await until(lambda: toy.STEPS == ["began"])
+        await until(lambda: sample.STEPS == ["began"])
         await say(socket, type="complete", id="1")
-        await until(lambda: toy.STEPS == ["began", "ended"])
+        await until(lambda: sample.STEPS == ["began", "ended"])
         await say(socket, type="complete", id="1")
         await subscribe(socket, "1", "{ hello }")
         assert (await hear(socket))["payload"] == {"data": {"hello": "Hello world"}}
 
 
 async def test_leaving_ends_everything(gateway: Gateway) -> None:
-    toy.STEPS.clear()
+    sample.STEPS.clear()
     async with acknowledged(gateway) as socket:
         for id in ("1", "2"):
             await subscribe(socket, id, "subscription { quiet }")
-        await until(lambda: toy.STEPS == ["began"] * 2)
-    await until(lambda: toy.STEPS == ["began"] * 2 + ["ended"] * 2)
+        await until(lambda: sample.STEPS == ["began"] * 2)
+    await until(lambda: sample.STEPS == ["began"] * 2 + ["ended"] * 2)
 
 
 async def test_one_connection_runs_so_many_operations_and_no_more(gateway: Gateway) -> None:
@@ -239,6 +240,51 @@ async def test_the_server_pings_and_looks_at_the_key_again(fresh: Gateway) -> No
             [key] = await api_key.all(tx)
             await api_key.revoke(tx, key.id)
         assert (await closed(socket))[0] == 4403
+
+
+async def test_nothing_is_said_before_the_acknowledgement(gateway: Gateway) -> None:
+    sockets: Any = gateway.app._sockets
+    sockets.pace = Pace(ping_s=0.01)
+    try:
+        async with opened(gateway) as socket:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(socket.recv(), 0.2)
+            await say(socket, type="connection_init", payload={"Authorization": f"Bearer {await gateway.key('read')}"})
+            assert [await hear(socket), await hear(socket)] == [{"type": "connection_ack"}, {"type": "ping"}]
+    finally:
+        sockets.pace = Pace()
+
+
+async def test_a_key_gone_bad_starts_nothing_on_an_open_connection(fresh: Gateway) -> None:
+    async with acknowledged(fresh, "ship") as socket:
+        await subscribe(socket, "1", "mutation { ship }")
+        assert (await hear(socket))["payload"] == {"data": {"ship": "shipped"}}
+        assert (await hear(socket))["type"] == "complete"
+        async with fresh.store.begin() as tx:
+            [key] = await api_key.all(tx)
+            await api_key.revoke(tx, key.id)
+        sample.STEPS.clear()
+        fresh.app.standing.keys._kept.clear()  # as five seconds later
+        await subscribe(socket, "2", "mutation { ship }")
+        assert await closed(socket) == (4403, "Forbidden: the key is no longer valid")
+    assert sample.STEPS == []
+
+
+async def test_without_the_database_an_operation_is_told_so_and_the_connection_lives(
+    fresh: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acknowledged(fresh) as socket:
+        keys = fresh.app.standing.keys
+        away = Store("postgresql://nobody@127.0.0.1:9/none")
+        keys._kept.clear()
+        monkeypatch.setattr(keys, "_store", away)
+        await subscribe(socket, "1", "{ hello }")
+        message = await hear(socket)
+        assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "UNAVAILABLE")
+        monkeypatch.undo()
+        await away.close()
+        await subscribe(socket, "1", "{ hello }")
+        assert (await hear(socket))["payload"] == {"data": {"hello": "Hello world"}}
 
 
 async def test_a_cursor_resumes_without_a_gap(fresh: Gateway) -> None:
@@ -294,12 +340,14 @@ async def test_a_client_that_never_reads_again_is_dropped_and_others_notice_noth
     writer.close()
 
 
-async def test_stopping_completes_and_closes_with_1001(fresh: Gateway) -> None:
+async def test_stopping_says_resume_and_closes_with_1001(fresh: Gateway) -> None:
     async with acknowledged(fresh) as socket:
         await subscribe(socket, "1", "subscription { quiet }")
         await until(lambda: len(next(iter(_connections(fresh)))._operations) == 1)
         fresh.server.should_exit = True
-        assert await hear(socket) == {"id": "1", "type": "complete"}
+        message = await hear(socket)
+        assert (message["id"], message["type"]) == ("1", "error")
+        assert [one["extensions"]["code"] for one in message["payload"]] == ["RESUME"]
         assert (await closed(socket))[0] == 1001
 
 
