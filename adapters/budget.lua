@@ -23,10 +23,13 @@ local CLASS_STEP = 2 ^ 51          -- above any order of arrival, so that a clas
 local EPOCH = 1767225600000000     -- 2026-01-01: order of arrival counts from here, exact in a double until 2097
 local GRACE = 300000               -- a caller this late (µs) for its promised instant is passed over
 local LOOK_AGAIN = 100000          -- per ticket ahead: how soon (µs) a waiting caller looks whether those have gone away
+local LOOK_LATEST = 1000000        -- no later (µs) than this, so that the tickets of a dead process expire together
+local LOOK_LATEST_EACH = 1000      -- per ticket ahead: more (µs) than that in a long queue, which must not be all looking
 local LOOK_SOONEST = 5000          -- per ticket ahead: no sooner (µs), while those ahead are slow to take what is there
 local SHORTEST = 1000              -- µs; below this a sleep is all overhead
 local COUNTED = 100                -- tickets ahead whose costs are added up one by one; the rest are taken as like these
 local QUEUE_LIMIT = 10000
+local SLOWEST = 0.01               -- share of the plan's rate below which no answer is believed: nothing would correct it again
 local LIFE = 7 * 86400 * 1000      -- ms without use, after which memory of the last use is as good as the bucket
 local RESERVE = { [0] = 0, [1] = 0.1, [2] = 0.2 }   -- share of the capacity that a class leaves to those above it
 
@@ -52,11 +55,14 @@ local function cost_of(ticket)
 end
 
 local function sweep()
-    local dead = redis.call('ZRANGEBYSCORE', due_key, '-inf', whole(now), 'LIMIT', 0, 500)
-    if #dead > 0 then
-        redis.call('ZREM', queue_key, unpack(dead))
-        redis.call('ZREM', due_key, unpack(dead))
-    end
+    local dead
+    repeat
+        dead = redis.call('ZRANGEBYSCORE', due_key, '-inf', whole(now), 'LIMIT', 0, 500)
+        if #dead > 0 then
+            redis.call('ZREM', queue_key, unpack(dead))
+            redis.call('ZREM', due_key, unpack(dead))
+        end
+    until #dead < 500
 end
 
 -- What has been saved up since is added, up to `limit`; tokens above it (kept for a dear call) are not taken away again.
@@ -152,6 +158,7 @@ local function spend(cost, class, ticket, order, longest)
     if ahead > 0 then
         wait = math.min(math.max(wait, ahead * LOOK_SOONEST), ahead * LOOK_AGAIN)
     end
+    wait = math.min(wait, math.max(LOOK_LATEST, ahead * LOOK_LATEST_EACH))
     redis.call('ZADD', queue_key, whole(place), ticket)
     redis.call('ZADD', due_key, whole(now + wait + GRACE), ticket)
     redis.call('PEXPIRE', queue_key, LIFE)
@@ -170,6 +177,9 @@ end
 local function adopt(rate, burst, remaining)
     local bucket = load(nil, 0)
     if bucket then
+        if rate then
+            rate = math.max(rate, tonumber(string.match(bucket.plan, '^[^:]+')) * SLOWEST)
+        end
         local changed = (rate and rate ~= bucket.rate) or (burst and burst ~= bucket.burst)
         bucket.rate, bucket.burst = rate or bucket.rate, burst or bucket.burst
         bucket.tokens = math.min(bucket.tokens, changed and capacity(bucket, 0) or math.huge, remaining or math.huge)

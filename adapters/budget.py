@@ -14,7 +14,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -25,6 +25,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from adapters.errands import Errands
 from domain.budget import Ask, BudgetState, Plan
 from domain.errors import Invalid, Throttled
 from domain.ids import ChannelId
@@ -97,7 +98,7 @@ class Budgets:
         self._lines = asyncio.Semaphore(16)
         self._heard_at = -math.inf
         self._noted: dict[tuple[ChannelId, str], tuple[float, asyncio.Task[None]]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errands = Errands()
 
     async def spend(self, channel: ChannelId, plan: Plan, ask: Ask, cost: float = 1.0) -> None:
         """Wait for a slot of `plan.operation` and take `cost` tokens. Ask's priority and deadline are read anew at every turn.
@@ -135,8 +136,14 @@ class Budgets:
         burst: float | None = None,
         remaining: float | None = None,
     ) -> None:
-        """Take over what an answer told: tokens per second, bucket size, tokens left (the smaller of theirs and ours holds)."""
-        told = ["" if number is None else number for number in (rate or None, burst or None, remaining)]
+        """Take over what an answer told: tokens per second, bucket size, tokens left (the smaller of theirs and ours holds).
+
+        A rate below a hundredth of the plan's is taken for that: hardly a call would be made that could bring a better word.
+        """
+        told = [
+            "" if number is None or not math.isfinite(number) else number
+            for number in (rate or None, burst or None, remaining)
+        ]
         await self._correct("adopt", channel, operation, *told)
 
     async def refund(self, channel: ChannelId, operation: str, tokens: float) -> None:
@@ -173,8 +180,7 @@ class Budgets:
 
     async def settle(self) -> None:
         """Wait until nothing of cancelled callers is left to be tidied up; before closing the Redis client."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._errands.settle()
 
     async def _queue(self, channel: ChannelId, plan: Plan, ask: Ask, cost: float) -> tuple[Verdict, float]:
         """Ask until it is granted or refused; the verdict, and in how many seconds a refused caller's slot would have come."""
@@ -184,7 +190,7 @@ class Budgets:
         try:
             while True:
                 await self._note(channel, plan)
-                turn = self._start(
+                turn = self._errands.start(
                     self._run("spend", channel, plan, cost, int(ask.priority), ticket, order, _longest_us(ask))
                 )
                 number, wait_us, order = (int(part) for part in await self._answer(turn))
@@ -198,7 +204,7 @@ class Budgets:
                     return verdict, wait_us / 1e6
         except BaseException:
             if turn is not None:
-                self._start(self._give_up(channel, plan.operation, ticket, cost, turn))
+                self._errands.start(self._give_up(channel, plan.operation, ticket, cost, turn))
             raise
         finally:
             if waiting_since is not None:
@@ -210,7 +216,7 @@ class Budgets:
         key = (channel, plan.operation)
         at, noting = self._noted.get(key, (-math.inf, None))
         if noting is None or time.monotonic() - at >= NOTE_EVERY_S:
-            noting = self._start(self._use(channel, plan, first=noting is None))
+            noting = self._errands.start(self._use(channel, plan, first=noting is None))
             self._noted[key] = (time.monotonic(), noting)
         await asyncio.wait({noting}, timeout=self._patience_s)
         if not noting.done():
@@ -246,17 +252,6 @@ class Budgets:
 
     # Talking to Redis. A command that is on its way is never cancelled: redis-py would give its answer to the next command.
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits raises it; a caller that has gone away leaves nobody to
-
     async def _answer(self, task: asyncio.Task[T]) -> T:
         while not task.done():
             await asyncio.wait({task}, timeout=self._patience_s)
@@ -269,7 +264,7 @@ class Budgets:
             raise _unreachable(problem) from problem
 
     async def _ask(self, command: str, channel: ChannelId, plan: Plan, *arguments: object) -> Any:
-        return await self._answer(self._start(self._run(command, channel, plan, *arguments)))
+        return await self._answer(self._errands.start(self._run(command, channel, plan, *arguments)))
 
     async def _run(self, command: str, channel: ChannelId, plan: Plan | str, *arguments: object) -> Any:
         keys, values = self._call(command, channel, plan, *arguments)
@@ -280,7 +275,7 @@ class Budgets:
 
     async def _states(self, wanted: list[tuple[ChannelId, Plan, float | str]]) -> list[Any]:
         calls = [self._call("state", channel, plan, seed) for channel, plan, seed in wanted]
-        return await self._answer(self._start(self._run_all(calls)))
+        return await self._answer(self._errands.start(self._run_all(calls)))
 
     async def _run_all(self, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
         async with self._lines:
@@ -308,7 +303,7 @@ class Budgets:
     async def _correct(self, command: str, channel: ChannelId, operation: str, *arguments: object) -> None:
         """A correction after an answer; when Redis cannot take it, the answer is worth more than the correction."""
         try:
-            await self._answer(self._start(self._run(command, channel, operation, *arguments)))
+            await self._answer(self._errands.start(self._run(command, channel, operation, *arguments)))
         except Throttled as problem:
             log.warning(
                 "budget.correction_lost",

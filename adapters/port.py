@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from domain.budget import Ask, Plan
-from domain.channel import Channel, Location
+from domain.channel import Channel, Location, StreamName
 from domain.ids import ChannelSku
 from domain.order import Order
 from domain.product import Listing, Rejected
@@ -71,7 +71,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a read-back of a parcel found: the whole parcel as sent, or not (yet) all of it.
+    """What a read-back of a parcel found: the whole parcel as sent, or not (yet) all of it; `partly` says that some is there.
 
     `order` is the order as it was read, lines unmapped, so that one call answers both questions; None where the platform sent
     one that we do not understand.
@@ -80,16 +80,23 @@ class Sighting:
     found: bool
     upstream_request_id: str | None = None
     order: Order | None = None
+    partly: bool = False
 
 
 class Port(Protocol):
-    """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown."""
+    """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown.
+
+    `every` is how often each stream of it runs unless configured otherwise; `leads` says that its titles and costs win over those
+    of platforms that do not lead.
+    """
 
     channel: Channel
     plans: Mapping[str, Plan]
     stock_plan: Plan
     stock_batch: int
     visibility_lag_s: float
+    every: Mapping[StreamName, timedelta]
+    leads: bool
 
     def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
         """`locations` of this channel, put together as one call answers them: all of a shop's, each FBA pool alone."""
@@ -115,14 +122,16 @@ class Port(Protocol):
         ...
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
-        """One order as it stands now. Raises NotFound."""
+        """One order as it stands now. Raises NotFound; Transient for one that we do not understand (yet)."""
         ...
 
     async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
         """Tell the channel that the parcel is on its way. Taken is not yet visible.
 
         `before_send` is awaited after the budget is paid and right before each request that changes something leaves the house;
-        when it raises, nothing has been sent. What is already there (same parcel) is not sent again.
+        when it raises, nothing has been sent. What is already there (same parcel) is not sent again. Where one parcel takes
+        several requests, only a refusal or OutcomeUnknown is raised after the first: the other failures say that nothing was
+        changed.
         """
         ...
 

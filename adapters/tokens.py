@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from adapters.errands import Errands
 from domain.errors import Transient
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class TokenStore:
         self._forget = redis.register_script(FORGET)
         self._seals: dict[tuple[str, bytes], Fernet] = {}
         self._renewals: dict[tuple[str, bytes], asyncio.Task[str]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errands = Errands()
 
     async def token(self, name: str, secret_material: str | bytes, refresh: Refresh) -> str:
         """The token `name`; `refresh` buys one when there is none, and in the background once it has passed 80 % of its life.
@@ -88,8 +89,9 @@ class TokenStore:
             return held.token
         renewal = self._renewals.get((name, secret))
         if renewal is None:
-            # Nobody's own: a caller that goes away must not waste what has been asked for.
-            renewal = self._renewals[name, secret] = self._start(self._renew(name, secret, refresh))
+            # Nobody's own: a caller that goes away must not waste what has been asked for. One that fails in the background is
+            # tried again by the next caller.
+            renewal = self._renewals[name, secret] = self._errands.start(self._renew(name, secret, refresh))
             renewal.add_done_callback(lambda _: self._renewals.pop((name, secret)))
         if held is not None and held.left_s > LAST_SECONDS:
             return held.token
@@ -101,8 +103,7 @@ class TokenStore:
 
     async def settle(self) -> None:
         """Wait for renewals in the background; before closing the Redis client."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._errands.settle()
 
     async def _renew(self, name: str, secret: bytes, refresh: Refresh) -> str:
         """Buy a token, or wait for the process that is buying it."""
@@ -155,20 +156,9 @@ class TokenStore:
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return await asyncio.shield(self._start(work))
+            return await asyncio.shield(self._errands.start(work))
         except (RedisError, OSError) as problem:
             raise _unreachable(problem) from problem
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # raised where it is awaited; a failed renewal in the background is tried again by the next caller
 
 
 def _mark(token: str) -> str:

@@ -210,7 +210,7 @@ def main(
     shipments: Annotated[int, typer.Option(min=1, help="How many orders are shipped.")] = 1000,
     faults: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share carried out and then failed.")] = 0.25,
     kill_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two kills, on average.")] = 2.0,
-    pace: Annotated[float, typer.Option(min=0.1, help="Operations committed per second.")] = 10.0,
+    pace: Annotated[float, typer.Option(min=0.1, help="Operations committed per second.")] = 8.0,
     speed: Annotated[float, typer.Option(min=1.0, help="Sandbox seconds per real second.")] = 40.0,
     seed: int = 1,
     arq: Annotated[bool, typer.Option(help="Ring through arq, or leave it to the sweep.")] = True,
@@ -239,18 +239,19 @@ def main(
 async def _run(
     shipments: int, faults: float, kill_every: float, pace: float, speed: float, seed: int, arq: bool
 ) -> Report:
-    directory = Path(tempfile.mkdtemp(prefix="acorn-shipments-"))
-    engines = await asyncio.to_thread(start, directory / "engines", throwaway=True)
-    try:
-        await asyncio.to_thread(migrate.upgrade, engines.database_url)
-        # Two in five orders of the sandboxes can be shipped by us.
-        world = int(shipments * 2.6) + 40
-        async with stage(engines.database_url, engines.redis_url, directory, orders=world, speed=speed) as on:
-            return await rehearse(
-                on, shipments=shipments, faults=faults, kill_every_s=kill_every, pace=pace, seed=seed, arq=arq
-            )
-    finally:
-        await asyncio.to_thread(engines.stop)
+    with tempfile.TemporaryDirectory(prefix="acorn-shipments-") as made:
+        directory = Path(made)
+        engines = await asyncio.to_thread(start, directory / "engines", throwaway=True)
+        try:
+            await asyncio.to_thread(migrate.upgrade, engines.database_url)
+            # Two in five orders of the sandboxes can be shipped by us.
+            world = int(shipments * 2.6) + 40
+            async with stage(engines.database_url, engines.redis_url, directory, orders=world, speed=speed) as on:
+                return await rehearse(
+                    on, shipments=shipments, faults=faults, kill_every_s=kill_every, pace=pace, seed=seed, arq=arq
+                )
+        finally:
+            await asyncio.to_thread(engines.stop)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,7 @@ class ClaimedItem:
     """An item under lease. `fence` grows with every claim; a write of an older claim is refused by the row.
 
     `was` is the status it was found in: SENT means its outcome is unknown and must be read back before anything is sent.
+    `deaths` are the claims before this one, in a row, whose workers never said what came of it.
     """
 
     id: int
@@ -174,6 +175,7 @@ class ClaimedItem:
     sent_at: datetime | None
     accepted_at: datetime | None
     sent_by: str | None = None
+    deaths: int = 0
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, or_, select, update
@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.errors import Throttled
 from domain.ids import ChannelId, OperationId
 from domain.operation import ENDED, NEXT, OPEN, Capability, ClaimedItem, ItemStatus, OperationStatus, Outcome
+from store.channel import not_paused
 from store.operation import refresh
-from store.session import AnyRow, among, storable
-from store.tables import channel_state, operation, operation_item
+from store.session import AnyRow, among, from_now, storable
+from store.tables import operation, operation_item
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,29 @@ async def claim(
     """Take at most `limit` due items of a lane under a lease of `lease_s` seconds; other workers pass them by.
 
     A PENDING item waits for the items of its resource that were made before it, and while another of them is under way. One
-    that was SENT or ACCEPTED is only to be read back and waits for nobody.
+    that was SENT or ACCEPTED is only to be read back and waits for nobody. An item whose last claim ended without a record may be
+    what killed its worker: it comes alone and last, so that it does not take others along each time.
     """
+    rows = await _take(tx, channel, capability, i.claims == 0, limit=limit, lease_s=lease_s, worker=worker)
+    if len(rows) < limit:
+        rows += await _take(tx, channel, capability, i.claims > 0, limit=1, lease_s=lease_s, worker=worker)
+    return [_claimed(row) for row in sorted(rows, key=lambda row: row.id)]
+
+
+async def _take(
+    tx: AsyncConnection,
+    channel: ChannelId,
+    capability: Capability,
+    which: ColumnElement[bool],
+    *,
+    limit: int,
+    lease_s: float,
+    worker: str,
+) -> list[AnyRow]:
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
     due = (
         select(i.id)
-        .where(*_claimable(), i.channel == channel, i.capability == capability.value)
+        .where(*_claimable(), i.channel == channel, i.capability == capability.value, which)
         .order_by(i.due_at, i.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -81,10 +99,10 @@ async def claim(
     rows = await tx.execute(
         update(operation_item)
         .where(i.id == due.c.id)
-        .values(fence=i.fence + 1, lease_until=_from_now(lease_s), leased_by=worker)
+        .values(fence=i.fence + 1, claims=i.claims + 1, lease_until=from_now(lease_s), leased_by=worker)
         .returning(operation_item)
     )
-    return [_claimed(row) for row in sorted(rows, key=lambda row: row.id)]
+    return list(rows)
 
 
 async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: float) -> bool:
@@ -108,7 +126,7 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
             attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
             checks=0,
             accepted_at=None,
-            lease_until=_from_now(lease_s),
+            lease_until=from_now(lease_s),
         )
         .returning(i.operation_id)
     )
@@ -124,8 +142,9 @@ async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
     """Write what came of claimed items, end their leases and refresh their operations; returns the ids written.
 
     Left out are items that somebody claimed since or that may not go to that status any more, such as cancelled ones. An item
-    that stays SENT or ACCEPTED costs one of its `checks`, and a send one of its `attempts`, unless it was throttled. `detail` is
-    added to the payload and comes along with the next claim.
+    that stays SENT or ACCEPTED costs one of its `checks`, and a send one of its `attempts`, unless it was throttled. So does an
+    outcome that became unknown though nothing was sent, or it would go round for ever. `detail` is added to the payload and comes
+    along with the next claim.
     """
     by_id = {outcome.item: outcome for outcome in sorted(outcomes, key=lambda one: one.fence)}
     found = await tx.execute(
@@ -152,7 +171,6 @@ async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
 
 def _claimable() -> list[ColumnElement[bool]]:
     """Due, released, open, nobody's, its channel not paused, and not held up by another item of its resource."""
-    paused = select(channel_state.c.channel).where(channel_state.c.paused_until > func.now())
     other = operation_item.alias("other").c
     held_up = exists().where(
         other.resource == i.resource,
@@ -166,7 +184,7 @@ def _claimable() -> list[ColumnElement[bool]]:
         _is(i.status, *OPEN),
         i.due_at <= func.now(),
         or_(i.lease_until.is_(None), i.lease_until <= func.now()),
-        i.channel.not_in(paused),
+        not_paused(i.channel),
         or_(i.status != ItemStatus.PENDING.value, ~held_up),
     ]
 
@@ -182,11 +200,6 @@ def _permitted(was: ItemStatus, now: ItemStatus) -> bool:
     return was in OPEN and (now is was or now in NEXT[was])
 
 
-def _from_now(seconds: float) -> ColumnElement[datetime]:
-    # Not now(): that is when the transaction began, and it may have waited for a lock since.
-    return func.clock_timestamp() + timedelta(seconds=seconds)
-
-
 _RECORD = (
     update(operation_item)
     .where(i.id == bindparam("item"))
@@ -197,6 +210,7 @@ _RECORD = (
                 "status",
                 "due_at",
                 "lease_until",
+                "claims",
                 "attempts",
                 "checks",
                 "accepted_at",
@@ -215,16 +229,18 @@ def _outcome_row(row: AnyRow, outcome: Outcome) -> dict[str, Any]:
     """The parameters of _RECORD for one item; `row.now` is the database's clock."""
     was, now = ItemStatus(row.status), outcome.status
     throttled = outcome.error is not None and outcome.error.code == Throttled.code
-    returned = throttled and was is ItemStatus.SENT and now is ItemStatus.PENDING
+    returned = throttled and row.sent_fence == row.fence and now in (ItemStatus.PENDING, ItemStatus.SENT)
+    doubted = was is ItemStatus.PENDING and now is ItemStatus.SENT
     looked = not throttled and was is now and was is not ItemStatus.PENDING
     return {
         "item": row.id,
         "new_status": now.value,
         "new_due_at": row.now + timedelta(seconds=outcome.due_in_s),
         "new_lease_until": None,
+        "new_claims": 0,
         # At least one attempt stays: that it once left the house must not be forgotten.
-        "new_attempts": max(1, row.attempts - 1) if returned else row.attempts,
-        "new_checks": row.checks + looked,
+        "new_attempts": max(1, row.attempts - 1) if returned else row.attempts + doubted,
+        "new_checks": 0 if doubted else row.checks + looked,
         "new_accepted_at": row.accepted_at or (row.now if now is ItemStatus.ACCEPTED else None),
         "new_ended_at": row.now if now in ENDED else None,
         "new_error_code": None if outcome.error is None else outcome.error.code,
@@ -249,4 +265,5 @@ def _claimed(row: AnyRow) -> ClaimedItem:
         sent_at=row.sent_at,
         accepted_at=row.accepted_at,
         sent_by=row.sent_by,
+        deaths=row.claims - 1,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,12 @@ class ChannelPause:
     channel: ChannelId
     paused_until: datetime
     reason: str
+
+
+def not_paused(column: ColumnElement[str]) -> ColumnElement[bool]:
+    """The channel in `column` is not paused now."""
+    c = channel_state.c
+    return column.not_in(select(c.channel).where(c.paused_until > func.now()))
 
 
 async def states(tx: AsyncConnection) -> dict[ChannelId, ChannelPause]:

@@ -204,6 +204,9 @@ async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
     revived: Mapping[str, object] = {
         "attempts": 0,
         "checks": 0,
+        "claims": 0,
+        # A refusal that the lane wrote down was that of the sends before.
+        "payload": i.payload.op("-")("refusal"),
         "due_at": func.now(),
         "lease_until": None,
         "accepted_at": None,

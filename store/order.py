@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
-from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.order import SHIPPABLE, Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 from store import money
 from store.session import AnyRow, among
@@ -53,12 +53,6 @@ async def lock(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, O
     """The orders there are of `ids`, held until `tx` ends, so that two callers do not promise the same units."""
     await tx.execute(select(c.id).where(among(c.id, ids)).order_by(c.id).with_for_update())
     return await by_ids(tx, ids)
-
-
-async def by_external(tx: AsyncConnection, channel: ChannelId, external_ids: Collection[str]) -> dict[str, Order]:
-    """The orders of `channel` that it calls `external_ids`."""
-    rows = await tx.execute(select(order).where(c.channel == channel, among(c.external_id, external_ids)))
-    return {one.external_id: one for one in await _orders(tx, rows.all())}
 
 
 async def page(
@@ -123,6 +117,38 @@ async def mark_confirmed(tx: AsyncConnection, order_id: OrderId, tracking_number
         return False
     await tx.execute(update(order).where(c.id == order_id).values(shipments=[_shipment_row(one) for one in after]))
     return True
+
+
+async def add_shipped(
+    tx: AsyncConnection, order_id: OrderId, tracking_number: str, lines: Sequence[tuple[str, int]]
+) -> bool:
+    """Count a parcel's `lines`, (the channel's line id, units), as shipped; whether that changed the order.
+
+    For a parcel that was seen while its order could not be read. Never more than a line's quantity, and not at all when the
+    order tells of the parcel already. `updated_at` stays the channel's, so that its next word replaces ours.
+    """
+    before = (await lock(tx, [order_id])).get(order_id)
+    if before is None or any(one.tracking_number == tracking_number for one in before.shipments):
+        return False
+    units: Counter[str] = Counter()
+    for line_id, count in lines:
+        units[line_id] += count
+    after = [_with_shipped(line, units[line.external_id]) for line in before.lines]
+    if after == before.lines:
+        return False
+    for line in after:
+        values = {"quantity_shipped": line.quantity_shipped}
+        await tx.execute(update(order_line).where(order_line.c.id == line.id).values(**values))
+    if before.status in SHIPPABLE:
+        whole = not any(line.quantity_open for line in after)
+        status = OrderStatus.SHIPPED if whole else OrderStatus.PARTIALLY_SHIPPED
+        await tx.execute(update(order).where(c.id == order_id).values(status=status.value))
+    return True
+
+
+def _with_shipped(line: OrderLine, units: int) -> OrderLine:
+    shipped = max(line.quantity_shipped, min(line.quantity, line.quantity_shipped + units))
+    return replace(line, quantity_shipped=shipped)
 
 
 def _filter(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
-from sqlalchemy import ColumnElement, Row, any_, literal, make_url, text
+from asyncpg import PostgresError
+from sqlalchemy import ColumnElement, Row, any_, func, literal, make_url, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -19,6 +22,9 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 # What a database that is away or full answers with; a retry a little later is the cure.
 UNAVAILABLE: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, OSError)
+# Classes of SQLSTATE that say the same: connection exception, insufficient resources, operator intervention (a shutdown, a
+# connection that was terminated, a statement that took too long).
+_AWAY = ("08", "53", "57")
 
 
 def driver_url(url: str) -> URL:
@@ -36,23 +42,32 @@ def driver_url(url: str) -> URL:
 
 
 class Store:
-    """Connections to our database. Make one per process, close it at the end."""
+    """Connections to our database. Make one per process, close it at the end.
+
+    `pool_timeout_s` is how long a caller waits for one of `pool_size` connections, first come, first served: a crowd is no reason
+    to call a healthy database unavailable.
+    """
 
     def __init__(
         self,
         url: str,
         *,
         pool_size: int = 10,
-        pool_timeout_s: float = 1.0,
+        pool_timeout_s: float = 10.0,
         statement_timeout_s: float = 30.0,
         application_name: str = "acorn",
     ) -> None:
+        self._pool_timeout_s = pool_timeout_s
+        self._turns = asyncio.Semaphore(pool_size)
         self._engine = create_async_engine(
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
+            # Whoever has a turn finds a connection: nobody waits here.
             pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
+            # Rows hold what belongs to people; a log is no place for them.
+            hide_parameters=True,
             json_serializer=_json,
             json_deserializer=orjson.loads,
             connect_args={
@@ -69,8 +84,29 @@ class Store:
         )
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction: committed at the end of the block, rolled back by an exception. No network call belongs inside."""
-        return self._engine.begin()
+        """A transaction: committed at the end of the block, rolled back by an exception. No network call belongs inside, nor
+        another transaction of this store: all could be waiting for each other's connection.
+
+        A database that goes away in the middle is one of UNAVAILABLE too.
+        """
+        return self._begin()
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(self._pool_timeout_s):
+                await self._turns.acquire()
+        except TimeoutError as problem:
+            raise PoolTimeout(f"No connection became free within {self._pool_timeout_s:g} s.") from problem
+        try:
+            async with self._engine.begin() as tx:
+                yield tx
+        except (DBAPIError, PostgresError) as problem:
+            if not isinstance(problem, UNAVAILABLE) and _away(problem):
+                raise OperationalError(None, None, problem, hide_parameters=True) from problem
+            raise
+        finally:
+            self._turns.release()
 
     async def ping(self) -> None:
         """Ask the database for a sign of life. Raises one of UNAVAILABLE."""
@@ -82,9 +118,23 @@ class Store:
         await self._engine.dispose()
 
 
+def _away(problem: DBAPIError | PostgresError) -> bool:
+    """Whether the database says, or shows, that it is not to be had now. What connecting meets SQLAlchemy leaves as it is."""
+    if isinstance(problem, DBAPIError) and problem.connection_invalidated:
+        return True
+    state = getattr(problem.orig if isinstance(problem, DBAPIError) else problem, "sqlstate", None)
+    return str(state or "")[:2] in _AWAY
+
+
 def among(column: ColumnElement[T], values: Collection[T]) -> ColumnElement[bool]:
     """`column` is one of `values`. One array parameter, so that the statement stays the same for any number of values."""
     return column == any_(literal(list(values), ARRAY(column.type)))
+
+
+def from_now(seconds: float) -> ColumnElement[datetime]:
+    """The instant that comes `seconds` after the statement runs."""
+    # Not now(): that is when the transaction began, and it may have waited for a lock since.
+    return func.clock_timestamp() + timedelta(seconds=seconds)
 
 
 def storable(words: str) -> str:

@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import FromClause, cast
 from sqlalchemy.types import Text
 
+from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.stock import Reading
+from store import event
 from store.session import AnyRow, among
 from store.tables import listing, stock_level
 
@@ -75,6 +77,13 @@ async def keep(tx: AsyncConnection, readings: Sequence[Reading]) -> list[tuple[C
         if before.get((one.location, one.channel, one.channel_sku)) != (one.on_hand, one.reserved, one.inbound)
     }
     return sorted(changed)
+
+
+async def keep_and_tell(tx: AsyncConnection, readings: Sequence[Reading]) -> list[Sku]:
+    """Keep the newest readings, and tell of each SKU of ours whose numbers changed; returns these."""
+    skus = sorted(set((await skus_of(tx, await keep(tx, readings))).values()))
+    await event.append(tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in skus])
+    return skus
 
 
 async def skus_of(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -15,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import StreamName, StreamState
 from domain.ids import ChannelId
-from store.session import AnyRow, among, storable
-from store.tables import channel_state, sync_stream
+from store.channel import not_paused
+from store.session import AnyRow, among, from_now, storable
+from store.tables import sync_stream
 
 c = sync_stream.c
 _COLUMNS = (c.channel, c.name, c.every, c.cursor, c.last_success_at, c.last_error)
@@ -41,14 +41,13 @@ async def states(tx: AsyncConnection, channels: Collection[ChannelId] | None = N
 
 async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list[StreamState]:
     """Take at most `limit` streams that are due, nobody works on and whose channel is not paused; longest due first."""
-    paused = select(channel_state.c.channel).where(channel_state.c.paused_until > func.now())
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
     due = (
         select(c.channel, c.name)
         .where(
             c.due_at <= func.now(),
             or_(c.lease_until.is_(None), c.lease_until <= func.now()),
-            c.channel.not_in(paused),
+            not_paused(c.channel),
         )
         .order_by(c.due_at, c.channel, c.name)
         .limit(limit)
@@ -58,7 +57,7 @@ async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list
     rows = await tx.execute(
         update(sync_stream)
         .where(c.channel == due.c.channel, c.name == due.c.name)
-        .values(lease_until=_from_now(lease_s), forced=False)
+        .values(lease_until=from_now(lease_s), forced=False)
         .returning(*_COLUMNS, c.due_at)
     )
     return [_state(row) for row in sorted(rows, key=lambda row: (row.due_at, row.channel, row.name))]
@@ -68,7 +67,7 @@ async def extend(
     tx: AsyncConnection, channel: ChannelId, name: StreamName, lease_s: float, cursor: datetime | None = None
 ) -> None:
     """Go on for `lease_s` from now. `cursor`, where given, keeps how far the run has come, for whoever must take over."""
-    values: dict[str, object] = {"lease_until": _from_now(lease_s)}
+    values: dict[str, object] = {"lease_until": from_now(lease_s)}
     if cursor is not None:
         values["cursor"] = case((c.forced, c.cursor), else_=cursor)
     await _change(tx, channel, name, values)
@@ -99,7 +98,7 @@ async def failed(tx: AsyncConnection, channel: ChannelId, name: StreamName, erro
         channel,
         name,
         {
-            "due_at": case((c.forced, c.due_at), else_=_from_now(retry_in_s)),
+            "due_at": case((c.forced, c.due_at), else_=from_now(retry_in_s)),
             "lease_until": None,
             "last_error": storable(error),
         },
@@ -116,10 +115,6 @@ async def force(tx: AsyncConnection, channel: ChannelId, name: StreamName, since
 
 async def _change(tx: AsyncConnection, channel: ChannelId, name: StreamName, values: dict[str, object]) -> None:
     await tx.execute(update(sync_stream).where(c.channel == channel, c.name == name.value).values(**values))
-
-
-def _from_now(seconds: float) -> Any:
-    return func.clock_timestamp() + timedelta(seconds=seconds)
 
 
 def _state(row: AnyRow) -> StreamState:

@@ -247,6 +247,8 @@ operation_item = Table(
     _time("lease_until", nullable=True),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("leased_by", Text),
+    # Claims since the last record: one that ended without a record counts until somebody records.
+    Column("claims", Integer, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     # Read-backs since the last send.
     Column("checks", Integer, nullable=False, server_default="0"),

@@ -14,9 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.port import Parcel
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId
-from domain.operation import Capability, ClaimedItem, ItemStatus, Outcome
+from domain.operation import Capability, ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
 from store import agenda, channel, event, order
 from store.session import UNAVAILABLE
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 WIDTH = 10
 RECORD_AGAIN_S = 0.3
+# Claims of one item that ended without a record, before a person must look: it may be what kills its worker.
+DEATHS = 5
 # A slot may be far away, but what is new wants to be picked up and what was taken wants to be looked at.
 LONGEST_HOLD_S = 1.0
 
@@ -42,11 +47,11 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A parcel was seen live at its channel; `order` is the order as it stood then."""
+    """A parcel was seen live at its channel; `order` is the order as it stood then, None when it could not be read."""
 
     order_id: OrderId
-    tracking_number: str
-    order: Order
+    parcel: Parcel
+    order: Order | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class Lanes:
         return claimed
 
     async def _work(self, lane: Lane, item: ClaimedItem) -> Worked:
-        worked = await self.handlers[lane.capability](self.deps, item)
+        worked = _fatal(item) if item.deaths >= DEATHS else await self.handlers[lane.capability](self.deps, item)
         outcome = worked.outcome
         extra = {"operation": item.operation, "item": item.id, "channel": item.channel, "was": item.was.value}
         if outcome is None:
@@ -200,7 +205,7 @@ class Lanes:
                     raise
                 # An order that cannot be kept must not keep the outcomes from their rows; it comes again with its stream.
                 log.exception("lane.orders_left_out", extra={"channel": lane.channel})
-                results = [replace(worked, seen=None) for worked in results]
+                results = [replace(worked, seen=_without_order(worked.seen)) for worked in results]
         point("after_record")
         if taken:
             point("after_accepted")
@@ -210,19 +215,34 @@ class Lanes:
     async def _write(self, lane: Lane, results: Sequence[Worked], outcomes: Sequence[Outcome]) -> None:
         async with self.deps.store.begin() as tx:
             # Orders before operations, as everywhere: two transactions that lock both must do so in one order.
-            for seen in sorted((one.seen for one in results if one.seen), key=lambda one: one.order_id):
-                changed = bool(await order.upsert(tx, [seen.order]))
-                at = self.deps.clock()
-                confirmed = await order.mark_confirmed(tx, seen.order_id, seen.tracking_number, at)
-                if changed or confirmed:
+            parcels = sorted(
+                ((one.outcome.item, one.seen) for one in results if one.outcome and one.seen),
+                key=lambda one: one[1].order_id,
+            )
+            await order.lock(tx, [seen.order_id for _, seen in parcels])
+            recorded = await agenda.record(tx, outcomes)
+            for item, seen in parcels:
+                if await self._keep(tx, seen, counts=item in recorded):
                     told = {"id": seen.order_id, "channel": lane.channel}
                     await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, seen.order_id, told)])
-            await agenda.record(tx, outcomes)
             reason = next((worked.pause for worked in results if worked.pause is not None), None)
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)
                 log.error("channel.paused", extra={"channel": lane.channel, "reason": reason})
             point("inside_record")
+
+    async def _keep(self, tx: AsyncConnection, seen: Seen, *, counts: bool) -> bool:
+        """Keep what the parcel changed of its order, so that its units do not look open once more; whether it changed anything.
+
+        Units are added up where the order could not be read: only once, by the worker whose outcome `counts`.
+        """
+        changed = False
+        if seen.order is not None:
+            changed = bool(await order.upsert(tx, [seen.order]))
+        elif counts:
+            changed = await order.add_shipped(tx, seen.order_id, seen.parcel.tracking_number, seen.parcel.lines)
+        confirmed = await order.mark_confirmed(tx, seen.order_id, seen.parcel.tracking_number, self.deps.clock())
+        return changed or confirmed
 
     def _mind(self, hold: _Hold, results: Sequence[Worked]) -> None:
         """Leave the lane alone after a refusal for lack of budget, or while the channel cannot be reached."""
@@ -235,3 +255,17 @@ class Lanes:
                 hold.until = max(hold.until, now + min(worked.hold_s, LONGEST_HOLD_S))
             elif worked.outcome is not None:
                 hold.failures = 0
+
+
+def _without_order(seen: Seen | None) -> Seen | None:
+    """What can still be kept of a parcel when something of it cannot: its units without the order, then nothing."""
+    return replace(seen, order=None) if seen is not None and seen.order is not None else None
+
+
+def _fatal(item: ClaimedItem) -> Worked:
+    words = (
+        f"It was taken up {item.deaths} times and its worker ended each time before it could say what came of it. "
+        "Look into the workers' logs and at the order; retryOperation looks again, then sends."
+    )
+    outcome = Outcome(item.id, item.fence, ItemStatus.PARKED, error=ItemError("INTERNAL", words))
+    return Worked(outcome)

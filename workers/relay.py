@@ -20,7 +20,6 @@ from workers.watch import end
 
 log = logging.getLogger(__name__)
 
-STREAM = "acorn:events"
 STREAM_LENGTH = 1000
 BATCH = 500
 
@@ -46,7 +45,7 @@ class EventBell:
         while rung < self._newest:
             rung = self._newest
             try:
-                await self.redis.xadd(STREAM, {"seq": rung}, maxlen=STREAM_LENGTH, approximate=True)
+                await self.redis.xadd(event.BELL, {"seq": rung}, maxlen=STREAM_LENGTH, approximate=True)
             except Exception as problem:
                 self.lost += 1
                 log.warning("relay.bell_lost", extra={"seq": rung, "reason": type(problem).__name__})

@@ -3,7 +3,7 @@
 What is done with an item follows from the status it was found in:
 
     PENDING   send it
-    SENT      its outcome is unknown: look, and send again only when it is provably absent
+    SENT      its outcome is unknown: look, and send again only what is provably absent
     ACCEPTED  look until it is seen
 
 "Provably" is a matter of time, measured by the database alone: each record after the send waits before the next look, first as
@@ -114,7 +114,7 @@ def _read(deps: Deps, item: ClaimedItem) -> _Task:
 
 
 async def _send(deps: Deps, task: _Task) -> Worked:
-    """Confirm the parcel. The intent is on its row before the request leaves."""
+    """Confirm the parcel, or what is not there of it. The intent is on its row before the request leaves."""
     item, sent = task.item, False
 
     async def before_send() -> None:
@@ -157,34 +157,36 @@ def _as_house_error(problem: Exception, sent: bool) -> HouseError:
 def _send_failed(task: _Task, problem: HouseError, sent: bool) -> Worked:
     error, request_id = _told(problem), problem.upstream_request_id
     attempts = task.item.attempts + sent
+    # Nothing was changed; but a parcel that is half there must not look as if it could still be cancelled.
+    back = task.item.was
     match problem:
         case Throttled():
             wait_s = max(0.1, problem.retry_after_s)
-            return Worked(task.ends(ItemStatus.PENDING, wait_s, error, request_id), hold_s=wait_s)
+            return Worked(task.ends(back, wait_s, error, request_id), hold_s=wait_s)
         case OutcomeUnknown():
             return Worked(task.ends(ItemStatus.SENT, task.port.visibility_lag_s, error, request_id))
         case Unauthorized():
-            return Worked(task.ends(ItemStatus.PENDING, 0.0, error, request_id), pause=problem.message)
+            return Worked(task.ends(back, 0.0, error, request_id), pause=problem.message)
         case Refused():
             if task.item.attempts:
-                return _refused_again(task, error, request_id, attempts)
+                return _refused_again(task, error, request_id)
             return Worked(task.ends(ItemStatus.FAILED, 0.0, error, request_id))
         case _:
             if attempts >= SENDS:
                 return Worked(task.ends(ItemStatus.FAILED, 0.0, error, request_id), failing=True)
             wait_s = jittered(max(1, attempts), first_s=0.2, most_s=60.0, growth=4.0)
-            return Worked(task.ends(ItemStatus.PENDING, wait_s, error, request_id), failing=True)
+            return Worked(task.ends(back, wait_s, error, request_id), failing=True)
 
 
-def _refused_again(task: _Task, error: ItemError, request_id: str | None, attempts: int) -> Worked:
+def _refused_again(task: _Task, error: ItemError, request_id: str | None) -> Worked:
     """A refusal after an earlier attempt may be the echo of our own success: it is looked for before the refusal is believed."""
-    refusal = json.dumps({"attempt": attempts, "code": error.code, "message": error.message})
+    refusal = json.dumps({"code": error.code, "message": error.message})
     outcome = task.ends(ItemStatus.SENT, task.port.visibility_lag_s, error, request_id)
     return Worked(replace(outcome, detail={"refusal": refusal}))
 
 
 async def _find_out(deps: Deps, task: _Task) -> Worked:
-    """Look at an unknown outcome. Found: taken. Provably absent: to be sent again, or parked after too many deaths."""
+    """Look at an unknown outcome. Found: taken. Provably absent: to be sent again, or parked after too many tries."""
     item, seen = task.item, await _look(deps, task)
     point("after_look")
     if isinstance(seen, HouseError):
@@ -197,9 +199,12 @@ async def _find_out(deps: Deps, task: _Task) -> Worked:
     if refusal is not None:
         return Worked(task.ends(ItemStatus.FAILED, 0.0, refusal, seen.upstream_request_id))
     if item.attempts < UNKNOWN_SENDS:
+        if seen.partly:
+            return await _send(deps, task)
         return Worked(task.ends(ItemStatus.PENDING, request_id=seen.upstream_request_id))
+    there = "only a part of the parcel" if seen.partly else "no such parcel"
     words = (
-        f"It was sent {item.attempts} times, the outcome was never told, and {item.channel} shows no such parcel. "
+        f"It was tried {item.attempts} times, the outcome was never told, and {item.channel} shows {there}. "
         "Look at the order there; retryOperation looks again, then sends."
     )
     error = ItemError(OutcomeUnknown.code, words)
@@ -217,10 +222,12 @@ async def _verify(deps: Deps, task: _Task) -> Worked:
         return _unreadable(task, ItemStatus.ACCEPTED, seen, wait_s, parked=late)
     if seen.found:
         order = await _order_as_seen(deps, task, seen)
-        if isinstance(order, HouseError):
-            return _unreadable(task, ItemStatus.ACCEPTED, order, wait_s, parked=late)
+        if isinstance(order, Throttled | Transient) and not late:
+            return _unreadable(task, ItemStatus.ACCEPTED, order, wait_s, parked=False)
+        pause = order.message if isinstance(order, Unauthorized) else None
+        kept = None if isinstance(order, HouseError) else order
         outcome = task.ends(ItemStatus.VERIFIED, request_id=seen.upstream_request_id)
-        return Worked(outcome, seen=Seen(task.order_id, task.parcel.tracking_number, order))
+        return Worked(outcome, pause=pause, seen=Seen(task.order_id, task.parcel, kept))
     if not late:
         return Worked(task.ends(ItemStatus.ACCEPTED, wait_s, request_id=seen.upstream_request_id))
     words = f"{item.channel} accepted it, but it is not seen live {age.total_seconds() / 60:.0f} minutes later."
@@ -259,25 +266,25 @@ async def _look(deps: Deps, task: _Task) -> Sighting | HouseError:
 
 
 async def _order_as_seen(deps: Deps, task: _Task, seen: Sighting) -> Order | HouseError:
-    """The order as it stands with the parcel. It is kept together with VERIFIED: else the units would look open once more."""
-    order = seen.order
-    if order is None:
-        try:
-            async with asyncio.timeout(deps.timing.lease_s):
-                order = await task.port.order(task.key, Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S))
-        except HouseError as problem:
-            return problem
-        except TimeoutError as problem:
-            return _as_house_error(problem, sent=False)
-    return replace(order, lines=with_our_skus(deps.sku_map, order.channel, order.lines))
+    """The order as it stands with the parcel, kept together with VERIFIED; or the reason why it cannot be read."""
+    try:
+        async with asyncio.timeout(deps.timing.lease_s):
+            ask = Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S)
+            order = seen.order or await task.port.order(task.key, ask)
+        return replace(order, lines=with_our_skus(deps.sku_map, order.channel, order.lines))
+    except HouseError as problem:
+        return problem
+    except TimeoutError as problem:
+        return _as_house_error(problem, sent=False)
+    except Exception as problem:
+        log.exception("shipment.order_unreadable", extra={"item": task.item.id})
+        return HouseError(f"An unexpected {type(problem).__name__} came up.")
 
 
 def _refusal(item: ClaimedItem) -> ItemError | None:
-    """The refusal that the last attempt met."""
+    """The refusal that the last attempt met. No other follows it until people revive the item, which forgets it."""
     kept = json.loads(str(item.payload.get("refusal", "null")))
-    if kept is None or kept["attempt"] != item.attempts:
-        return None
-    return ItemError(kept["code"], kept["message"])
+    return None if kept is None else ItemError(kept["code"], kept["message"])
 
 
 def _told(problem: HouseError) -> ItemError:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.port import Page, Port
 from domain.budget import Ask, Priority
-from domain.channel import Platform, StreamName, StreamState
+from domain.channel import StreamName, StreamState
 from domain.errors import HouseError, Throttled, Unauthorized
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId
@@ -34,17 +34,6 @@ from workers.watch import end
 
 log = logging.getLogger(__name__)
 
-# Amazon grants searchOrders once in three minutes when its burst is used up; a shop answers as often as its cost budget allows.
-AMAZON_EVERY = {
-    StreamName.LISTINGS: timedelta(hours=6),
-    StreamName.STOCK: timedelta(minutes=10),
-    StreamName.ORDERS: timedelta(minutes=15),
-}
-SHOP_EVERY = {
-    StreamName.LISTINGS: timedelta(minutes=15),
-    StreamName.STOCK: timedelta(minutes=5),
-    StreamName.ORDERS: timedelta(minutes=1),
-}
 # Listings first: stock and order lines are told by the products that they make known.
 IN_ORDER = (StreamName.LISTINGS, StreamName.STOCK, StreamName.ORDERS)
 # Platforms index their changes a little late and their clocks differ from each other.
@@ -70,8 +59,7 @@ class Run:
 
 def every(deps: Deps, id: ChannelId, name: StreamName) -> timedelta:
     """How often a stream runs."""
-    defaults = AMAZON_EVERY if deps.channels[id].platform is Platform.AMAZON else SHOP_EVERY
-    return deps.intervals.get((id, name), defaults[name])
+    return deps.intervals.get((id, name), deps.ports[id].every[name])
 
 
 async def register(deps: Deps) -> None:
@@ -260,7 +248,7 @@ async def _keep_listings(deps: Deps, run: Run, page: Page[Listing]) -> None:
     ]
     async with deps.store.begin() as tx:
         good, rejected = await _sorted_out(tx, listings, run.started_at)
-        await product.upsert_listings(tx, good, prefer=deps.channels[id].platform is not Platform.AMAZON)
+        await product.upsert_listings(tx, good, prefer=deps.ports[id].leads)
         await quarantine.keep(tx, [*page.rejected, *rejected])
     run.until = page.until or run.until
 
@@ -297,10 +285,7 @@ def _rejected(one: Listing, reason: str) -> Rejected:
 
 async def _keep_readings(deps: Deps, page: Page[Reading]) -> None:
     async with deps.store.begin() as tx:
-        changed = await stock.keep(tx, page.items)
-        skus = await stock.skus_of(tx, changed)
-        told = [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in sorted(set(skus.values()))]
-        await event.append(tx, told)
+        await stock.keep_and_tell(tx, page.items)
         await quarantine.keep(tx, page.rejected)
 
 

@@ -106,9 +106,12 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         await end(tasks[name] for name in tasks if name != "relay")
         await lanes.close(deps.timing.finish_s)
         await end([tasks["relay"]])
-        with suppress(Exception):
+        try:
             while await Relay(deps, pulse, event_bell).once():
                 pass
+        except Exception as problem:
+            # What the lanes have just told waits on its rows for the next relay.
+            log.warning("worker.last_relay_failed", extra={"worker": deps.worker, "reason": type(problem).__name__})
         await event_bell.close()
         watchdog.stop()
     log.info("worker.stopped", extra={"worker": deps.worker})

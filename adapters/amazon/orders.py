@@ -222,13 +222,13 @@ async def order_pages(
 async def order(client: Client, codes: Mapping[str, str], key: OrderKey, ask: Ask) -> Order:
     """One order. Raises NotFound, and Transient when it says something we do not understand."""
     query = {"includedData": INCLUDED}
-    one = await client.get("getOrder", _path(key), query, ask, One)
+    one, request_id = await client.get_with_id("getOrder", _path(key), query, ask, One)
     try:
         found = order_of(client.channel, codes, one.order)
     except Unclear as problem:
-        raise Transient(f"Amazon's order {key.external_id} cannot be read: {problem}.") from problem
+        raise _unclear(key, problem, request_id) from problem
     if found is None:
-        raise NotFound(f"{key.external_id} is not an order of an Amazon marketplace.")
+        raise NotFound(f"{key.external_id} is not an order of an Amazon marketplace.", upstream_request_id=request_id)
     return found
 
 
@@ -263,14 +263,24 @@ def confirmation(marketplace_id: str, parcel: Parcel) -> dict[str, object]:
 
 
 async def parcel_seen(client: Client, codes: Mapping[str, str], key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
-    """Whether getOrder shows a parcel with our reference, its tracking number and every one of its lines."""
+    """Whether getOrder shows a parcel with our reference, its tracking number and every one of its lines.
+
+    Raises Transient when the parcels cannot be read.
+    """
     one, request_id = await client.get_with_id("getOrder", _path(key), {"includedData": INCLUDED}, ask, One)
-    packages = read(ParcelsOfOne, {"order": one.order}).order.packages
+    try:
+        packages = read(ParcelsOfOne, {"order": one.order}).order.packages
+    except Unclear as problem:
+        raise _unclear(key, problem, request_id) from problem
     try:
         whole = order_of(client.channel, codes, one.order)
     except Unclear:
         whole = None  # the parcel can be told from an order of which we do not understand the rest
     return Sighting(any(_is(package, parcel) for package in packages), request_id, whole)
+
+
+def _unclear(key: OrderKey, problem: Unclear, request_id: str | None) -> Transient:
+    return Transient(f"Amazon's order {key.external_id} cannot be read: {problem}.", upstream_request_id=request_id)
 
 
 def _is(package: Package, parcel: Parcel) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from adapters.amazon import inventory, listings, orders, sellers
 from adapters.amazon.client import Client
@@ -15,7 +15,7 @@ from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting,
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.budget import Ask
-from domain.channel import Location
+from domain.channel import Location, StreamName
 from domain.order import Order
 from domain.product import Listing
 from domain.stock import Reading
@@ -23,6 +23,15 @@ from domain.stock import Reading
 
 class AmazonPort:
     """Satisfies `adapters.port.Port`; see there."""
+
+    # searchOrders is granted once in three minutes when its burst is used up.
+    every: Mapping[StreamName, timedelta] = {
+        StreamName.LISTINGS: timedelta(hours=6),
+        StreamName.STOCK: timedelta(minutes=10),
+        StreamName.ORDERS: timedelta(minutes=15),
+    }
+    # Its titles are written for its search, and it tells no costs.
+    leads = False
 
     def __init__(self, config: AmazonConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
         self.channel = config.channel

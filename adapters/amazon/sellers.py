@@ -14,7 +14,6 @@ class Place(Wire):
     """A store."""
 
     id: str
-    country_code: str
 
 
 class Participation(Wire):

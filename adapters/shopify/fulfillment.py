@@ -3,6 +3,9 @@
 The platform has no key against doing it twice, so we look before we send: the order's fulfillments (parcels, found by their
 tracking number) and fulfillment orders (the work that is open, by location). The first may trail the second after a write; as
 long as they disagree about a line, nothing is sent.
+
+A tracking number is taken to name one parcel of its order: two that share one, such as two boxes under one label, would be told
+apart by nothing, so the caller must not have two of them under way.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.port import BeforeSend, OrderKey, Parcel, Receipt, Sighting
 from adapters.shopify.client import Reply, ShopClient
@@ -19,7 +23,17 @@ from adapters.shopify.paging import answered, whole
 from adapters.shopify.wire import Connection, PageInfo, Ref, Unreadable, Wire, read
 from adapters.transport import lost
 from domain.budget import Ask
-from domain.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Transient
+from domain.errors import (
+    Conflict,
+    HouseError,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Throttled,
+    Transient,
+    Unauthorized,
+)
 
 Json = Mapping[str, object]
 
@@ -135,7 +149,8 @@ async def confirm_shipment(
     """Ship what the order does not show yet of this parcel. Its buyer is told by the platform; `shipped_at` is not taken.
 
     Raises Conflict when the order has not that many units open; Transient while its fulfillment orders are still being made;
-    OutcomeUnknown also when an earlier shipment of a line is not visible yet, in which case nothing is sent.
+    OutcomeUnknown also when an earlier shipment of a line is not visible yet, in which case nothing is sent, and for whatever
+    keeps the rest of a parcel from following its first part.
     """
     if not parcel.lines:
         raise Invalid("A parcel without lines cannot be confirmed.")
@@ -156,7 +171,9 @@ async def confirm_shipment(
         variables = {"parcel": _input(parcel, parts)}
         try:
             sent = await client.run(SHIP, variables, ask, before_send)
-        except Invalid as problem:
+        except (Refused, Throttled, Transient, Unauthorized) as problem:
+            if not made:
+                raise
             raise _half_done(problem, made, len(plan)) from problem
         request_id = sent.request_id
         made.append(_made(sent))
@@ -169,8 +186,8 @@ async def parcel_seen(client: ShopClient, key: OrderKey, parcel: Parcel, ask: As
     if reply.data["order"] is None:
         raise _unknown(client, key, reply.request_id)
     order = answered(_Parcels, reply.data["order"])
-    _, missing = _compared(parcel, await _seen(client, order.fulfillments, ask))
-    return Sighting(not missing, reply.request_id)
+    there, missing = _compared(parcel, await _seen(client, order.fulfillments, ask))
+    return Sighting(not missing, reply.request_id, partly=bool(there and missing))
 
 
 def _unknown(client: ShopClient, key: OrderKey, request_id: str | None) -> NotFound:
@@ -193,7 +210,11 @@ async def _seen(client: ShopClient, fulfillments: Iterable[_Fulfillment], ask: A
 
 
 def _compared(parcel: Parcel, seen: Iterable[Seen]) -> tuple[list[Seen], Counter[str]]:
-    """The fulfillments that are this parcel or a part of it, and the units of it that none of them holds."""
+    """The fulfillments that are this parcel or a part of it, and the units of it that none of them holds.
+
+    Assumes that a tracking number names one parcel of its order: a second parcel of the same number would be taken for this one,
+    since units shipped twice are worse than a parcel that has to be asked for under another number.
+    """
     there = [each for each in seen if parcel.tracking_number in each.numbers]
     missing: Counter[str] = Counter()
     for line, units in parcel.lines:
@@ -313,13 +334,14 @@ def _made(reply: Reply) -> str:
     return payload.fulfillment.id
 
 
-def _half_done(problem: Invalid, made: list[str], parts: int) -> Invalid:
-    """The refusal, saying what stays done."""
-    if not made:
-        return problem
-    return Invalid(
-        f"{len(made)} of the parcel's {parts} parts are confirmed ({' '.join(made)}), the next was refused: {problem.message}",
-        field=problem.field,
-        upstream_request_id=problem.upstream_request_id,
-        upstream_code=problem.upstream_code,
-    )
+def _half_done(problem: HouseError, made: list[str], parts: int) -> HouseError:
+    """What stopped the parcel after its first parts, saying what stays done.
+
+    A refusal stays one. Anything else says by itself that nothing was changed, which is true of the next part alone: of the
+    parcel it leaves open how much is done.
+    """
+    done = f"{len(made)} of the parcel's {parts} parts are confirmed ({' '.join(made)})"
+    told: dict[str, Any] = {"upstream_request_id": problem.upstream_request_id, "upstream_code": problem.upstream_code}
+    if isinstance(problem, Refused):
+        return Invalid(f"{done}, the next was refused: {problem.message}", field=problem.field, **told)
+    return OutcomeUnknown(f"{done}, the next was not sent: {problem.message}", **told)

@@ -26,7 +26,7 @@ from adapters.shopify.wire import (
     stamp,
 )
 from domain.budget import Ask
-from domain.errors import Invalid, NotFound
+from domain.errors import NotFound, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, order_id
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
@@ -112,7 +112,7 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
 
 
 async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
-    """One order as it stands now. Raises NotFound; Invalid for one that we cannot read. Source: order."""
+    """One order as it stands now. Raises NotFound; Transient for one that we do not understand. Source: order."""
     reply = await client.run(ORDER, {"id": gid}, ask)
     raw = reply.data["order"]
     if raw is None:
@@ -120,7 +120,7 @@ async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
     try:
         return await _order(client, read(_Order, raw), ask)
     except Unreadable as problem:
-        raise Invalid(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
+        raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
 
 
 def _changed_since(since: datetime) -> Search:

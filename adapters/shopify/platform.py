@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from adapters.budget import Budgets
 from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
@@ -16,7 +16,7 @@ from adapters.shopify.inventory import Inventory
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.budget import Ask, Plan
-from domain.channel import Location
+from domain.channel import Location, StreamName
 from domain.errors import Unauthorized
 from domain.order import Order
 from domain.product import Listing
@@ -37,6 +37,13 @@ class ShopifyPort:
     plans: Mapping[str, Plan] = {PLAN.operation: PLAN}
     stock_plan = PLAN
     stock_batch = PAGE
+    # A shop answers as often as its points allow.
+    every: Mapping[StreamName, timedelta] = {
+        StreamName.LISTINGS: timedelta(minutes=15),
+        StreamName.STOCK: timedelta(minutes=5),
+        StreamName.ORDERS: timedelta(minutes=1),
+    }
+    leads = True
 
     def __init__(self, config: ShopifyConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
         self.channel = config.channel

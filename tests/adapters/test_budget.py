@@ -252,6 +252,46 @@ async def test_a_dead_caller_is_passed_over(bench: Bench) -> None:
     assert await bench.waiting(SUMMARIES) == 0
 
 
+async def _left_behind(bench: Bench, plan: Plan, count: int) -> list[float]:
+    """Tickets of a process that asks and dies: in how many seconds each counts as dead."""
+    dead = Budgets(bench.redis, bench.uses)
+    for number in range(count):
+        verdict, _, _ = await dead._run("spend", bench.channel, plan, 1, 0, f"1:dead{number}", 0, 10**15)
+        assert verdict == 2
+    seconds, micros = await bench.redis.time()
+    dues = await bench.redis.zrange(f"{bench.key(plan)}:due", 0, -1, withscores=True)
+    return [due / 1e6 - seconds - micros / 1e6 for _, due in dues]
+
+
+async def test_the_tickets_of_a_dead_process_expire_together(bench: Bench) -> None:
+    for plan in (SUMMARIES, RARE):
+        await bench.budgets.spend(bench.channel, plan, Ask())
+        await bench.set_tokens(plan, 0)
+        dues = await _left_behind(bench, plan, 54)
+        assert len(dues) == 54
+        # The first of RARE would have waited three minutes for its slot, the last of either 5.4 s for those ahead.
+        assert max(dues) <= 1.0 + 0.3
+    began = time.monotonic()
+    await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
+    assert time.monotonic() - began < 4
+    assert await bench.waiting(SUMMARIES) == 0
+
+
+async def test_in_a_long_queue_each_looks_less_often(bench: Bench) -> None:
+    await bench.budgets.spend(bench.channel, SLOW, Ask())
+    await bench.set_tokens(SLOW, 0)
+    for suffix, score in ((":queue", 0), (":due", time.time() * 1e6 + 60e6)):
+        await bench.redis.zadd(bench.key(SLOW) + suffix, {f"1:{number}": score for number in range(4_000)})
+    assert 3.9 < min(await _left_behind(bench, SLOW, 1)) <= 4.3
+
+
+async def test_all_dead_tickets_go_at_once(bench: Bench) -> None:
+    await bench.budgets.spend(bench.channel, SLOW, Ask())
+    for suffix, score in ((":queue", 0), (":due", 1)):
+        await bench.redis.zadd(bench.key(SLOW) + suffix, {f"1:{number}": score for number in range(1_500)})
+    assert await bench.waiting(SLOW) == 0
+
+
 async def test_the_queue_is_bounded(bench: Bench) -> None:
     await bench.budgets.spend(bench.channel, SLOW, Ask())
     await bench.set_tokens(SLOW, 0)
@@ -365,6 +405,14 @@ async def test_an_adopted_rate_outlives_the_process_that_heard_it(bench: Bench, 
         # A release with another plan starts from that one.
         state = (await other.states([(bench.channel, Plan(SUMMARIES.operation, 3, 4))]))[0]
         assert (state.rate, state.burst) == (3, 4)
+
+
+@pytest.mark.parametrize(("told", "kept"), [(1e-7, 0.02), (-1.0, 0.02), (0.03, 0.03), (0.0, 2), (float("nan"), 2)])
+async def test_a_rate_that_would_freeze_the_operation_is_not_believed(bench: Bench, told: float, kept: float) -> None:
+    await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
+    await bench.budgets.adopt(bench.channel, SUMMARIES.operation, rate=told)
+    [state] = await bench.budgets.states([(bench.channel, SUMMARIES)])
+    assert (state.rate, state.burst) == (kept, 2)
 
 
 async def test_the_smaller_of_their_tokens_and_ours_holds(bench: Bench) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from adapters.port import Port, StockKey
 from domain.budget import Ask, Plan
-from domain.channel import Channel, Location, LocationKind, Platform
+from domain.channel import Channel, Location, LocationKind, Platform, StreamName
 from domain.errors import HouseError
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, listing_id
 from domain.product import FulfilledBy, Listing
@@ -28,6 +28,8 @@ class StockPlatform:
         self.plans = {"readStock": self.stock_plan}
         self.stock_batch = batch
         self.visibility_lag_s = 0.1
+        self.every = dict.fromkeys(StreamName, timedelta(minutes=5))
+        self.leads = platform is not Platform.AMAZON
         self.units: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.calls: list[list[str]] = []
         self.problem: HouseError | None = None

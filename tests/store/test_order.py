@@ -14,6 +14,7 @@ from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 from store import order
 from store.session import Store
+from tests.store.bench import blocked
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AMAZON = ChannelId("amazon-eu")
@@ -76,7 +77,6 @@ async def test_an_order_comes_back_as_it_was_told(store: Store) -> None:
     assert sorted(await kept(store, one, bare)) == sorted([one.id, bare.id])
     async with store.begin() as tx:
         assert await order.by_ids(tx, [one.id, bare.id, OrderId("none")]) == {one.id: one, bare.id: bare}
-        assert await order.by_external(tx, AMAZON, [one.external_id, bare.external_id]) == {one.external_id: one}
         assert await order.by_ids(tx, []) == {}
     assert await kept(store) == []
 
@@ -111,7 +111,7 @@ async def test_two_that_tell_of_a_new_order_at_an_exact_line(store: Store) -> No
     async with store.begin() as tx:
         assert await order.upsert(tx, [newer]) == [newer.id]
         waiting = asyncio.create_task(kept(store, an_order(minute=4)))
-        await asyncio.sleep(0)
+        await blocked(store, 1)
     assert await waiting == []
     assert await found(store, newer.id) == newer
 
@@ -142,6 +142,35 @@ async def test_a_confirmation_is_noted_once_and_survives_the_next_synchronizatio
     newer = replace(one, updated_at=NOON + timedelta(hours=2))
     assert await kept(store, newer) == [one.id]
     assert await found(store, one.id) == replace(newer, shipments=confirmed)
+
+
+async def test_units_of_a_parcel_seen_without_its_order_do_not_look_open(store: Store) -> None:
+    one = an_order(shipments=[shipment("T-0")])
+    await kept(store, one, an_order(2, status=OrderStatus.CANCELLED))
+    lines = {"L1": (2, 0), "L2": (2, 0)}
+
+    async def add(tracking: str, *parcel: tuple[str, int], to: OrderId = one.id) -> tuple[bool, OrderStatus]:
+        async with store.begin() as tx:
+            changed = await order.add_shipped(tx, to, tracking, parcel)
+        now = await found(store, to)
+        lines.update({line.external_id: (line.quantity, line.quantity_shipped) for line in now.lines})
+        assert now.updated_at == one.updated_at
+        return changed, now.status
+
+    assert await add("T-1", ("L1", 1), ("L9", 1)) == (True, OrderStatus.PARTIALLY_SHIPPED)
+    assert lines == {"L1": (2, 1), "L2": (2, 0)}
+    # The order tells of this parcel already, so its units are counted.
+    assert await add("T-0", ("L1", 1)) == (False, OrderStatus.PARTIALLY_SHIPPED)
+    assert await add("T-2", ("L1", 3), ("L2", 1), ("L2", 1)) == (True, OrderStatus.SHIPPED)
+    assert lines == {"L1": (2, 2), "L2": (2, 2)}
+    assert await add("T-3", ("L1", 1)) == (False, OrderStatus.SHIPPED)
+    canceled = an_order(2).id
+    assert await add("T-4", ("L1", 1), to=canceled) == (True, OrderStatus.CANCELLED)
+    async with store.begin() as tx:
+        assert not await order.add_shipped(tx, OrderId("none"), "T-5", [("L1", 1)])
+    # The channel's next word replaces ours, also one of the same instant.
+    assert await kept(store, one) == [one.id]
+    assert await found(store, one.id) == one
 
 
 async def test_pages_newest_placed_first(store: Store) -> None:

@@ -78,6 +78,76 @@ async def test_a_lost_connection_is_replaced(database_url: str, store: Store) ->
         await other.close()
 
 
+async def test_a_connection_lost_in_the_middle_is_one_of_the_ways_to_be_unavailable(
+    database_url: str, store: Store
+) -> None:
+    other = Store(database_url, pool_size=1, application_name="acorn-lost")
+    running = text("select count(*) from pg_stat_activity where application_name = 'acorn-lost' and state = 'active'")
+    kill = text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'acorn-lost'")
+
+    async def long() -> None:
+        async with other.begin() as tx:
+            await tx.execute(text("select pg_sleep(30)"))
+
+    async def idle() -> None:
+        async with other.begin() as tx:
+            await tx.execute(text("select 1"))
+            async with store.begin() as killer:
+                await killer.execute(kill)
+            await tx.execute(text("select 1"))
+
+    try:
+        task = asyncio.create_task(long())
+        async with store.begin() as tx:
+            while not await tx.scalar(running):
+                pass
+            await tx.execute(kill)
+        with pytest.raises(UNAVAILABLE):
+            await task
+        with pytest.raises(UNAVAILABLE):
+            await idle()
+        await other.ping()
+    finally:
+        await other.close()
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable_and_a_wrong_one_is_not(database_url: str) -> None:
+    store = Store(database_url, pool_size=1, statement_timeout_s=0.1)
+
+    async def run(statement: str, **values: str) -> None:
+        async with store.begin() as tx:
+            await tx.execute(text(statement), values)
+
+    try:
+        with pytest.raises(UNAVAILABLE, match="statement timeout"):
+            await run("select pg_sleep(5)")
+        with pytest.raises(DBAPIError) as wrong:
+            await run("select cast(:word as text) from no_such_table", word="Mara Lindner")
+        assert not isinstance(wrong.value, UNAVAILABLE)
+        # What a row holds stays out of what a log gets.
+        assert "no_such_table" in str(wrong.value)
+        assert "Mara" not in str(wrong.value)
+    finally:
+        await store.close()
+
+
+async def test_a_crowd_of_three_hundred_waits_its_turn(database_url: str) -> None:
+    store, entered = Store(database_url, pool_size=10), []
+
+    async def one(number: int) -> None:
+        async with store.begin() as tx:
+            entered.append(number)
+            await tx.execute(text("select pg_sleep(0.05)"))
+
+    try:
+        await asyncio.gather(*(one(number) for number in range(300)))
+    finally:
+        await store.close()
+    # Connections are made side by side, so the first ten may change places; from then on it is first come, first served.
+    assert sorted(entered[:10]) == list(range(10))
+    assert [number // 20 for number in entered] == sorted(number // 20 for number in range(300))
+
+
 async def test_no_database_is_one_of_the_ways_to_be_unavailable(database_url: str) -> None:
     nowhere = make_url(database_url).set(query={"host": "/nowhere"})
     for url in (nowhere, make_url("postgresql://postgres@127.0.0.1:1/acorn")):

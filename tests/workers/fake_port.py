@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
 from domain.budget import Ask, Plan
-from domain.channel import Channel, Location, LocationKind, Platform
+from domain.channel import Channel, Location, LocationKind, Platform, StreamName
 from domain.errors import HouseError, NotFound, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
 from domain.ids import ChannelId, ChannelSku, LocationCode, line_id, listing_id, order_id
 from domain.order import Order, OrderLine, OrderStatus, Shipment
@@ -34,6 +34,8 @@ class Fault(Enum):
     REFUSED = auto()
     LOST = auto()
     APPLIED_THEN_LOST = auto()
+    HALF_APPLIED_THEN_LOST = auto()
+    DOUBTED = auto()
     APPLIED_THEN_BUG = auto()
     BUG = auto()
 
@@ -49,7 +51,7 @@ class Effect:
 
 @dataclass(slots=True)
 class FakePort:
-    """One channel. `faults` and `look_faults` are used up one per call, `calls` counts by operation, `effects` is the journal."""
+    """One channel. Faults are used up one per call, `calls` counts by operation, `effects` is the journal."""
 
     channel: Channel
     visibility_lag_s: float = 0.1
@@ -60,6 +62,7 @@ class FakePort:
     asked_since: list[tuple[str, datetime | None]] = field(default_factory=list)
     faults: deque[Fault | None] = field(default_factory=deque)
     look_faults: deque[HouseError | None] = field(default_factory=deque)
+    order_faults: deque[Exception | None] = field(default_factory=deque)
     page_faults: deque[Exception | None] = field(default_factory=deque)
     effects: list[Effect] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
@@ -70,6 +73,10 @@ class FakePort:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     stock_plan: Plan = field(default_factory=lambda: Plan("readStock", 100.0, 100.0))
     stock_batch: int = 50
+    every: Mapping[StreamName, timedelta] = field(
+        default_factory=lambda: dict.fromkeys(StreamName, timedelta(minutes=5))
+    )
+    leads: bool = True
     _seen_at: defaultdict[str, dict[str, tuple[float, Parcel]]] = field(default_factory=lambda: defaultdict(dict))
 
     def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
@@ -101,6 +108,9 @@ class FakePort:
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         self.calls["order"] += 1
+        problem = self.order_faults.popleft() if self.order_faults else None
+        if problem is not None:
+            raise problem
         found = self.orders.get(key.external_id)
         if found is None:
             raise NotFound(f"There is no order {key.external_id}.")
@@ -127,6 +137,8 @@ class FakePort:
                 raise Throttled("No slot in time.", retry_after_s=0.2)
             case Fault.LOGIN_DOWN:
                 raise Transient("The login does not answer.")
+            case Fault.DOUBTED:
+                raise OutcomeUnknown("Something was shipped that does not show yet; nothing was sent.")
         if self.before_intent is not None:
             await self.before_intent(key.external_id, parcel)
         await before_send()
@@ -145,7 +157,13 @@ class FakePort:
                 raise OutcomeUnknown("The connection broke.", upstream_request_id="r-500")
             case Fault.BUG:
                 raise ZeroDivisionError
-        self.apply(key.external_id, parcel)
+            case Fault.HALF_APPLIED_THEN_LOST:
+                [(line, units)] = parcel.lines
+                self.apply(key.external_id, replace(parcel, lines=((line, units // 2),)))
+                raise OutcomeUnknown("The answer to the first half was lost.")
+        _, there = self._seen_at[key.external_id].get(parcel.reference, (0.0, parcel))
+        self.apply(key.external_id, parcel if there == parcel else _rest(parcel, there))
+        self._seen_at[key.external_id][parcel.reference] = (time.monotonic() + self.visibility_lag_s, parcel)
         match fault:
             case Fault.APPLIED_THEN_LOST:
                 raise OutcomeUnknown("The answer was lost.", upstream_request_id="r-504")
@@ -158,7 +176,9 @@ class FakePort:
         problem = self.look_faults.popleft() if self.look_faults else None
         if problem is not None:
             raise problem
-        return Sighting(parcel in self._visible(key.external_id), "r-look")
+        visible = self._visible(key.external_id)
+        partly = parcel not in visible and any(one.reference == parcel.reference for one in visible)
+        return Sighting(parcel in visible, "r-look", partly=partly)
 
     async def check(self, ask: Ask) -> str:
         return "It answers."
@@ -176,6 +196,12 @@ class FakePort:
         if self.blind:
             return []
         return [parcel for at, parcel in self._seen_at[order].values() if at <= time.monotonic()]
+
+
+def _rest(parcel: Parcel, there: Parcel) -> Parcel:
+    """What is not there of the parcel."""
+    held = dict(there.lines)
+    return replace(parcel, lines=tuple((line, units - held.get(line, 0)) for line, units in parcel.lines))
 
 
 def make_port(channel: str = "shop", platform: Platform = Platform.SHOPIFY) -> FakePort:

@@ -141,12 +141,16 @@ async def test_a_stop_finishes_what_is_in_hand_and_claims_nothing_more(
     lanes.wake(SHOP)
     await reached.wait()
     closing = asyncio.create_task(lanes.close(5.0))
-    await asyncio.sleep(0)
+    await until(lambda: _closed(lanes))
     gate.set()
     await closing
     assert sorted(await statuses(store, id)) == ["ACCEPTED"] * WIDTH + ["PENDING"] * 5
     lanes.wake(SHOP)
     assert lanes._draining == {}
+
+
+async def _closed(lanes: Lanes) -> bool:
+    return lanes._closed
 
 
 async def test_a_stop_does_not_wait_for_ever(store: Store, redis: Redis, port: FakePort) -> None:

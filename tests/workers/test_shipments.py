@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import func, update
 
 from adapters.port import Parcel
-from domain.errors import Throttled, Transient, Unauthorized
+from domain.errors import Conflict, NotFound, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import LineId
 from domain.operation import OperationStatus
-from domain.order import OrderStatus
+from domain.order import Order, OrderStatus
 from store import event, operation, order
 from store.channel import states
 from store.session import Store
-from store.tables import operation_item
+from store.tables import channel_state, operation_item
 from tests.workers.fake_port import FakePort, Fault, make_port
 from tests.workers.house import (
     SHOP,
@@ -37,6 +37,7 @@ from tests.workers.house import (
     until_status,
     working,
 )
+from workers.lanes import Lanes
 
 
 async def _true(value: bool) -> bool:
@@ -140,11 +141,49 @@ async def test_outcomes_that_stay_unknown_are_parked_for_people(store: Store, re
         await until_status(store, id, "PARKED", within_s=30)
         item = await item_of(store, id)
         assert (item.attempts, item.error_code, port.calls["confirm"]) == (5, "OUTCOME_UNKNOWN", 5)
-        assert "sent 5 times" in item.error_message
+        assert "tried 5 times" in item.error_message
         async with store.begin() as tx:
             await operation.retry(tx, id)
         await until_status(store, id, "VERIFIED")
     assert len(port.effects) == 1
+
+
+async def test_a_send_held_back_by_doubt_is_tried_five_times_then_parked(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.visibility_lag_s = 0.0
+    port.faults.extend([Fault.DOUBTED] * 20)
+    id = await ship(store, [one])
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.0))):
+        await until_status(store, id, "PARKED", within_s=30)
+    item = await item_of(store, id)
+    assert (item.attempts, item.error_code, port.calls["confirm"], port.effects) == (5, "OUTCOME_UNKNOWN", 5, [])
+
+
+async def test_the_rest_of_a_parcel_follows_its_first_half_and_cannot_be_cancelled(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.visibility_lag_s = 0.0
+    # Each failure after the first half changed nothing by itself.
+    port.faults.extend([Fault.HALF_APPLIED_THEN_LOST, Fault.NO_BUDGET, Fault.TOO_MANY, Fault.LOGIN_DOWN])
+    id = await ship(store, [one])
+    found: list[list[str]] = []
+
+    async def at_the_intent(order: str, parcel: Parcel) -> None:
+        found.append(await statuses(store, id))
+        if len(found) > 1:
+            async with store.begin() as tx:
+                with pytest.raises(Conflict, match="nothing is left to cancel"):
+                    await operation.cancel(tx, id)
+
+    port.before_intent = at_the_intent
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.0))):
+        await until_status(store, id, "VERIFIED")
+    assert (found, port.calls["confirm"]) == ([["PENDING"], ["SENT"], ["SENT"]], 5)
+    item = await item_of(store, id)
+    assert ([effect.reference for effect in port.effects], item.attempts) == ([str(item.id)] * 2, 2)
 
 
 async def test_what_cannot_be_read_back_is_looked_at_again_then_parked(
@@ -252,18 +291,36 @@ async def test_a_refusal_after_an_attempt_stands_when_nothing_is_found(
     assert (port.effects, port.calls["confirm"], item.attempts) == ([], 2, 2)
 
 
+async def test_a_refusal_from_before_a_retry_is_no_answer_to_what_is_sent_after_it(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.visibility_lag_s = 0.0
+    port.faults.extend([Fault.LOST, Fault.REFUSED])
+    id = await ship(store, [one])
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.0))):
+        await until_status(store, id, "FAILED")
+        port.faults.extend([Fault.LOST, Fault.LOST])
+        async with store.begin() as tx:
+            await operation.retry(tx, id)
+        await until_status(store, id, "VERIFIED")
+    assert (len(port.effects), port.calls["confirm"], (await item_of(store, id)).attempts) == (1, 5, 3)
+
+
 async def test_refused_credentials_pause_the_channel_and_no_other(store: Store, redis: Redis, port: FakePort) -> None:
     other = make_port("amazon-eu")
     [one], [two] = await place_orders(store, port, 1), await place_orders(store, other, 1)
     port.faults.append(Fault.UNAUTHORIZED)
     id, unharmed = await ship(store, [one]), await ship(store, [two])
-    deps = make_deps(store, redis, [port, other], timing=replace(SHORT, pause_s=2.0))
+    deps = make_deps(store, redis, [port, other], timing=replace(SHORT, pause_s=600.0))
     async with working(deps):
         await until_status(store, unharmed, "VERIFIED")
         async with store.begin() as tx:
             paused = await states(tx)
         assert [(pause.channel, pause.reason) for pause in paused.values()] == [("shop", "The consent was withdrawn.")]
         assert (await statuses(store, id), port.calls["confirm"]) == (["PENDING"], 1)
+        async with store.begin() as tx:
+            await tx.execute(update(channel_state).values(paused_until=func.now() + timedelta(seconds=0.5)))
         await until_status(store, id, "VERIFIED")
         async with store.begin() as tx:
             told = await event.after(tx, 0, kinds=[EventKind.CHANNEL_PAUSED, EventKind.CHANNEL_RESUMED])
@@ -299,6 +356,65 @@ async def test_refused_credentials_at_the_look_pause_and_lose_nothing(
         async with store.begin() as tx:
             told = await event.after(tx, 0, kinds=[EventKind.CHANNEL_PAUSED])
     assert ([one.subject for one in told], len(port.effects)) == (["shop"], 1)
+
+
+@pytest.mark.parametrize("problem", [NotFound("It is gone."), KeyError("lines")])
+async def test_a_parcel_seen_is_verified_though_its_order_cannot_be_read(
+    store: Store, redis: Redis, port: FakePort, problem: Exception
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.order_faults.append(problem)
+    id = await ship(store, [one], units=1)
+    async with working(make_deps(store, redis, [port])):
+        await until_status(store, id, "VERIFIED")
+    assert port.calls["order"] == 1
+    assert await _kept(store, one) == (OrderStatus.PARTIALLY_SHIPPED, 1, one.updated_at, [one.id])
+
+
+async def test_an_order_that_does_not_answer_is_asked_again_until_it_is_late(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.order_faults.extend([Transient("It does not answer.")] * 1000)
+    id = await ship(store, [one])
+    deps = make_deps(store, redis, [port])
+    lanes = make_lanes(deps)
+    port.visibility_lag_s = 0.0
+    await drained(lanes, "shop")
+    await until(lambda: _looked(port, lanes))
+    assert await statuses(store, id) == ["ACCEPTED"]
+    async with store.begin() as tx:
+        await tx.execute(update(operation_item).values(accepted_at=func.now() - timedelta(hours=2)))
+    async with working(deps):
+        await until_status(store, id, "VERIFIED")
+    assert await _kept(store, one) == (OrderStatus.SHIPPED, 2, one.updated_at, [one.id])
+
+
+async def test_an_order_that_refuses_credentials_pauses_and_verifies(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.order_faults.append(Unauthorized("The consent was withdrawn."))
+    id = await ship(store, [one])
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, pause_s=600.0))):
+        await until_status(store, id, "VERIFIED")
+    async with store.begin() as tx:
+        assert list(await states(tx)) == ["shop"]
+    assert await _kept(store, one) == (OrderStatus.SHIPPED, 2, one.updated_at, [one.id])
+
+
+async def _looked(port: FakePort, lanes: Lanes) -> bool:
+    lanes.wake(SHOP)
+    await lanes.idle()
+    return port.calls["order"] >= 1
+
+
+async def _kept(store: Store, one: Order) -> tuple[OrderStatus, int, datetime, list[str]]:
+    """Status, units shipped and `updated_at` of the order as kept, and the orders told of."""
+    async with store.begin() as tx:
+        kept = (await order.by_ids(tx, [one.id]))[one.id]
+        told = await event.after(tx, 0, kinds=[EventKind.ORDER_CHANGED])
+    return kept.status, kept.lines[0].quantity_shipped, kept.updated_at, [each.subject for each in told]
 
 
 async def test_what_is_accepted_and_never_seen_is_parked(store: Store, redis: Redis, port: FakePort) -> None:
@@ -410,6 +526,8 @@ async def test_an_order_that_cannot_be_kept_does_not_keep_its_outcome_from_the_r
     async with working(make_deps(store, redis, [port])):
         await until_status(store, id, "VERIFIED")
     assert [record.message for record in caplog.records].count("lane.orders_left_out") == 1
+    # Its units do not look open all the same.
+    assert await _kept(store, one) == (OrderStatus.SHIPPED, 2, one.updated_at, [one.id])
     assert len(port.effects) == 1
 
 
@@ -434,6 +552,26 @@ async def test_an_item_that_cannot_be_read_fails_and_says_so(store: Store, redis
     await drained(make_lanes(make_deps(store, redis, [port])), "shop")
     item = await item_of(store, id)
     assert (item.status, item.error_code, port.calls["confirm"]) == ("FAILED", "INTERNAL", 0)
+
+
+async def test_an_item_whose_workers_die_before_they_say_anything_is_parked(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    first, second = await place_orders(store, port, 2)
+    fatal, unlucky = await ship(store, [first]), await ship(store, [second])
+    port.visibility_lag_s = 60.0
+    async with store.begin() as tx:
+        for id, claims in ((fatal, 5), (unlucky, 4)):
+            item = update(operation_item).where(operation_item.c.operation_id == id)
+            await tx.execute(item.values(claims=claims))
+    lanes = make_lanes(make_deps(store, redis, [port]))
+    await drained(lanes, "shop")
+    parked = await item_of(store, fatal)
+    assert (parked.status, parked.error_code, parked.claims) == ("PARKED", "INTERNAL", 0)
+    assert parked.error_message.startswith("It was taken up 5 times and its worker ended each time")
+    sent = await item_of(store, unlucky)
+    assert (sent.status, sent.claims) == ("ACCEPTED", 0)
+    assert [effect.order for effect in port.effects] == [second.external_id]
 
 
 async def test_a_cancelled_item_is_not_sent(store: Store, redis: Redis, port: FakePort) -> None:

@@ -14,7 +14,7 @@ from adapters.port import Page
 from domain.channel import Platform, StreamName, StreamState
 from domain.errors import Throttled, Transient, Unauthorized
 from domain.event import EventKind
-from domain.ids import ChannelId, ChannelSku, Sku
+from domain.ids import ChannelId, ChannelSku, Sku, order_id
 from domain.product import SkuMap
 from store import channel, event, order, product, quarantine, stock, stream
 from store.session import Store
@@ -30,6 +30,8 @@ from tests.workers.fake_port import (
 from tests.workers.house import make_deps, until, working
 from workers.deps import Deps
 from workers.streams import Streams, every, register, run_stream, sync_once
+
+O_1, O_2 = (order_id(ChannelId("shop"), number) for number in ("O-1", "O-2"))
 
 
 @pytest.fixture
@@ -63,10 +65,10 @@ async def test_one_round_keeps_everything_in_order_and_tells_how_far_it_is(
     async with store.begin() as tx:
         products = await product.by_skus(tx, [Sku("SKU-1")])
         readings = await stock.readings(tx, [Sku("SKU-1")])
-        orders = await order.by_external(tx, port.channel.id, ["O-1"])
+        orders = await order.by_ids(tx, [O_1])
     assert products[Sku("SKU-1")].title == "Title of SKU-1"
     assert [reading.on_hand for reading in readings[Sku("SKU-1")]] == [7]
-    assert [line.sku for line in orders["O-1"].lines] == ["SKU-1"]
+    assert [line.sku for line in orders[O_1].lines] == ["SKU-1"]
     states = await _states(store)
     assert all(state.last_success_at is not None and state.last_error is None for state in states.values())
     assert len(states) == 3
@@ -79,8 +81,8 @@ async def test_skus_are_mapped_by_the_rules_of_their_channel(store: Store, redis
     async with store.begin() as tx:
         assert list(await product.by_skus(tx, [Sku("OURS-1"), Sku("SKU-1")])) == ["OURS-1"]
         assert [one.on_hand for one in (await stock.readings(tx, [Sku("OURS-1")]))[Sku("OURS-1")]] == [7]
-        orders = await order.by_external(tx, port.channel.id, ["O-1"])
-    assert [line.sku for line in orders["O-1"].lines] == ["OURS-1"]
+        orders = await order.by_ids(tx, [O_1])
+    assert [line.sku for line in orders[O_1].lines] == ["OURS-1"]
 
 
 async def test_real_changes_are_told_and_repetitions_are_not(store: Store, redis: Redis, port: FakePort) -> None:
@@ -158,11 +160,11 @@ async def test_the_cursor_stays_until_a_run_has_come_to_its_end(store: Store, re
     with pytest.raises(Transient):
         await run_stream(deps, (await _states(store))["shop", StreamName.ORDERS])
     async with store.begin() as tx:
-        assert list(await order.by_external(tx, port.channel.id, ["O-1", "O-2"])) == ["O-1"]
+        assert list(await order.by_ids(tx, [O_1, O_2])) == [O_1]
     assert (await _states(store))["shop", StreamName.ORDERS].cursor is None
     await run_stream(deps, (await _states(store))["shop", StreamName.ORDERS])
     async with store.begin() as tx:
-        assert sorted(await order.by_external(tx, port.channel.id, ["O-1", "O-2"])) == ["O-1", "O-2"]
+        assert sorted(await order.by_ids(tx, [O_1, O_2])) == sorted([O_1, O_2])
     assert (await _states(store))["shop", StreamName.ORDERS].cursor is not None
 
 
@@ -239,16 +241,26 @@ async def _called(port: FakePort, times: int) -> bool:
     return port.calls["stock"] == times
 
 
-@pytest.mark.parametrize(("platform", "minutes"), [(Platform.AMAZON, (360, 10, 15)), (Platform.SHOPIFY, (15, 5, 1))])
-def test_intervals_are_the_platforms_unless_told_otherwise(platform: Platform, minutes: tuple[int, int, int]) -> None:
+def test_intervals_are_the_platforms_unless_told_otherwise() -> None:
     id = ChannelId("one")
-    one = make_port("one", platform)
-    deps = _only_channels(one)
-    names = (StreamName.LISTINGS, StreamName.STOCK, StreamName.ORDERS)
-    assert tuple(every(deps, id, name) for name in names) == tuple(timedelta(minutes=each) for each in minutes)
+    one = make_port("one")
+    one.every = {StreamName.STOCK: timedelta(minutes=3), StreamName.ORDERS: timedelta(minutes=4)}
+    assert every(_only_channels(one), id, StreamName.STOCK) == timedelta(minutes=3)
     told = _only_channels(one, {(id, StreamName.STOCK): timedelta(seconds=7)})
     assert every(told, id, StreamName.STOCK) == timedelta(seconds=7)
-    assert every(told, id, StreamName.ORDERS) == timedelta(minutes=minutes[2])
+    assert every(told, id, StreamName.ORDERS) == timedelta(minutes=4)
+
+
+async def test_titles_of_a_platform_that_leads_win_whoever_comes_last(store: Store, redis: Redis) -> None:
+    leading, other = make_port("leading"), make_port("other")
+    other.leads = False
+    for port, title in ((leading, "Ours"), (other, "Theirs")):
+        port.listings = [Page([replace(make_listing(port, "SKU-1"), title=title)])]
+    for first, second in ((leading, other), (other, leading)):
+        for port in (first, second):
+            assert await sync_once(make_deps(store, redis, [port]), lambda *_: None) == {}
+        async with store.begin() as tx:
+            assert (await product.by_skus(tx, [Sku("SKU-1")]))[Sku("SKU-1")].title == "Ours"
 
 
 def _only_channels(port: FakePort, intervals: dict[tuple[ChannelId, StreamName], timedelta] | None = None) -> Deps:

@@ -19,7 +19,7 @@ from tests.workers.fake_port import FakePort, Fault, make_port
 from tests.workers.house import make_deps, place_orders, ship, until, until_status, working
 from workers.bell import QUEUE, ArqBell, arq_redis
 from workers.deps import Timing
-from workers.relay import STREAM
+from workers.relay import Relay
 from workers.worker import work
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -207,6 +207,18 @@ async def test_a_stop_is_obeyed_at_any_moment_of_the_start(
             await worker
 
 
+async def test_a_last_relay_that_fails_is_logged(
+    store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(self: Relay) -> bool:
+        raise ZeroDivisionError
+
+    async with working(make_deps(store, redis, [port])):
+        monkeypatch.setattr(Relay, "once", broken)
+    told = [record.__dict__["reason"] for record in caplog.records if record.message == "worker.last_relay_failed"]
+    assert told == ["ZeroDivisionError"]
+
+
 async def test_a_worker_gives_signs_of_life(store: Store, redis: Redis, port: FakePort) -> None:
     async with working(make_deps(store, redis, [port])):
         await until(lambda: _alive(store))
@@ -219,9 +231,14 @@ async def _alive(store: Store) -> bool:
 
 async def test_subscribers_hear_the_newest_place(store: Store, redis: Redis, port: FakePort) -> None:
     [one] = await place_orders(store, port, 1)
+
+    async def newest_is_rung() -> bool:
+        rung = await redis.xrevrange(event.BELL, count=1)
+        async with store.begin() as tx:
+            head = str(await event.head(tx)).encode()
+        return bool(rung) and rung[0][1] == {b"seq": head}
+
     async with working(make_deps(store, redis, [port])):
         id = await ship(store, [one])
         await until_status(store, id, "VERIFIED")
-    [(_, newest)] = await redis.xrevrange(STREAM, count=1)
-    async with store.begin() as tx:
-        assert newest == {b"seq": str(await event.head(tx)).encode()}
+        await until(newest_is_rung)

@@ -289,8 +289,9 @@ async def test_an_own_shops_order_is_not_ours_to_read(desk: Desk, line: Line) ->
 
 async def test_one_order_that_is_not_understood(desk: Desk, line: Line) -> None:
     line.answers.append(found(order("MOON")))
-    with pytest.raises(Transient, match="'MOON' is not known"):
+    with pytest.raises(Transient, match="'MOON' is not known") as caught:
         await desk.port.order(KEY, Ask())
+    assert caught.value.upstream_request_id == "req-5"
 
 
 @pytest.mark.parametrize(
@@ -345,3 +346,10 @@ async def test_a_parcel_is_seen_when_all_of_it_is(
     assert (sighting.found, sighting.upstream_request_id) == (seen, "req-5")
     assert parse_qs(urlsplit(str(line.calls[0].url)).query) == {"includedData": [",".join(INCLUDED)]}
     assert sighting.order is None, "this answer is no whole order, and the parcel can be told all the same"
+
+
+async def test_parcels_that_cannot_be_read(desk: Desk, line: Line) -> None:
+    line.answers.append(found({"packages": [package("701", ("1", -2))]}))
+    with pytest.raises(Transient, match=f"{ID} cannot be read: order.packages.0.packageItems.0.quantity") as caught:
+        await desk.port.parcel_seen(KEY, make_parcel(("1", 2)), Ask())
+    assert caught.value.upstream_request_id == "req-5"

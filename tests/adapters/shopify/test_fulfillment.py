@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
+import httpx
 import pytest
 
 from adapters.port import OrderKey, Parcel, Sighting
 from adapters.shopify.platform import ShopifyPort
 from domain.budget import Ask
-from domain.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Throttled, Transient
+from domain.errors import (
+    Conflict,
+    HouseError,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    Throttled,
+    Transient,
+    Unauthorized,
+)
 from tests.adapters.shopify.bench import LONG_AGO, OpenPort, Sandbox, Script, connection, key_of, parcel_of
 
 
@@ -355,6 +367,73 @@ async def test_a_refusal_of_the_second_half_tells_of_the_first(open_port: OpenPo
     assert caught.value.message == (
         "1 of the parcel's 2 parts are confirmed (gid://shopify/Fulfillment/1), the next was refused: No."
     )
+
+
+def _no_connection() -> Any:
+    raise httpx.ConnectError("refused")
+
+
+FAILURES: list[tuple[type[HouseError], Callable[[], Any], str]] = [
+    (Throttled, lambda: httpx.Response(429, headers={"Retry-After": "2"}), "asks to wait (HTTP 429)"),
+    (Unauthorized, lambda: httpx.Response(401), "refuses the access token"),
+    (Transient, _no_connection, "ConnectError"),
+]
+
+
+@pytest.mark.parametrize(("kind", "failure", "words"), FAILURES)
+async def test_a_second_half_that_fails_leaves_the_parcel_open(
+    open_port: OpenPort, kind: type[HouseError], failure: Callable[[], Any], words: str
+) -> None:
+    script = shop_with([task(1, 1, 2), task(2, 2, 1)], [])
+    rest, ships = script.answer, count(1)
+    script.answer = lambda name, given: failure() if name == "Ship" and next(ships) == 2 else rest(name, given)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await confirm(open_port(wire=script.wire()), KEY, parcel_of("T", (LINE, 3)))
+    assert caught.value.message.startswith("1 of the parcel's 2 parts are confirmed (F), the next was not sent: ")
+    assert words in caught.value.message
+    assert isinstance(caught.value.__cause__, kind)
+
+
+@pytest.mark.parametrize(("kind", "failure", "words"), FAILURES)
+async def test_a_first_half_that_fails_changed_nothing(
+    open_port: OpenPort, kind: type[HouseError], failure: Callable[[], Any], words: str
+) -> None:
+    script = shop_with([task(1, 1, 2), task(2, 2, 1)], [])
+    rest = script.answer
+    script.answer = lambda name, given: failure() if name == "Ship" else rest(name, given)
+    with pytest.raises(kind) as caught:
+        await confirm(open_port(wire=script.wire()), KEY, parcel_of("T", (LINE, 3)))
+    assert words in caught.value.message
+    assert [name for name, _ in script.asked].count("Ship") == 1
+
+
+async def test_a_second_half_without_points_in_time_leaves_the_parcel_open(open_port: OpenPort) -> None:
+    script = shop_with([task(1, 1, 2), task(2, 2, 1)], [])
+    rest = script.answer
+    empty = {"maximumAvailable": 2000.0, "currentlyAvailable": 0, "restoreRate": 100.0}
+    cost = {"requestedQueryCost": 10, "actualQueryCost": 4, "throttleStatus": empty}
+
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        told = rest(name, given)
+        return httpx.Response(200, json={"data": told, "extensions": {"cost": cost}}) if name == "Ship" else told
+
+    script.answer = answer
+    port = open_port(wire=script.wire())
+    with pytest.raises(OutcomeUnknown, match="1 of the parcel's 2 parts are confirmed") as caught:
+        await port.confirm_shipment(KEY, parcel_of("T", (LINE, 3)), Ask(deadline=time.monotonic() + 0.05), Sends())
+    assert isinstance(caught.value.__cause__, Throttled)
+    assert [name for name, _ in script.asked] == ["Tasks", "Ship"]
+
+
+async def test_a_part_of_a_parcel_is_told(open_port: OpenPort) -> None:
+    parcel = parcel_of("T", (LINE, 3))
+    for parcels, found, partly in (
+        ([], False, False),
+        ([sent(1, 2, "T")], False, True),
+        ([sent(1, 3, "T")], True, False),
+    ):
+        port = open_port(wire=shop_with([], parcels).wire())
+        assert await port.parcel_seen(KEY, parcel, Ask()) == Sighting(found, None, partly=partly)
 
 
 async def test_an_answer_without_a_fulfillment_is_no_success(open_port: OpenPort) -> None:

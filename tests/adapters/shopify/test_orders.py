@@ -15,7 +15,7 @@ from adapters.shopify.orders import order_status
 from adapters.shopify.platform import ShopifyPort
 from adapters.shopify.wire import Unreadable
 from domain.budget import Ask
-from domain.errors import Invalid, NotFound
+from domain.errors import NotFound, Transient
 from domain.money import Money
 from domain.order import Order, OrderStatus
 from tests.adapters.shopify.bench import LONG_AGO, OpenPort, Sandbox, Script, connection
@@ -261,5 +261,5 @@ async def test_paging_starts_anew_beyond_25000_orders(open_port: OpenPort) -> No
 
 async def test_one_order_that_cannot_be_read(open_port: OpenPort) -> None:
     script = Script(lambda name, given: {"order": raw(1, displayFulfillmentStatus="TELEPORTED")})
-    with pytest.raises(Invalid, match="TELEPORTED"):
+    with pytest.raises(Transient, match="TELEPORTED"):
         await open_port(wire=script.wire()).order(OrderKey("gid://shopify/Order/1", None), Ask())
