@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from benchmarks.rehearsal import CONFIG
 from gateway.app import App
@@ -94,6 +95,8 @@ async def whole_house(
     database_url: str, redis_url: str, folder: Path, *, speed: float = 50, load: bool = True, **sizes: Any
 ) -> AsyncIterator[Whole]:
     """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes."""
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushdb()  # tokens and budgets of another house's sandboxes open nothing here
     async with AsyncExitStack() as stack:
         options = {"speed": speed, "lag": 0.3 * speed, **sizes}
         urls = [await stack.enter_async_context(serving(name, **options)) for name in ("amazon", "shopify")]
