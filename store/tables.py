@@ -113,7 +113,8 @@ listing = Table(
     Column("issues", JSONB, nullable=False, server_default=text("'[]'")),
     Column("refs", JSONB, nullable=False, server_default=text("'{}'")),
     _time("as_of"),
-    UniqueConstraint("channel", "marketplace", "channel_sku"),
+    # As with orders, the id is made of the three.
+    Index("listing_channel_marketplace_channel_sku_idx", "channel", "marketplace", "channel_sku"),
     _words("fulfilled_by", "MERCHANT", "CHANNEL"),
     Index("listing_sku_idx", "sku"),
 )
@@ -149,7 +150,8 @@ order = Table(
     Column("total_currency", Text),
     Column("shipments", JSONB, nullable=False, server_default=text("'[]'")),
     Column("refs", JSONB, nullable=False, server_default=text("'{}'")),
-    UniqueConstraint("channel", "external_id"),
+    # The id is made of the two, so the primary key holds that there is one; a second unique index would race with ON CONFLICT.
+    Index("order_channel_external_id_idx", "channel", "external_id"),
     _words("fulfilled_by", "MERCHANT", "CHANNEL"),
     _words("status", "PENDING", "UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED", "DELIVERED", "CANCELLED", "ON_HOLD"),
     Index("order_placed_at_id_idx", text("placed_at DESC"), text("id DESC")),

@@ -110,8 +110,8 @@ def upgrade() -> None:
             name=op.f("order_status_check"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("order_pkey")),
-        sa.UniqueConstraint("channel", "external_id", name=op.f("order_channel_external_id_key")),
     )
+    op.create_index("order_channel_external_id_idx", "order", ["channel", "external_id"])
     op.create_index("order_external_id_idx", "order", ["external_id"])
     op.create_index(
         "order_placed_at_id_idx",
@@ -200,10 +200,8 @@ def upgrade() -> None:
         sa.CheckConstraint("fulfilled_by in ('MERCHANT', 'CHANNEL')", name=op.f("listing_fulfilled_by_check")),
         sa.ForeignKeyConstraint(["sku"], ["product.sku"], name=op.f("listing_sku_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("listing_pkey")),
-        sa.UniqueConstraint(
-            "channel", "marketplace", "channel_sku", name=op.f("listing_channel_marketplace_channel_sku_key")
-        ),
     )
+    op.create_index("listing_channel_marketplace_channel_sku_idx", "listing", ["channel", "marketplace", "channel_sku"])
     op.create_index("listing_sku_idx", "listing", ["sku"])
     op.create_table(
         "operation_item",
