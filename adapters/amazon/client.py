@@ -13,11 +13,11 @@ from pydantic import ConfigDict, PositiveFloat
 
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.errors import expired, failure, login_failure
-from adapters.amazon.wire import Unclear, Wire, read
 from adapters.budget import Budgets
 from adapters.port import BeforeSend
 from adapters.tokens import TokenStore
 from adapters.transport import Answer, NothingSent, Transport, Unreadable, lost
+from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask, Plan
 from domain.errors import Transient
 

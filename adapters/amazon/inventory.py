@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.wire import Count, Pagination, Unclear, Wire, read, rejected
+from adapters.amazon.wire import Count, Pagination, rejected
 from adapters.port import Page, StockKey
+from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import Invalid, Transient

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import Marketplace, marketplace
-from adapters.amazon.wire import Count, Instant, Pagination, Price, Unclear, Wire, read, rejected
+from adapters.amazon.wire import Count, Instant, Pagination, rejected
 from adapters.port import Page
+from adapters.wire import Price, Unclear, Wire, read
 from domain.budget import Ask
 from domain.ids import ChannelId, ChannelSku, listing_id
 from domain.money import Money

@@ -12,8 +12,9 @@ from urllib.parse import quote
 from adapters.amazon.client import Client
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.wire import Count, Instant, Pagination, Price, Unclear, Wire, read, rejected
+from adapters.amazon.wire import Count, Instant, Pagination, rejected
 from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting
+from adapters.wire import Price, Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import Invalid, NotFound, Transient
 from domain.ids import ChannelId, ChannelSku, OrderId, line_id, order_id

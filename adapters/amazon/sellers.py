@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.wire import Wire
+from adapters.wire import Wire
 from domain.budget import Ask
 
 

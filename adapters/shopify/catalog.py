@@ -9,7 +9,8 @@ from adapters.port import Page
 from adapters.shopify.client import ShopClient
 from adapters.shopify.documents import CURRENCY, VARIANTS
 from adapters.shopify.paging import Batch, by_id, pages
-from adapters.shopify.wire import Amount, Instant, MoneyV2, Unreadable, Wire, money, quoted, read, rejected, stamp
+from adapters.shopify.wire import Instant, quoted, rejected, stamp
+from adapters.wire import Amount, Price, Unclear, Wire, money, read
 from domain.budget import Ask
 from domain.ids import ChannelId, ChannelSku, listing_id
 from domain.money import Money
@@ -34,7 +35,7 @@ class _Product(Wire):
 
 class _Item(Wire):
     id: str
-    unit_cost: MoneyV2 | None
+    unit_cost: Price | None
 
 
 class _Variant(Wire):
@@ -93,19 +94,19 @@ class Catalog:
                 changed.append(variant.updated_at)
                 _claim(variant, seen)
                 page.items.append(_listing(channel, variant, currency, as_of))
-            except Unreadable as problem:
+            except Unclear as problem:
                 page.rejected.append(rejected(channel, "listing", row, str(problem)))
         return page, changed
 
 
 def _claim(variant: _Variant, seen: dict[str, str]) -> None:
-    """Raises Unreadable for a variant that has no SKU, or one that belongs to another variant already."""
+    """Raises Unclear for a variant that has no SKU, or one that belongs to another variant already."""
     sku = variant.sku or ""
     if not sku.strip():
-        raise Unreadable("no SKU")
+        raise Unclear("no SKU")
     first = seen.setdefault(sku, variant.id)
     if first != variant.id:
-        raise Unreadable(f"the SKU {sku} is on two variants: {first} is kept, {variant.id} is not")
+        raise Unclear(f"the SKU {sku} is on two variants: {first} is kept, {variant.id} is not")
 
 
 def _listing(channel: ChannelId, variant: _Variant, currency: str, as_of: datetime) -> Listing:

@@ -21,10 +21,9 @@ from adapters.shopify.config import ShopifyConfig
 from adapters.shopify.cost import Cost, cost_of
 from adapters.shopify.documents import Document
 from adapters.shopify.errors import graphql_failure, http_failure, login_failure, refusal, search_warning
-from adapters.shopify.wire import Unreadable as Odd
-from adapters.shopify.wire import read
 from adapters.tokens import TokenStore
 from adapters.transport import Answer, Transport, Unreadable, lost
+from adapters.wire import Unclear, read
 from domain.budget import Ask, Plan
 from domain.errors import HouseError, Throttled, Transient
 
@@ -186,6 +185,6 @@ class ShopClient:
             raise login_failure(answer, self.config.shop)
         try:
             granted = read(Granted, answer.json())
-        except (Unreadable, Odd) as problem:
+        except (Unreadable, Unclear) as problem:
             raise Transient(f"{self.config.shop} gave no access token: {problem}.") from problem
         return granted.access_token, granted.expires_in

@@ -20,8 +20,9 @@ from adapters.shopify.client import Reply, ShopClient
 from adapters.shopify.documents import PARCEL_LINES, PARCELS, SHIP, TASK_LINES, TASKS
 from adapters.shopify.orders import SENT
 from adapters.shopify.paging import answered, whole
-from adapters.shopify.wire import Connection, PageInfo, Ref, Unreadable, Wire, read
+from adapters.shopify.wire import Connection, PageInfo, Ref
 from adapters.transport import lost
+from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import (
     Conflict,
@@ -329,7 +330,7 @@ def _made(reply: Reply) -> str:
     """The new fulfillment's global id."""
     try:
         payload = read(_Payload, reply.data["fulfillmentCreate"])
-    except Unreadable as problem:
+    except Unclear as problem:
         raise lost(True, f"no refusal and no fulfillment: {problem}", reply.request_id) from problem
     return payload.fulfillment.id
 

@@ -18,7 +18,8 @@ from adapters.port import Page, StockKey
 from adapters.shopify.client import ShopClient
 from adapters.shopify.documents import ITEMS, LEVELS, PAGE, STOCK
 from adapters.shopify.paging import answered, by_id, pages, whole
-from adapters.shopify.wire import Connection, Ref, Unreadable, Wire, quoted, read, rejected
+from adapters.shopify.wire import Connection, Ref, quoted, rejected
+from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import Invalid
@@ -100,7 +101,7 @@ class Inventory:
                         seen.add(item.sku)
                         units = await self._units(item, ask)
                         page.items += self._readings(locations, ChannelSku(item.sku), units, as_of)
-                except Unreadable as problem:
+                except Unclear as problem:
                     page.rejected.append(rejected(self.client.config.channel.id, "stock", row, str(problem)))
             yield page
             as_of = datetime.now(UTC)

@@ -14,17 +14,8 @@ from adapters.port import Page
 from adapters.shopify.client import ShopClient
 from adapters.shopify.documents import ORDER, ORDER_LINES, ORDERS
 from adapters.shopify.paging import Search, answered, pages, whole
-from adapters.shopify.wire import (
-    Connection,
-    Instant,
-    MoneyBag,
-    Unreadable,
-    Wire,
-    quoted,
-    read,
-    rejected,
-    stamp,
-)
+from adapters.shopify.wire import Connection, Instant, MoneyBag, quoted, rejected, stamp
+from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import NotFound, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, order_id
@@ -103,7 +94,7 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
                     tests += 1
                     continue
                 page.items.append(await _order(client, wire, ask))
-            except Unreadable as problem:
+            except Unclear as problem:
                 page.rejected.append(rejected(client.config.channel.id, "order", row, str(problem)))
         page.until = until
         yield page
@@ -119,7 +110,7 @@ async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
         raise NotFound(f"{client.config.shop} has no order {gid}.", upstream_request_id=reply.request_id)
     try:
         return await _order(client, read(_Order, raw), ask)
-    except Unreadable as problem:
+    except Unclear as problem:
         raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
 
 
@@ -136,7 +127,7 @@ class _Changed(Wire):
 
 
 async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
-    """Raises Unreadable."""
+    """Raises Unclear."""
     lines = await whole(client, ORDER_LINES, wire.id, _Line, wire.line_items.nodes, wire.line_items.page_info, ask)
     channel = client.config.channel.id
     return Order(
@@ -220,12 +211,12 @@ def order_status(
 ) -> OrderStatus:
     """From the two display statuses; `sent`: a parcel has left, `delivered`: all that left have arrived.
 
-    Raises Unreadable for a value that was not published when this was written.
+    Raises Unclear for a value that was not published when this was written.
     """
     if payment not in _BY_PAYMENT:
-        raise Unreadable(f"unknown displayFinancialStatus {payment}")
+        raise Unclear(f"unknown displayFinancialStatus {payment}")
     if fulfillment not in _NOT_SHIPPED and fulfillment not in _BY_FULFILLMENT:
-        raise Unreadable(f"unknown displayFulfillmentStatus {fulfillment}")
+        raise Unclear(f"unknown displayFulfillmentStatus {fulfillment}")
     if cancelled:
         return OrderStatus.CANCELLED
     if fulfillment in _NOT_SHIPPED:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from adapters.shopify.client import ShopClient
 from adapters.shopify.documents import DEEPEST, Document
-from adapters.shopify.wire import PageInfo, Ref, Rows, Unreadable, W, number_of, read
+from adapters.shopify.wire import PageInfo, Ref, Rows, number_of
+from adapters.wire import Unclear, W, read
 from domain.budget import Ask
 from domain.errors import Transient
 
@@ -71,5 +72,5 @@ def answered(model: type[W], raw: object) -> W:
     """`raw` as a `model`, where nothing could be put into quarantine. Raises Transient."""
     try:
         return read(model, raw)
-    except Unreadable as problem:
+    except Unclear as problem:
         raise Transient(f"The shop's answer does not have its published form: {problem}") from problem

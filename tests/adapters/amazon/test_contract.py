@@ -23,8 +23,8 @@ from adapters.amazon.listings import listing_of
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.orders import order_of
 from adapters.amazon.plans import PLANS
-from adapters.amazon.wire import read
 from adapters.port import OrderKey, StockKey
+from adapters.wire import read
 from domain.budget import Ask
 from domain.ids import ChannelId, ChannelSku
 from tests.adapters.amazon.bench import Desk, Line, go, make_parcel, make_pool

@@ -13,7 +13,7 @@ import pytest
 from adapters.port import OrderKey, Page
 from adapters.shopify.orders import order_status
 from adapters.shopify.platform import ShopifyPort
-from adapters.shopify.wire import Unreadable
+from adapters.wire import Unclear
 from domain.budget import Ask
 from domain.errors import NotFound, Transient
 from domain.money import Money
@@ -65,7 +65,7 @@ def test_status_of_what_was_sent() -> None:
 
 @pytest.mark.parametrize(("fulfillment", "payment"), [("TELEPORTED", "PAID"), ("UNFULFILLED", "BARTERED")])
 def test_an_unknown_status_is_not_guessed(fulfillment: str, payment: str) -> None:
-    with pytest.raises(Unreadable, match=r"TELEPORTED|BARTERED"):
+    with pytest.raises(Unclear, match=r"TELEPORTED|BARTERED"):
         order_status(fulfillment, payment, cancelled=True)
 
 
