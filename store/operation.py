@@ -78,7 +78,9 @@ async def create(
     )
     row = (await tx.execute(statement)).one_or_none()
     if row is None:
-        return await _made_before(tx, requested_by, idempotency_key, request_hash), False
+        first = await by_key(tx, requested_by, idempotency_key, request_hash)
+        assert first is not None, "only a key that was used before keeps the row out"
+        return first, False
     released = status not in WAITING_FOR_PEOPLE
     # One row after the other, never as one VALUES list: the ids keep the order of the items.
     if items:
@@ -153,8 +155,17 @@ async def by_key(
     """The operation that the caller's key made before; None for a new key or none. Raises Conflict for other contents."""
     if idempotency_key is None:
         return None
-    known = await tx.scalar(select(o.id).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key))
-    return None if known is None else await _made_before(tx, requested_by, idempotency_key, request_hash)
+    rows = await tx.execute(
+        select(operation).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key)
+    )
+    row = rows.one_or_none()
+    if row is not None and row.request_hash != request_hash:
+        raise Conflict(
+            f"The idempotency key {idempotency_key!r} was used before with other contents. "
+            "Send the same contents again, or use a new key for new contents.",
+            field=("idempotencyKey",),
+        )
+    return None if row is None else _operation(row)
 
 
 async def refresh(tx: AsyncConnection, operation_ids: Collection[OperationId]) -> None:
@@ -221,22 +232,6 @@ async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
             f"The operation is {row.status} and none of its items is FAILED or PARKED, so there is nothing to retry."
         )
     return await _settle(tx, row)
-
-
-async def _made_before(
-    tx: AsyncConnection, requested_by: str, idempotency_key: str | None, request_hash: str
-) -> Operation:
-    rows = await tx.execute(
-        select(operation).where(o.requested_by == requested_by, o.idempotency_key == idempotency_key)
-    )
-    row = rows.one()
-    if row.request_hash != request_hash:
-        raise Conflict(
-            f"The idempotency key {idempotency_key!r} was used before with other contents. "
-            "Send the same contents again, or use a new key for new contents.",
-            field=("idempotencyKey",),
-        )
-    return _operation(row)
 
 
 async def _locked(tx: AsyncConnection, id: OperationId) -> AnyRow:

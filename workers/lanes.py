@@ -149,8 +149,6 @@ class Lanes:
         if limit < 1:
             return []
         async with self.deps.store.begin() as tx:
-            if lane.channel in await channel.states(tx):
-                return []
             claimed = await agenda.claim(
                 tx,
                 lane.channel,
