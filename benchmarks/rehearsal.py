@@ -353,7 +353,6 @@ def make_shelf(house: House, bell: Bell) -> Shelf:
         store=house.store,
         channels=house.channels,
         ports=house.ports,
-        locations=house.locations,
         budgets=house.budgets,
         live=LiveStock(house.store, house.redis, house.budgets, house.ports, house.locations, clock),
         bell=bell,

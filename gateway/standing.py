@@ -97,7 +97,6 @@ def stand(house: House) -> Standing:
         store=house.store,
         channels=house.channels,
         ports=house.ports,
-        locations=house.locations,
         budgets=house.budgets,
         live=live,
         bell=bell,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from domain.budget import Ask
 from domain.errors import Forbidden, HouseError
 from resolvers.loaders import Loaders
-from resolvers.shelf import Bell, Events, Shelf
+from resolvers.shelf import Shelf
 
-__all__ = ["Bell", "Caller", "Context", "Events", "Shelf"]
+__all__ = ["Caller", "Context", "Shelf"]
 
 
 @dataclass(frozen=True, slots=True)

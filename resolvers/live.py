@@ -159,7 +159,11 @@ class LiveStock:
             return dict.fromkeys(keys, self._down(source))
         # More than one call's worth has to wait for slots in any case; a page view does not wait for its only one.
         hurried = len(keys) <= source.port.stock_batch
-        if hurried and not source.window.pending(keys) and not await self._has_slot(source):
+        if (
+            hurried
+            and not source.window.pending(keys)
+            and not await self._budgets.has_slot(source.port.channel.id, source.port.stock_plan)
+        ):
             problem = Throttled(
                 f"The budget of {source.name} has no slot now.", retry_after_s=1 / source.port.stock_plan.rate
             )
@@ -167,9 +171,6 @@ class LiveStock:
         until = time.monotonic() + patience_s
         hasty = Ask(ask.priority, until if ask.deadline is None else min(ask.deadline, until), ask.bill)
         return await source.window.ask(keys, hasty)
-
-    async def _has_slot(self, source: Source) -> bool:
-        return await self._budgets.has_slot(source.port.channel.id, source.port.stock_plan)
 
     def _down(self, source: Source) -> Transient:
         return Transient(

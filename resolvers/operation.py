@@ -85,7 +85,7 @@ async def approve(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind
     """Let a preview, or what waits for approval, go. Raises NotFound, Conflict; also when its shipments fit no more."""
     async with shelf.store.begin() as tx:
         if await _kind(tx, one, kinds) is Kind.CONFIRM_SHIPMENTS:
-            await shipment.recheck(tx, one)
+            await shipment.recheck(tx, one, shelf.clock())
         approved = await operation.approve(tx, one, by)
     await _ring(shelf, one)
     return approved

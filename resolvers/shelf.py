@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from adapters.budget import Budgets
 from adapters.port import Port
-from domain.channel import Channel, Location
+from domain.channel import Channel
 from domain.event import Event, EventKind
 from domain.ids import ChannelId
 from domain.operation import Capability
@@ -40,7 +40,6 @@ class Shelf:
     store: Store
     channels: Mapping[ChannelId, Channel]
     ports: Mapping[ChannelId, Port]
-    locations: Sequence[Location]
     budgets: Budgets
     live: LiveStock
     bell: Bell

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Conflict, Invalid, NotFound, Refused
-from domain.ids import LineId, OperationId, OrderId
+from domain.ids import LineId, OperationId, OrderId, line_id
 from domain.operation import Capability, Kind, NewItem, Operation, OperationStatus
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
@@ -140,7 +140,7 @@ class _Promises:
             self.units[order, str(line)] += int(quantity)
 
 
-async def recheck(tx: AsyncConnection, one: OperationId) -> None:
+async def recheck(tx: AsyncConnection, one: OperationId, now: datetime) -> None:
     """A preview holds no units: before it is approved its parcels must still fit. Raises Conflict naming those that do not."""
     payloads = await agenda.payloads(tx, one)
     orders = await order.lock(tx, sorted({OrderId(str(payload["order_id"])) for payload in payloads}))
@@ -148,8 +148,9 @@ async def recheck(tx: AsyncConnection, one: OperationId) -> None:
     promises = _Promises.of(under_way)
     gone = []
     for payload in payloads:
-        found = orders.get(OrderId(str(payload["order_id"])))
-        if found is None or not _fits(found, payload, promises):
+        try:
+            _lines(_request(payload), orders, promises, now, ())
+        except Refused:
             gone.append(str(payload["external_id"]))
         promises.add(payload)
     if gone:
@@ -159,16 +160,16 @@ async def recheck(tx: AsyncConnection, one: OperationId) -> None:
         )
 
 
-def _fits(found: Order, payload: Mapping[str, object], promises: _Promises) -> bool:
-    """Whether the order still has the units open, and no such parcel."""
-    tracking_number, lines = str(payload["tracking_number"]), payload["lines"]
+def _request(payload: Mapping[str, object]) -> ShipmentRequest:
+    """What was asked when the item was made."""
+    found, lines = OrderId(str(payload["order_id"])), payload["lines"]
     assert isinstance(lines, list)
-    left = {line.external_id: line.quantity_open - promises.units[found.id, line.external_id] for line in found.lines}
-    return (
-        found.status in SHIPPABLE
-        and (found.id, tracking_number) not in promises.parcels
-        and all(parcel.tracking_number != tracking_number for parcel in found.shipments)
-        and all(left.get(str(line), 0) >= int(units) for line, units in lines)
+    return ShipmentRequest(
+        order=found,
+        carrier=str(payload["carrier"]),
+        tracking_number=str(payload["tracking_number"]),
+        shipped_at=datetime.fromisoformat(str(payload["shipped_at"])),
+        lines=tuple(ShippedLine(line_id(found, str(line)), int(units)) for line, units in lines),
     )
 
 

@@ -70,7 +70,6 @@ class House:
             store=self.store,
             channels={key: port.channel for key, port in ports.items()},
             ports=ports,
-            locations=self.places,
             budgets=budgets,
             live=live,
             bell=cast(Bell, None),
