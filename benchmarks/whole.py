@@ -112,7 +112,8 @@ async def whole_house(
             config=path,
             arq=True,
         )
-        app, url = await stack.enter_async_context(served(settings))
+        app = App(settings)
+        _, url = await stack.enter_async_context(served(app))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
         keys = [await _key(app, name, scopes) for name, scopes in (("admin", ALL), ("storefront", STOREFRONT))]
         if load:
@@ -136,11 +137,12 @@ async def working(whole: Whole, timing: Timing | None = None) -> AsyncIterator[N
 
 
 @asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[tuple[App, str]]:
-    """A gateway on a free port, stopped at the end."""
-    app = App(settings)
+async def served(
+    app: App, *, connection_limit: int = 5_000, stop_within_s: int = 3
+) -> AsyncIterator[tuple[Server, str]]:
+    """A server on a free port and its URL, stopped at the end."""
     listener = listen("127.0.0.1", 0)
-    server = Server(config(app, connection_limit=5_000, stop_within_s=3), app)
+    server = Server(config(app, connection_limit=connection_limit, stop_within_s=stop_within_s), app)
     # `serve` would take the signals, which belong to pytest.
     task = asyncio.create_task(server._serve([listener]))
     while not server.started:
@@ -148,7 +150,7 @@ async def served(settings: Settings) -> AsyncIterator[tuple[App, str]]:
             task.result()
         await asyncio.sleep(0.01)
     try:
-        yield app, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task

@@ -10,7 +10,6 @@ from random import Random
 POOLS = {"US": "US", "DE": "EU", "FR": "EU", "JP": "JP"}
 """Marketplace -> FBA pool. Germany and France report the same physical units of one pan-European pool."""
 
-CURRENCIES = {"US": "USD", "DE": "EUR", "FR": "EUR", "JP": "JPY"}
 
 STYLE_SIZE = 5
 """Consecutive products that are variants of one style: same family, brand and title, other color and size."""

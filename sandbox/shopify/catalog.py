@@ -13,8 +13,10 @@ from sandbox.shopify.state import Shop
 from sandbox.world import STYLE_SIZE, Product
 
 
-class Variant:
-    typename: ClassVar[str] = "ProductVariant"
+class Ware:
+    """One world product, as a variant and as an inventory item both show it."""
+
+    typename: ClassVar[str]
     __slots__ = ("_shop", "place", "world")
 
     def __init__(self, shop: Shop, place: int) -> None:
@@ -24,15 +26,20 @@ class Variant:
 
     @property
     def id(self) -> str:
-        return ids.gid("ProductVariant", self.place)
+        return ids.gid(self.typename, self.place)
 
     @property
     def legacy_resource_id(self) -> str:
-        return str(ids.number("ProductVariant", self.place))
+        return str(ids.number(self.typename, self.place))
 
     @property
     def sku(self) -> str:
         return self.world.sku
+
+
+class Variant(Ware):
+    typename: ClassVar[str] = "ProductVariant"
+    __slots__ = ()
 
     @property
     def barcode(self) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from sandbox.shopify import errors, ids, paging
 from sandbox.shopify.call import Info, Resolvers, searched
-from sandbox.shopify.catalog import Variant, by_sku, variants
+from sandbox.shopify.catalog import Variant, Ware, by_sku, variants
 from sandbox.shopify.money import SHOP_CURRENCY, MoneyV2, money
 from sandbox.shopify.paging import Connection
 from sandbox.shopify.search import Field, Fields
@@ -25,26 +25,9 @@ NAMES = (
 )
 
 
-class Item:
+class Item(Ware):
     typename: ClassVar[str] = "InventoryItem"
-    __slots__ = ("_shop", "place", "world")
-
-    def __init__(self, shop: Shop, place: int) -> None:
-        self._shop = shop
-        self.place = place
-        self.world = shop.core.world.product(place)
-
-    @property
-    def id(self) -> str:
-        return ids.gid("InventoryItem", self.place)
-
-    @property
-    def legacy_resource_id(self) -> str:
-        return str(ids.number("InventoryItem", self.place))
-
-    @property
-    def sku(self) -> str:
-        return self.world.sku
+    __slots__ = ()
 
     @property
     def tracked(self) -> bool:

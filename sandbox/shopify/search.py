@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 Kind = Literal["string", "time", "id", "number", "words"]
-OPERATORS = (">=", "<=", ">", "<")
 TOKEN = re.compile(
     r"""\s*(?:
       (?P<open>\() | (?P<close>\)) |

@@ -14,11 +14,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from benchmarks.whole import served as serving
 from domain.event import EventKind, NewEvent
 from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.config import read_config
-from gateway.server import Server, config, listen
+from gateway.server import Server
 from gateway.settings import Settings
 from gateway.standing import Standing, stand
 from gateway.wiring import build_house
@@ -107,19 +108,11 @@ async def served(settings: Settings) -> AsyncIterator[Gateway]:
         return stand(await build_house(settings, read_config(settings.config)))
 
     app = App(settings, schema=sample.schema, scopes=sample.SCOPES, house=house)
-    listener = listen("127.0.0.1", 0)
-    server = Server(config(app, connection_limit=1_000, stop_within_s=20), app)
-    # `serve` would take the signals, which belong to pytest.
-    task = asyncio.create_task(server._serve([listener]))
-    while not server.started:
-        if task.done():
-            task.result()
-        await asyncio.sleep(0.01)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+    async with (
+        serving(app, connection_limit=1_000, stop_within_s=20) as (server, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
         yield Gateway(app, server, url, http, app.standing.house.store)
-    server.should_exit = True
-    await task
 
 
 @pytest.fixture
