@@ -36,6 +36,7 @@ check: $(READY)  ## Lint, types, floors, schema, docs, lock file
 	$(BIN)/lint-imports
 	$(BIN)/acorn schema print | diff -u schema/schema.graphql - || { echo "The schema moved: review the change, then make schema."; exit 1; }
 	$(BIN)/python scripts/lock.py --check
+	$(BIN)/python -m pytest --quiet tests/house
 
 format: $(READY)  ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
