@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from domain.ids import ChannelId, LocationCode
+
+LEDGER = ChannelId("ledger")
+"""The keeper of places that we count ourselves: no channel may have this id."""
 
 
 class Platform(Enum):
@@ -45,8 +49,11 @@ class Channel:
 class Location:
     """A place that holds units: an own warehouse, or an FBA pool.
 
-    `keeper` is the channel that counts there and `external_id` the place's name in that channel: a Shopify location's gid, or
-    the country code of the marketplace through which an FBA pool is asked. `marketplaces` are those that share an FBA pool.
+    `keeper` is who counts there: `LEDGER` for what we count ourselves, else a channel. `external_id` is the place's name at
+    that channel: a Shopify location's gid, or the country code of the marketplace through which an FBA pool is asked.
+    `marketplaces` are those that share an FBA pool. `shown` says under which name of its own a channel shows what may be sold
+    from here, and `opens_from` which channel's first count opens the ledger of a SKU here. `sells_to` are the channels that may
+    sell from here; None means all.
     """
 
     code: LocationCode
@@ -55,6 +62,18 @@ class Location:
     keeper: ChannelId
     external_id: str
     marketplaces: tuple[str, ...] = ()
+    shown: Mapping[ChannelId, str] = field(default_factory=dict)
+    opens_from: ChannelId | None = None
+    sells_to: frozenset[ChannelId] | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the ledger counts here."""
+        return self.keeper == LEDGER
+
+    def sells(self, channel: ChannelId) -> bool:
+        """Whether the channel may sell what lies here."""
+        return self.sells_to is None or channel in self.sells_to
 
 
 class StreamName(Enum):
@@ -63,6 +82,7 @@ class StreamName(Enum):
     LISTINGS = "listings"
     STOCK = "stock"
     ORDERS = "orders"
+    SHOWN = "shown"
 
 
 @dataclass(slots=True)

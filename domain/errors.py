@@ -9,6 +9,8 @@
     └── Refused          fail this item, never retry
         ├── NotFound
         ├── Conflict
+        │   ├── Insufficient   fewer units can be sold than were asked for
+        │   └── OtherNumber    the channel shows another number than the one we wanted to replace
         ├── Invalid
         └── Forbidden    the caller lacks a scope
 
@@ -18,6 +20,7 @@ nobody catches what they cannot answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -103,6 +106,23 @@ class Conflict(Refused):
     """It contradicts what is already there, such as an idempotency key used with other contents."""
 
     code = "CONFLICT"
+
+
+class Insufficient(Conflict):
+    """A line of a reservation asks for more than can be sold; `others` are the same of its other lines."""
+
+    code = "INSUFFICIENT_STOCK"
+    others: Sequence[Insufficient] = ()
+
+
+class OtherNumber(Conflict):
+    """A compare-and-set found another number at the channel: `shown`, None where the channel did not say which."""
+
+    code = "OTHER_NUMBER"
+
+    def __init__(self, message: str, *, shown: int | None = None, upstream_request_id: str | None = None) -> None:
+        super().__init__(message, upstream_request_id=upstream_request_id)
+        self.shown = shown
 
 
 class Invalid(Refused):

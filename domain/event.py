@@ -16,6 +16,8 @@ class EventKind(Enum):
     ORDER_CHANGED = "OrderChanged"
     CHANNEL_PAUSED = "ChannelPaused"
     CHANNEL_RESUMED = "ChannelResumed"
+    # A rule, a kit or a listing's SKU changed: whoever keeps answers of many SKUs in memory starts anew.
+    STOCK_RULES_CHANGED = "StockRulesChanged"
 
 
 @dataclass(slots=True)

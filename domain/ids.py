@@ -16,6 +16,8 @@ OrderId = NewType("OrderId", str)
 LineId = NewType("LineId", str)
 ListingId = NewType("ListingId", str)
 OperationId = NewType("OperationId", str)
+ReservationId = NewType("ReservationId", str)
+RuleId = NewType("RuleId", str)
 
 _NAMESPACE = UUID("5d2f0c0e-5a1c-4d43-9a53-5c0f3b1c6a10")
 

@@ -22,12 +22,14 @@ class Kind(Enum):
     """What can be asked for; imperative."""
 
     CONFIRM_SHIPMENTS = "CONFIRM_SHIPMENTS"
+    ADJUST_STOCK = "ADJUST_STOCK"
 
 
 class Capability(Enum):
     """What a lane carries to its channel."""
 
     SHIPMENTS = "shipments"
+    LEDGER = "ledger"  # done in the transaction that asks for it: no lane carries it
 
 
 class OperationStatus(Enum):

@@ -1,14 +1,14 @@
-"""Stock arithmetic: from readings of places to what can be sold, with the terms that explain it."""
+"""Stock: what places hold, what can be sold of it, and the terms that explain it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.channel import Location
-from domain.freshness import Freshness, worst
+from domain.channel import Location, LocationKind
+from domain.freshness import Freshness
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
+from domain.product import FulfilledBy
 
 
 @dataclass(slots=True)
@@ -27,6 +27,7 @@ class Reading:
     reserved: int
     inbound: int
     as_of: datetime
+    upstream_request_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -49,17 +50,21 @@ class Level:
 
 @dataclass(slots=True)
 class Term:
-    """One signed part of the number `available_to_sell`."""
+    """One signed part of a number. `source` is who told it or the rule's kind, `rule` the name of the rule that made it, and
+    `upstream_request_id` the call that it was read with."""
 
     label: str
     quantity: int
     source: str
     as_of: datetime | None
+    rule: str | None = None
+    upstream_request_id: str | None = None
 
 
 @dataclass(slots=True)
 class Stock:
-    """What can be sold of one SKU, and why. The quantities of `explanation` sum to `available_to_sell`."""
+    """What can be sold of one SKU, and why. The quantities of `explanation` sum to `available_to_sell`, which is
+    `on_hand - reserved - safety_stock`, never below zero. `at` is the past instant that it is told for, None for now."""
 
     sku: Sku
     available_to_sell: int
@@ -71,48 +76,17 @@ class Stock:
     freshness: Freshness
     levels: list[Level]
     explanation: list[Term]
+    at: datetime | None = None
 
 
-def no_reading(location: Location) -> Level:
-    """The level of a place that should hold the SKU and has never told us."""
-    return Level(location, 0, 0, 0, None, Freshness.UNKNOWN, location.keeper)
-
-
-def level_of(location: Location, readings: Sequence[Reading], freshness: Freshness) -> Level:
-    """One level from the readings of one place; several channel SKUs of one product add up, the oldest sets the age."""
-    return Level(
-        location=location,
-        on_hand=sum(reading.on_hand for reading in readings),
-        reserved=sum(reading.reserved for reading in readings),
-        inbound=sum(reading.inbound for reading in readings),
-        as_of=min(reading.as_of for reading in readings),
-        freshness=freshness,
-        source=location.keeper,
-    )
-
-
-def stock_of(sku: Sku, levels: list[Level], safety_stock: int) -> Stock:
-    """Add the levels up, subtract the safety stock, never fall below zero, and say how."""
-    terms: list[Term] = []
-    for level in levels:
-        terms.append(Term(f"on hand at {level.location.name}", level.on_hand, level.source, level.as_of))
-        if level.reserved:
-            terms.append(Term(f"reserved at {level.location.name}", -level.reserved, level.source, level.as_of))
-    if safety_stock:
-        terms.append(Term("safety stock", -safety_stock, "acorn.toml", None))
-    total = sum(term.quantity for term in terms)
-    if total < 0:
-        terms.append(Term("never below zero", -total, "rule", None))
-    known = [level.as_of for level in levels if level.as_of is not None]
-    return Stock(
-        sku=sku,
-        available_to_sell=max(0, total),
-        on_hand=sum(level.on_hand for level in levels),
-        reserved=sum(level.reserved for level in levels),
-        inbound=sum(level.inbound for level in levels),
-        safety_stock=safety_stock,
-        as_of=min(known) if known else None,
-        freshness=worst([level.freshness for level in levels]),
-        levels=levels,
-        explanation=terms,
-    )
+def holds(location: Location, channel: ChannelId, marketplace: str | None, fulfilled_by: FulfilledBy) -> bool:
+    """Whether the place should hold units of such a listing: an FBA pool those of its marketplaces that FBA fulfills, a shop's
+    place all of the shop, and a place of ours what we fulfill for a channel that opens it or shows it."""
+    if location.ours:
+        told = location.opens_from == channel or channel in location.shown
+        return told and fulfilled_by is FulfilledBy.MERCHANT
+    if location.keeper != channel:
+        return False
+    if location.kind is LocationKind.FBA:
+        return fulfilled_by is FulfilledBy.CHANNEL and marketplace in location.marketplaces
+    return True

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from adapters.budget import Budgets
 from adapters.port import Port
-from domain.channel import Channel
+from domain.channel import Channel, Location
 from domain.event import Event, EventKind
 from domain.ids import ChannelId
 from domain.operation import Capability
 from resolvers.live import LiveStock
+from resolvers.stock_cache import StockCache
 from store.session import Store
 
 
@@ -22,7 +23,7 @@ class Events(Protocol):
 
     def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Events after the place `after`, or from now on; gap-free, each once."""
         ...
 
@@ -35,7 +36,8 @@ class Bell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What all requests of one process share. `stock_max_age` is meant where a query names none."""
+    """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
+    does."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]
@@ -45,5 +47,7 @@ class Shelf:
     bell: Bell
     events: Events
     clock: Callable[[], datetime]
+    stock_cache: StockCache
+    locations: Sequence[Location] = ()
     safety_stock: int = 0
     stock_max_age: timedelta = timedelta(minutes=5)

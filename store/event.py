@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Text, cast, delete, func, insert, literal, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.event import Event, EventKind, NewEvent
+from store import locks
 from store.session import AnyRow, among
 from store.tables import event
 
@@ -20,8 +21,6 @@ from store.tables import event
 BELL = "acorn:events"
 
 _COLUMNS = (event.c.seq, event.c.kind, event.c.subject, event.c.data, event.c.at)
-# Any number will do, as long as nothing else in this database locks it.
-_RELAY_LOCK = 7_300_001
 # Every transaction below it has ended, as far as this database is concerned. `pg_snapshot_xmin` would be simpler and lets a long
 # transaction in any other database of the server hold our events back. One that ended since the snapshot is taken for ours.
 _HORIZON = text(
@@ -50,7 +49,7 @@ async def append(tx: AsyncConnection, events: Sequence[NewEvent]) -> None:
 
 async def relay(tx: AsyncConnection, limit: int = 500) -> list[Event]:
     """Give the next places to at most `limit` events and return them in order; nothing while another relay is at it."""
-    if not await tx.scalar(select(func.pg_try_advisory_xact_lock(_RELAY_LOCK))):
+    if not await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.RELAY))):
         return []
     # The lock came in a statement of its own: the snapshots of these see every place given before.
     horizon = await tx.scalar(_HORIZON)
@@ -89,6 +88,24 @@ async def after(
     if subjects is not None:
         query = query.where(among(event.c.subject, subjects))
     return [_event(row) for row in await tx.execute(query)]
+
+
+async def since(
+    tx: AsyncConnection, seq: int, *, kinds: Collection[EventKind], limit: int
+) -> tuple[int, list[tuple[EventKind, str]]]:
+    """The place of the newest event, and (kind, subject) of what was committed after place `seq` or has no place yet.
+
+    At most `limit` of either, in no order, and one of the latter is told again at each look until it has its place: for readers
+    who want to know what has changed before the relay tells, and do not mind hearing it twice.
+    """
+    wanted = among(event.c.kind, [kind.value for kind in kinds])
+    placed = select(event.c.kind, event.c.subject).where(event.c.seq > seq, wanted).order_by(event.c.seq).limit(limit)
+    unplaced = select(event.c.kind, event.c.subject).where(event.c.seq.is_(None), wanted).limit(limit)
+    newest = select(literal("", Text), cast(func.coalesce(func.max(event.c.seq), 0), Text))
+    # One statement, one snapshot: an event that gets its place meanwhile is told by one part or the other.
+    rows = (await tx.execute(union_all(newest, placed.subquery().select(), unplaced.subquery().select()))).all()
+    told = [(EventKind(kind), subject) for kind, subject in rows if kind]
+    return next(int(subject) for kind, subject in rows if not kind), told
 
 
 async def head(tx: AsyncConnection) -> int:

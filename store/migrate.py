@@ -15,12 +15,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from store import locks
 from store.session import driver_url
 
 T = TypeVar("T")
-
-# Any number will do, as long as nothing else in this database locks it.
-_MIGRATION_LOCK = 7_300_002
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -30,7 +28,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     """
 
     def run(connection: Connection) -> None:
-        connection.execute(text(f"select pg_advisory_lock({_MIGRATION_LOCK})"))
+        connection.execute(text(f"select pg_advisory_lock({locks.MIGRATION})"))
         connection.commit()
         try:
             script = config()
@@ -38,7 +36,7 @@ def upgrade(url: str, revision: str = "head") -> None:
             command.upgrade(script, revision)
         finally:
             connection.rollback()
-            connection.execute(text(f"select pg_advisory_unlock({_MIGRATION_LOCK})"))
+            connection.execute(text(f"select pg_advisory_unlock({locks.MIGRATION})"))
             connection.commit()
 
     _connected(url, run)

@@ -20,6 +20,7 @@ from domain.errors import Conflict, NotFound
 from domain.event import EventKind, NewEvent
 from domain.ids import OperationId
 from domain.operation import (
+    ENDED,
     FINISHED,
     WAITING_FOR_PEOPLE,
     Item,
@@ -54,16 +55,20 @@ async def create(
     status: OperationStatus,
     items: Sequence[NewItem],
     correlation_id: str | None = None,
+    id: OperationId | None = None,
+    item_status: ItemStatus = ItemStatus.PENDING,
+    reverts: OperationId | None = None,
 ) -> tuple[Operation, bool]:
     """Make the operation with its items and tell of it; or find the one that the caller's key made before (False).
 
-    `status` is QUEUED, or PREVIEW or AWAITING_APPROVAL, whose items wait for people. Raises Conflict when the key was used with
-    another `request_hash`.
+    `status` is QUEUED, or PREVIEW or AWAITING_APPROVAL, whose items wait for people. `item_status` is VERIFIED for what has been
+    done in this very transaction: the operation has then finished. Raises Conflict when the key was used with another
+    `request_hash`.
     """
     statement = (
         upsert(operation)
         .values(
-            id=str(uuid4()),
+            id=id or new_id(),
             kind=kind.value,
             status=status.value,
             requested_by=requested_by,
@@ -71,6 +76,7 @@ async def create(
             request_hash=request_hash,
             dry_run=dry_run,
             correlation_id=correlation_id,
+            reverts=reverts,
             total=len(items),
         )
         .on_conflict_do_nothing(index_elements=["requested_by", "idempotency_key"])
@@ -84,10 +90,19 @@ async def create(
     released = status not in WAITING_FOR_PEOPLE
     # One row after the other, never as one VALUES list: the ids keep the order of the items.
     if items:
-        await tx.execute(insert(operation_item), [_new_item_row(row.id, item, released) for item in items])
+        rows = [_new_item_row(row.id, item, released) | {"status": item_status.value} for item in items]
+        await tx.execute(insert(operation_item), rows)
+    if item_status in ENDED:
+        await tx.execute(update(operation_item).where(i.operation_id == row.id).values(ended_at=func.now()))
+        return await _settle(tx, row), True
     made = _operation(row)
     await _tell(tx, made)
     return made, True
+
+
+def new_id() -> OperationId:
+    """For an operation whose work has to name it before it is made."""
+    return OperationId(str(uuid4()))
 
 
 async def by_ids(tx: AsyncConnection, ids: Collection[OperationId]) -> dict[OperationId, Operation]:
@@ -166,6 +181,17 @@ async def by_key(
             field=("idempotencyKey",),
         )
     return None if row is None else _operation(row)
+
+
+async def lock(tx: AsyncConnection, id: OperationId) -> Operation:
+    """The operation, which nobody else changes or reverts until `tx` ends. Raises NotFound."""
+    return _operation(await _locked(tx, id))
+
+
+async def reverted_by(tx: AsyncConnection, id: OperationId) -> OperationId | None:
+    """The operation that took this one back."""
+    found = await tx.scalar(select(o.id).where(o.reverts == id).limit(1))
+    return None if found is None else OperationId(found)
 
 
 async def refresh(tx: AsyncConnection, operation_ids: Collection[OperationId]) -> None:

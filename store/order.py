@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, text, tuple_, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,11 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
 from domain.order import SHIPPABLE, Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
-from store import money
+from store import locks, money
 from store.session import AnyRow, among
 from store.tables import order, order_line
 
 c = order.c
+
+# A row that is not there cannot be locked. Whoever waited for one to be written while holding others would wait in a circle.
+_NEW = text(
+    """
+    select pg_advisory_xact_lock(:class, key) from (
+        select distinct hashtext(asked.id) key from unnest(cast(:ids as text[])) as asked (id)
+        where not exists (select from "order" kept where kept.id = asked.id) order by key
+    ) missing
+    """
+)
 
 
 async def upsert(tx: AsyncConnection, orders: Sequence[Order]) -> list[OrderId]:
@@ -31,6 +41,7 @@ async def upsert(tx: AsyncConnection, orders: Sequence[Order]) -> list[OrderId]:
     newest = {one.id: one for one in sorted(orders, key=lambda one: one.updated_at)}
     if not newest:
         return []
+    await tx.execute(_NEW, {"class": locks.NEW_ORDERS, "ids": list(newest)})
     await tx.execute(select(c.id).where(among(c.id, newest)).order_by(c.id).with_for_update())
     kept = await by_ids(tx, newest)
     changed: dict[OrderId, Order] = {}

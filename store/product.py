@@ -10,32 +10,67 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.ids import ChannelId, ChannelSku, ListingId, Sku
+from domain.ids import ChannelId, ChannelSku, ListingId, LocationCode, Sku
 from domain.product import Attribute, FulfilledBy, Listing, ListingIssue, Product
-from store import money
+from store import ledger, locks, money
 from store.session import AnyRow, among
-from store.tables import listing, product
+from store.tables import kit_component, listing, product, sku_stock, stock_balance
 
 
 async def upsert_listings(tx: AsyncConnection, listings: Sequence[Listing], *, prefer: bool = False) -> int:
     """Keep the listings, newest `as_of` first, and the products they speak of; returns how many listings were written.
 
     A product keeps the first title, brand, cost and attributes it was given; those of a preferred channel (`prefer`: the
-    storefront) replace them. Brand, cost and attributes are the product's and are not kept per listing.
+    storefront) replace them. Brand, cost and attributes are the product's and are not kept per listing. Tells of each SKU whose
+    stock became another by it.
     """
     newest = {one.id: one for one in sorted(listings, key=lambda one: one.as_of)}
     ordered = [newest[id] for id in sorted(newest)]
     if not ordered:
         return 0
+    await lock_mapping(tx, {one.channel for one in ordered})
+    was = await _mapped(tx, newest)
     await _upsert_products(tx, list(newest.values()), prefer)
+    # A trigger counts in sku_stock what a listing maps, of the SKU that it leaves too; those rows come last and in their order.
+    mapped = {one.id: one.sku for one in ordered}
+    moved = {sku for id in was if was[id] != mapped[id] for sku in (was[id], mapped[id]) if sku is not None}
+    concerned = moved | {sku for sku in mapped.values() if sku is not None}
+    await ledger.lock(tx, concerned)
+    before = await _elsewhere(tx, concerned)
     fresh = insert(listing)
     statement = fresh.on_conflict_do_update(
         index_elements=["id"],
         set_={name: fresh.excluded[name] for name in _row(ordered[0]) if name != "id"},
         where=listing.c.as_of <= fresh.excluded.as_of,
     ).returning(listing.c.id)
-    rows = await tx.execute(statement, [_row(one) for one in ordered])
-    return len(rows.all())
+    written = (await tx.execute(statement, [_row(one) for one in ordered])).all()
+    after = await _elsewhere(tx, concerned)
+    await ledger.tell(tx, {sku for sku in concerned if sku in moved or before[sku] != after[sku]})
+    return len(written)
+
+
+async def lock_mapping(tx: AsyncConnection, channels: Collection[ChannelId], *, shared: bool = False) -> None:
+    """Hold what the SKUs of `channels` are mapped to until `tx` ends; who shares it only reads. It comes before all other locks.
+
+    A listing and a reading that are both new see nothing of each other, so rows are not enough: neither would be counted, and one
+    that was mapped anew meanwhile would be counted behind locks in another order.
+    """
+    lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    for id in sorted(channels):
+        await tx.execute(select(lock(locks.MAPPING, func.hashtext(id))))
+
+
+async def _mapped(tx: AsyncConnection, ids: Collection[ListingId]) -> dict[ListingId, Sku | None]:
+    """The SKUs that those listings there are have now; their rows are locked in the order of their ids."""
+    c = listing.c
+    rows = await tx.execute(select(c.id, c.sku).where(among(c.id, ids)).order_by(c.id).with_for_update())
+    return {ListingId(row.id): None if row.sku is None else Sku(row.sku) for row in rows}
+
+
+async def _elsewhere(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:
+    """What others keep of each SKU."""
+    rows = await tx.execute(select(sku_stock.c.sku, sku_stock.c.elsewhere).where(among(sku_stock.c.sku, skus)))
+    return {Sku(row.sku): row.elsewhere for row in rows}
 
 
 async def by_skus(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, Product]:
@@ -52,6 +87,24 @@ async def listings_by_skus(tx: AsyncConnection, skus: Collection[Sku]) -> dict[S
     for row in rows:
         found[Sku(row.sku)].append(_listing(row))
     return dict(found)
+
+
+async def unopened(
+    tx: AsyncConnection,
+    channel: ChannelId,
+    locations: Collection[LocationCode],
+    skus: Collection[Sku] | None = None,
+) -> list[Listing]:
+    """The channel's listings of goods that we ship whose SKU, one of `skus` where given, lacks an entry at one of these places of
+    ours; by SKU. Kits have none of their own."""
+    c = listing.c
+    opened = [exists().where(stock_balance.c.sku == c.sku, stock_balance.c.location == one) for one in locations]
+    kit = exists().where(kit_component.c.kit == c.sku)
+    wanted = [c.channel == channel, c.sku.is_not(None), c.fulfilled_by == FulfilledBy.MERCHANT.value]
+    if skus is not None:
+        wanted.append(among(c.sku, skus))
+    rows = await tx.execute(select(listing).where(*wanted, ~and_(*opened), ~kit).order_by(c.sku, c.channel_sku))
+    return [_listing(row) for row in rows]
 
 
 async def listing_by_id(tx: AsyncConnection, id: ListingId) -> Listing | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from asyncpg import PostgresError
-from sqlalchemy import ColumnElement, Row, any_, func, literal, make_url, text
+from sqlalchemy import ColumnElement, FromClause, Row, Text, any_, func, literal, make_url, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -25,6 +25,9 @@ UNAVAILABLE: tuple[type[Exception], ...] = (OperationalError, InterfaceError, Po
 # Classes of SQLSTATE that say the same: connection exception, insufficient resources, operator intervention (a shutdown, a
 # connection that was terminated, a statement that took too long).
 _AWAY = ("08", "53", "57")
+
+# The first statement of a transaction whose statements are all to see the same moment.
+ONE_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
 
 
 def driver_url(url: str) -> URL:
@@ -129,6 +132,12 @@ def _away(problem: DBAPIError | PostgresError) -> bool:
 def among(column: ColumnElement[T], values: Collection[T]) -> ColumnElement[bool]:
     """`column` is one of `values`. One array parameter, so that the statement stays the same for any number of values."""
     return column == any_(literal(list(values), ARRAY(column.type)))
+
+
+def as_table(**columns: Sequence[str]) -> FromClause:
+    """Lists of equal length as the columns of a table, in one array parameter each."""
+    arrays = (literal(list(values), ARRAY(Text)) for values in columns.values())
+    return func.unnest(*arrays).table_valued(*columns).render_derived(name="asked")
 
 
 def from_now(seconds: float) -> ColumnElement[datetime]:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import and_, delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.expression import FromClause, cast
-from sqlalchemy.types import Text
+from sqlalchemy.sql.expression import FromClause
 
-from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.stock import Reading
-from store import event
-from store.session import AnyRow, among
+from store import ledger, product
+from store.session import AnyRow, among, as_table
 from store.tables import listing, stock_level
 
 _KEY = ("location", "channel", "channel_sku")
+_TOLD = ("on_hand", "reserved", "inbound", "as_of", "upstream_request_id")
 
 
 async def readings(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, list[Reading]]:
@@ -63,11 +62,16 @@ async def keep(tx: AsyncConnection, readings: Sequence[Reading]) -> list[tuple[C
     if not newest:
         return []
     ordered = [newest[key] for key in sorted(newest)]
+    # Rows that are not there cannot be locked: whoever brings some is alone, or would wait for others behind the locks of SKUs.
+    all_there = await _kept(tx, ordered) == len(ordered)
+    await product.lock_mapping(tx, {one.channel for one in ordered}, shared=all_there)
     before = await _locked(tx, ordered)
+    # A trigger counts what changes in sku_stock, whose rows come last and in their order.
+    await ledger.lock(tx, set((await skus_of(tx, {(one.channel, one.channel_sku) for one in ordered})).values()))
     fresh = insert(stock_level)
     statement = fresh.on_conflict_do_update(
         index_elements=list(_KEY),
-        set_={name: fresh.excluded[name] for name in ("on_hand", "reserved", "inbound", "as_of")},
+        set_={name: fresh.excluded[name] for name in _TOLD},
         where=stock_level.c.as_of < fresh.excluded.as_of,
     ).returning(stock_level)
     rows = await tx.execute(statement, [_row(one) for one in ordered])
@@ -81,8 +85,38 @@ async def keep(tx: AsyncConnection, readings: Sequence[Reading]) -> list[tuple[C
 
 async def keep_and_tell(tx: AsyncConnection, readings: Sequence[Reading]) -> list[Sku]:
     """Keep the newest readings, and tell of each SKU of ours whose numbers changed; returns these."""
-    skus = sorted(set((await skus_of(tx, await keep(tx, readings))).values()))
-    await event.append(tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in skus])
+    return await _tell(tx, await keep(tx, readings))
+
+
+async def forget_places(tx: AsyncConnection, keepers: Mapping[LocationCode, ChannelId], limit: int = 500) -> int:
+    """Forget at most `limit` readings that no place with such a keeper has now told, and tell of their SKUs; returns how many.
+
+    For places that became ours to count, changed their keeper or are gone: what was read there would count for ever.
+    """
+    c = stock_level.c
+    kept = as_table(location=list(keepers), channel=list(keepers.values()))
+    key = tuple_(*(c[name] for name in _KEY))
+    rows = await tx.execute(
+        select(stock_level)
+        .where(tuple_(c.location, c.channel).not_in(select(kept.c.location, kept.c.channel)))
+        .order_by(*(c[name] for name in _KEY))
+        .limit(limit)
+        .with_for_update()
+    )
+    gone = [_reading(row) for row in rows]
+    if not gone:
+        return 0
+    pairs = {(one.channel, one.channel_sku) for one in gone}
+    await ledger.lock(tx, set((await skus_of(tx, pairs)).values()))
+    asked = _asked(gone).c
+    await tx.execute(delete(stock_level).where(key.in_(select(*(asked[name] for name in _KEY)))))
+    await _tell(tx, pairs)
+    return len(gone)
+
+
+async def _tell(tx: AsyncConnection, pairs: Collection[tuple[ChannelId, ChannelSku]]) -> list[Sku]:
+    skus = sorted(set((await skus_of(tx, pairs)).values()))
+    await ledger.tell(tx, skus)
     return skus
 
 
@@ -90,7 +124,7 @@ async def skus_of(
     tx: AsyncConnection, pairs: Collection[tuple[ChannelId, ChannelSku]]
 ) -> dict[tuple[ChannelId, ChannelSku], Sku]:
     """Our SKU of each (channel, channel SKU) that a listing maps to one."""
-    asked = _unnested(("channel", [pair[0] for pair in pairs]), ("channel_sku", [pair[1] for pair in pairs]))
+    asked = as_table(channel=[pair[0] for pair in pairs], channel_sku=[pair[1] for pair in pairs])
     c = listing.c
     rows = await tx.execute(
         select(c.channel, c.channel_sku, c.sku)
@@ -101,13 +135,16 @@ async def skus_of(
     return {(ChannelId(row.channel), ChannelSku(row.channel_sku)): Sku(row.sku) for row in rows}
 
 
+async def _kept(tx: AsyncConnection, readings: Sequence[Reading]) -> int:
+    """How many of the readings' keys there are rows of."""
+    asked, c = _asked(readings), stock_level.c
+    there = tuple_(c.location, c.channel, c.channel_sku).in_(select(*(asked.c[name] for name in _KEY)))
+    return await tx.scalar(select(func.count()).select_from(stock_level).where(there)) or 0
+
+
 async def _locked(tx: AsyncConnection, readings: Sequence[Reading]) -> dict[tuple[str, str, str], tuple[int, int, int]]:
     """The numbers kept so far, locked in the order of their keys so that two writers never wait for each other."""
-    asked = _unnested(
-        ("location", [one.location for one in readings]),
-        ("channel", [one.channel for one in readings]),
-        ("channel_sku", [one.channel_sku for one in readings]),
-    )
+    asked = _asked(readings)
     c = stock_level.c
     rows = await tx.execute(
         select(stock_level)
@@ -121,10 +158,13 @@ async def _locked(tx: AsyncConnection, readings: Sequence[Reading]) -> dict[tupl
     }
 
 
-def _unnested(*columns: tuple[str, Sequence[str]]) -> FromClause:
-    """Lists of equal length as the columns of a table."""
-    arrays = (cast(list(values), ARRAY(Text)) for _, values in columns)
-    return func.unnest(*arrays).table_valued(*(name for name, _ in columns)).render_derived(name="asked")
+def _asked(readings: Sequence[Reading]) -> FromClause:
+    """The keys of the readings as a table."""
+    return as_table(
+        location=[one.location for one in readings],
+        channel=[one.channel for one in readings],
+        channel_sku=[one.channel_sku for one in readings],
+    )
 
 
 def _row(one: Reading) -> dict[str, Any]:
@@ -136,6 +176,7 @@ def _row(one: Reading) -> dict[str, Any]:
         "reserved": one.reserved,
         "inbound": one.inbound,
         "as_of": one.as_of,
+        "upstream_request_id": one.upstream_request_id,
     }
 
 
@@ -148,4 +189,5 @@ def _reading(row: AnyRow) -> Reading:
         reserved=row.reserved,
         inbound=row.inbound,
         as_of=row.as_of,
+        upstream_request_id=row.upstream_request_id,
     )

@@ -39,6 +39,19 @@ async def states(tx: AsyncConnection, channels: Collection[ChannelId] | None = N
     return [_state(row) for row in await tx.execute(query)]
 
 
+async def read_at(tx: AsyncConnection, channel: ChannelId, name: StreamName) -> datetime | None:
+    """When the last run of the stream ended; None while one is asked for or under way, or when the last one failed."""
+    return await tx.scalar(
+        select(c.last_success_at).where(
+            c.channel == channel,
+            c.name == name.value,
+            ~c.forced,
+            or_(c.lease_until.is_(None), c.lease_until <= func.now()),
+            c.last_error.is_(None),
+        )
+    )
+
+
 async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list[StreamState]:
     """Take at most `limit` streams that are due, nobody works on and whose channel is not paused; longest due first."""
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from adapters.port import Port
 from domain.channel import Channel, Location, StreamName
+from domain.feed import FeedOut
 from domain.ids import ChannelId
 from domain.product import SkuMap
 from store.session import Store
@@ -38,7 +39,8 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What every worker of one process shares. `intervals` are those of streams that differ from the defaults."""
+    """What every worker of one process shares. `intervals` are those of streams that differ from the defaults; `safety_stock`
+    holds where no rule does; `feeds` are told of every change of stock."""
 
     store: Store
     ports: Mapping[ChannelId, Port]
@@ -49,4 +51,6 @@ class Deps:
     clock: Callable[[], datetime]
     worker: str
     intervals: Mapping[tuple[ChannelId, StreamName], timedelta] = field(default_factory=dict)
+    safety_stock: int = 0
+    feeds: Sequence[FeedOut] = ()
     timing: Timing = Timing()

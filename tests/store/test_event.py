@@ -55,6 +55,27 @@ async def test_an_event_comes_out_as_it_went_in(store: Store) -> None:
     assert timedelta(0) <= before - told.at < timedelta(minutes=1)
 
 
+async def test_who_does_not_wait_for_the_relay_hears_of_each_commit_until_it_has_a_place_and_once_after(
+    store: Store,
+) -> None:
+    async def since(place: int, limit: int = 100) -> tuple[int, list[str]]:
+        async with store.begin() as tx:
+            head, told = await event.since(tx, place, kinds=[EventKind.STOCK_CHANGED], limit=limit)
+        return head, sorted(subject for _, subject in told)
+
+    assert await since(0) == (0, [])
+    await appended(store, "a", "b")
+    async with store.begin() as tx:
+        await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, "another kind", {})])
+    assert await since(0) == await since(0) == (0, ["a", "b"])
+    await all_relayed(store, 3)
+    await appended(store, "c")
+    assert await since(0) == (3, ["a", "b", "c"])
+    assert await since(1) == (3, ["b", "c"])
+    assert await since(3) == (3, ["c"])
+    assert await since(0, limit=1) == (3, ["a", "c"])  # at most so many of those with a place and of those without
+
+
 async def test_an_event_is_told_only_when_its_transaction_has_committed(store: Store) -> None:
     async with store.begin() as tx:
         await event.append(tx, [stock("a")])

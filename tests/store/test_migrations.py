@@ -20,7 +20,7 @@ from store import migrate
 from store.session import driver_url
 from store.tables import metadata
 
-# All that `compare_metadata` looks at, and all that it does not: checks, defaults, identities.
+# All that `compare_metadata` looks at, and all that it does not: checks, defaults, identities, functions and triggers.
 CATALOG = """
     select 'column', table_name || '.' || column_name,
         concat_ws(' ', data_type, is_nullable, column_default, is_identity, identity_start, identity_generation)
@@ -30,6 +30,10 @@ CATALOG = """
     from pg_constraint where connamespace = 'public'::regnamespace
     union all
     select 'index', indexname, indexdef from pg_indexes where schemaname = 'public'
+    union all
+    select 'function', proname, prosrc from pg_proc where pronamespace = 'public'::regnamespace
+    union all
+    select 'trigger', tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
 """
 
 
@@ -67,7 +71,7 @@ async def test_a_difference_would_be_found(database_url: str) -> None:
     assert sorted(change[0] for change in found) == ["add_column", "add_index"]
 
 
-async def test_checks_defaults_and_identities_are_the_same_too(new_database: Callable[[], str]) -> None:
+async def test_checks_defaults_identities_and_functions_are_the_same_too(new_database: Callable[[], str]) -> None:
     url = new_database()
     migrated = await on(url, catalog)
 
@@ -78,7 +82,7 @@ async def test_checks_defaults_and_identities_are_the_same_too(new_database: Cal
         return catalog(connection)
 
     assert migrated == await on(url, made_anew)
-    assert {kind for kind, _, _ in migrated} == {"column", "constraint", "index"}
+    assert {kind for kind, _, _ in migrated} == {"column", "constraint", "index", "function", "trigger"}
     assert any("CHECK" in definition for _, _, definition in migrated)
 
     def changed(connection: Connection) -> set[tuple[str, str, str]]:

@@ -65,6 +65,33 @@ class TestCreate:
         data = {"status": "QUEUED", "kind": "CONFIRM_SHIPMENTS", "total": 2, "accepted": 0, "verified": 0, "failed": 0}
         assert await told(store) == [(one.id, data)]
 
+    async def test_what_was_done_in_the_same_transaction_has_succeeded_and_is_told_once(self, store: Store) -> None:
+        first = await made(store, 1)
+        async with store.begin() as tx:
+            one, created = await operation.create(
+                tx,
+                kind=Kind.ADJUST_STOCK,
+                requested_by="operator",
+                idempotency_key=None,
+                request_hash="",
+                dry_run=False,
+                status=OperationStatus.QUEUED,
+                items=[item(1), item(2)],
+                id=OperationId("mine"),
+                item_status=ItemStatus.VERIFIED,
+                reverts=first.id,
+            )
+        assert (created, one.id, one.status, one.reverts) == (True, "mine", OperationStatus.SUCCEEDED, first.id)
+        assert one.finished_at is not None
+        assert one.progress == Progress(total=2, accepted=2, verified=2, failed=0)
+        assert await found(store, one.id) == one
+        assert [(id, data["status"]) for id, data in await told(store) if id == one.id] == [("mine", "SUCCEEDED")]
+        async with store.begin() as tx:
+            assert await operation.reverted_by(tx, first.id) == one.id
+            assert await operation.reverted_by(tx, one.id) is None
+            with pytest.raises(Conflict):
+                await operation.cancel(tx, one.id)
+
     async def test_ids_keep_the_order_of_the_items(self, store: Store) -> None:
         await made(store, 1500)
         assert [row.key for row in await rows(store)] == [f"Order {number}" for number in range(1, 1501)]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.ids import ChannelId, ChannelSku, ListingId, Sku, listing_id
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.ids import ChannelId, ChannelSku, ListingId, LocationCode, Sku, listing_id
+from domain.ledger import EntryKind, NewEntry
 from domain.money import Money
 from domain.product import Attribute, FulfilledBy, Listing, ListingIssue, Product
-from store import product
+from domain.stock import Reading
+from store import kit, ledger, product, stock
 from store.session import Store
+from store.tables import event, sku_stock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AMAZON = ChannelId("amazon-eu")
@@ -149,3 +157,91 @@ async def test_pages_and_filters(store: Store) -> None:
         assert ([one.sku for one in first], more) == (["P-1", "P-2"], True)
         rest, more = await product.page(tx, first=3, after=first[-1].sku)
         assert ([one.sku for one in rest], more) == (["P-3", "Q_4", "R-5"], False)
+
+
+# ── The locks of sku_stock ────────────────────────────────────────────────────────────────────────────────────────────────
+MANY = 60
+
+
+def many(channel: ChannelId, *, reverse: bool, round: int) -> list[Listing]:
+    """Listings of the same SKUs of ours whose order is that of our SKUs in one channel, and the opposite in the other."""
+    ours = [f"S{number:03}" for number in range(MANY)]
+    theirs = list(reversed(ours)) if reverse else ours
+    at = NOON + timedelta(minutes=round)
+    return [
+        replace(listing(name, channel, as_of=at, refs={"round": str(round)}), sku=Sku(sku))
+        for name, sku in zip(ours, theirs, strict=True)
+    ]
+
+
+async def at_once(store: Store, rounds: int) -> list[BaseException]:
+    """Two channels tell listings, and one tells stock, of the same SKUs in opposite orders; what went wrong."""
+    pool = LocationCode("fba-eu")
+    await kept(store, *many(AMAZON, reverse=False, round=0), *many(SHOP, reverse=True, round=0))
+
+    async def tell(channel: ChannelId, reverse: bool) -> None:
+        for round in range(rounds):
+            await kept(store, *many(channel, reverse=reverse, round=round))
+
+    async def read() -> None:
+        for round in range(rounds):
+            at = NOON + timedelta(minutes=round)
+            names = [ChannelSku(f"S{number:03}") for number in range(MANY)]
+            async with store.begin() as tx:
+                await stock.keep(tx, [Reading(pool, AMAZON, name, round, 0, 0, at) for name in names])
+
+    told = await asyncio.gather(tell(AMAZON, False), tell(SHOP, True), read(), return_exceptions=True)
+    return [problem for problem in told if problem is not None]
+
+
+async def test_listings_of_the_same_skus_in_opposite_orders_never_wait_in_a_circle(store: Store) -> None:
+    assert await at_once(store, 20) == []
+    async with store.begin() as tx:
+        found = await product.listings_by_skus(tx, [Sku(f"S{number:03}") for number in range(MANY)])
+    assert {len(listings) for listings in found.values()} == {2}
+
+
+async def test_without_the_locks_they_would(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_lock(tx: object, of: object, **how: object) -> None:
+        return None
+
+    monkeypatch.setattr(ledger, "lock", no_lock)
+    monkeypatch.setattr(product, "lock_mapping", no_lock)
+    async with asyncio.timeout(20):
+        while not (problems := await at_once(store, 20)):
+            pass
+    assert "deadlock" in str(problems[0])
+
+
+async def test_a_sku_whose_stock_elsewhere_a_listing_changes_is_told_of(store: Store) -> None:
+    reading = Reading(LocationCode("fba-eu"), AMAZON, ChannelSku("A"), 5, 1, 0, NOON)
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [replace(listing("A"), sku=None)])
+        await stock.keep_and_tell(tx, [reading])
+        assert await told_skus(tx) == []
+        await product.upsert_listings(tx, [listing("A")])
+        assert await told_skus(tx) == ["A"]
+        await product.upsert_listings(tx, [listing("A")])
+        assert await told_skus(tx) == ["A"]
+        # It turns out to be another SKU of ours: both have become others.
+        await product.upsert_listings(tx, [replace(listing("A"), sku=Sku("B"))])
+        assert await told_skus(tx) == ["A", "A", "B"]
+        units = await tx.execute(select(sku_stock.c.sku, sku_stock.c.elsewhere).order_by(sku_stock.c.sku))
+        assert [tuple(row) for row in units] == [("A", 0), ("B", 4)]
+
+
+async def told_skus(tx: AsyncConnection) -> list[str]:
+    return list(await tx.scalars(select(event.c.subject).order_by(event.c.id)))
+
+
+async def test_goods_without_an_entry_at_a_place_are_named_and_kits_are_not(store: Store) -> None:
+    await kept(store, at_shop("A"), at_shop("B"), at_shop("KIT"), listing("FBA"), replace(at_shop("NOBODY"), sku=None))
+    async with store.begin() as tx:
+        await kit.save(tx, Sku("KIT"), {Sku("A"): 2}, by="tests")
+        entry = NewEntry(Sku("A"), LocationCode("BER"), EntryKind.COUNT, "counted", "tests", "mutation", on_hand=1)
+        await ledger.post(tx, [entry])
+        ber, ham = LocationCode("BER"), LocationCode("HAM")
+        found = [await product.unopened(tx, SHOP, places) for places in ([ber], [ham], [ber, ham])]
+        assert [[one.sku for one in listings] for listings in found] == [["B"], ["A", "B"], ["A", "B"]]
+        assert [one.sku for one in await product.unopened(tx, SHOP, [ham], [Sku("A"), Sku("C")])] == ["A"]
+        assert await product.unopened(tx, AMAZON, [ham]) == []

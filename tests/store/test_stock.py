@@ -10,15 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import event as sa_event
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import Engine
 
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, listing_id
 from domain.product import FulfilledBy, Listing
 from domain.stock import Reading
-from store import product, stock
+from store import ledger, product, stock
 from store.session import Store
-from store.tables import event
+from store.tables import event, sku_stock, stock_level
 from tests.store.bench import blocked
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -212,3 +212,98 @@ async def test_250_skus_of_500_are_one_query(store: Store) -> None:
         assert len(sent) == 1
     assert {len(readings) for readings in found.values()} == {3}
     assert len(found) == 250
+
+
+async def test_the_call_that_a_reading_came_with_is_kept(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("A")])
+    for minute, call in enumerate(("r-1", "r-2", None)):
+        newer = replace(reading(minute=minute), upstream_request_id=call)
+        await kept(store, newer)
+        assert await of(store, "A") == {"A": [newer]}
+
+
+async def elsewhere(store: Store) -> dict[str, int]:
+    async with store.begin() as tx:
+        return {row.sku: row.elsewhere for row in await tx.execute(select(sku_stock.c.sku, sku_stock.c.elsewhere))}
+
+
+async def test_places_that_others_count_no_more_are_forgotten(store: Store) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("A"), listing("A", channel=SHOP), listing("B", channel=SHOP)])
+    await kept(store, reading("A"), *(reading(sku, at=at, channel=SHOP) for sku in "AB" for at in ("wh-1", "wh-2")))
+    assert await elsewhere(store) == {"A": 12, "B": 8}
+
+    keepers = {LocationCode("fba-eu"): AMAZON, LocationCode("wh-1"): SHOP, LocationCode("wh-2"): AMAZON}
+    async with store.begin() as tx:
+        assert await stock.forget_places(tx, keepers, limit=1) == 1
+        assert await stock.forget_places(tx, keepers, limit=5) == 1
+        assert await stock.forget_places(tx, keepers) == 0
+        rows = await tx.execute(select(event.c.subject).order_by(event.c.id))
+        assert [row.subject for row in rows] == ["A", "B"]
+    assert await elsewhere(store) == {"A": 8, "B": 4}
+    async with store.begin() as tx:
+        assert await stock.forget_places(tx, {}) == 3
+    assert await of(store, "A", "B") == {}
+
+
+async def test_keepers_of_the_same_skus_in_opposite_orders_never_wait_in_a_circle(store: Store) -> None:
+    """Readings are locked by the channel's SKUs, which need not have the order of ours."""
+    names = [f"S{number:02}" for number in range(40)]
+    async with store.begin() as tx:
+        ours = [listing(name, channel_sku=name) for name in names]
+        backwards = [
+            listing(sku, channel_sku=name, channel=SHOP) for name, sku in zip(names, reversed(names), strict=True)
+        ]
+        await product.upsert_listings(tx, ours + backwards)
+
+    async def keeper(channel: ChannelId) -> None:
+        for minute in range(15):
+            await kept(store, *(reading(name, minute, channel=channel, minute=minute) for name in names))
+
+    await asyncio.gather(keeper(AMAZON), keeper(SHOP))
+    assert set((await elsewhere(store)).values()) == {26}
+
+
+async def test_a_reading_and_a_listing_that_are_both_new_are_counted(store: Store) -> None:
+    async with store.begin() as tx:
+        await stock.keep(tx, [reading("A", 5)])
+        listed = asyncio.create_task(_listed(store, listing("A")))
+        await blocked(store, 1)
+    await listed
+    assert await _elsewhere(store, "A") == 4
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listing("B")])
+        told = asyncio.create_task(kept(store, reading("B", 7)))
+        await blocked(store, 1)
+    await told
+    assert await _elsewhere(store, "B") == 6
+
+
+async def test_keepers_of_new_and_of_known_rows_never_wait_in_a_circle(store: Store) -> None:
+    """The first finds no row of A and waits for B; meanwhile there is one, which a second wants, and then A itself."""
+    await _listed(store, listing("A"), listing("B"))
+    async with store.begin() as busy_with_b:
+        await ledger.lock(busy_with_b, [Sku("B")])
+        first = asyncio.create_task(kept(store, reading("A", 7, minute=1), reading("B")))
+        await blocked(store, 1)
+        async with store.begin() as tx:
+            row = {"location": "fba-eu", "channel": AMAZON, "channel_sku": "A", "as_of": NOON}
+            # A table without its trigger: nobody can bring a row beside the first one otherwise.
+            await tx.execute(text("set local session_replication_role = replica"))
+            await tx.execute(insert(stock_level).values(**row, on_hand=1, reserved=0, inbound=0))
+        second = asyncio.create_task(kept(store, reading("A", 8, minute=2)))
+        await blocked(store, 2)
+    await asyncio.gather(first, second)
+    assert [one.on_hand for one in (await of(store, "A"))[Sku("A")]] == [8]
+
+
+async def _listed(store: Store, *listings: Listing) -> None:
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, listings)
+
+
+async def _elsewhere(store: Store, sku: str) -> int | None:
+    async with store.begin() as tx:
+        units: int | None = await tx.scalar(select(sku_stock.c.elsewhere).where(sku_stock.c.sku == sku))
+    return units

@@ -1,0 +1,708 @@
+"""What each channel is to show, was told, and was seen to show.
+
+One row per number that buyers see: `target` is what it should be, `told` the last number that the channel took or may have taken,
+`shown` what was last seen there. A row is at rest when it was told its target and `confirmed_at` says that this was seen.
+
+A target replaces another only when it was computed from a newer version of the SKU, or from the same one later. `target_at` is
+the database's clock, read together with the version and before all else that the target is computed from: so of two targets the
+one that knows more is also the later one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import bindparam, cast
+
+from domain.errors import OutcomeUnknown
+from domain.ids import ChannelId, ChannelSku, Sku
+from domain.lag import Lag
+from domain.policy import Shown
+from domain.product import FulfilledBy
+from domain.rule import RuleKind
+from domain.shown import counting
+from domain.stock import Term
+from store import locks
+from store.session import AnyRow, among, as_table
+from store.tables import channel_stock, kit_component, listing, sku_stock, stock_balance, stock_push
+
+c = channel_stock.c
+p = stock_push.c
+s = sku_stock.c
+
+UNMAPPED = "UNMAPPED"
+"""The error of a number that is still shown by a listing that is mapped to no SKU any more: nobody tells it anything."""
+
+SOLD = -1
+"""The `looks` of a number that is to be looked at because an order of its channel may have lowered it, or not it but another."""
+
+# More of them would not change what they say, and a busy channel has a hundred thousand a day.
+_SAMPLES = 2000
+
+
+class NumberKey(NamedTuple):
+    """One number that a channel's buyers see."""
+
+    channel: ChannelId
+    channel_sku: ChannelSku
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNumber:
+    """One number that a channel's buyers see, as it should be, as it was told and as it was last seen. `terms` sum to what the
+    channel may sell in all, of which `target` is this place's part. `refs` are the listing's."""
+
+    channel: ChannelId
+    channel_sku: ChannelSku
+    place: str
+    sku: Sku
+    target: int
+    version: int
+    terms: list[Term]
+    target_at: datetime
+    caused_at: datetime | None
+    noticed_at: datetime | None
+    told: int | None
+    told_at: datetime | None
+    confirmed_at: datetime | None
+    shown: int | None
+    shown_at: datetime | None
+    error_code: str | None
+    error_message: str | None
+    refs: Mapping[str, str]
+
+    @property
+    def key(self) -> NumberKey:
+        """Which number it is."""
+        return NumberKey(self.channel, self.channel_sku, self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a channel had been told by some instant, and when it was seen to show no more than that, if by then."""
+
+    channel: ChannelId
+    quantity: int
+    pushed_at: datetime
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A listing that shows a number of ours: one that we fulfill ourselves, once however many marketplaces list it."""
+
+    sku: Sku
+    channel: ChannelId
+    channel_sku: ChannelSku
+    refs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stirred:
+    """A SKU whose numbers have to be computed anew, as it was at `at` of the database's clock. `by_time`: nothing happened to it,
+    but an instant came at which its numbers change by themselves."""
+
+    sku: Sku
+    version: int
+    at: datetime
+    dirty_since: datetime | None
+    caused_at: datetime | None
+    by_time: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A number that a channel should show. It is sent when it is `ready`: what it says is known to be counted."""
+
+    key: NumberKey
+    sku: Sku
+    refs: Mapping[str, str]
+    quantity: int
+    version: int
+    at: datetime
+    terms: Sequence[Term]
+    caused_at: datetime | None
+    noticed_at: datetime | None
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Numbers that were parted with: `gone`, and those that are newly `unmapped`, with the units that they still show."""
+
+    gone: Sequence[NumberKey]
+    unmapped: Sequence[tuple[NumberKey, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A SKU whose targets have been put. `safety_stock` of None leaves it as it is."""
+
+    stirred: Stirred
+    recompute_at: datetime | None
+    safety_stock: int | None
+
+
+# ── What waits to be carried to the channels ─────────────────────────────────────────────────────────────────────────────
+
+
+async def propagating(tx: AsyncConnection) -> bool:
+    """Whether this transaction is the one that carries changes now; the others need not do the same work beside it."""
+    return bool(await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.PROPAGATION))))
+
+
+async def stirred(tx: AsyncConnection, limit: int) -> list[Stirred]:
+    """At most `limit` SKUs that wait longest to be carried, and as many whose numbers change by themselves at this moment."""
+    dirty = select(s.sku).where(s.dirty_since.is_not(None)).order_by(s.dirty_since).limit(limit).subquery()
+    timed = select(s.sku).where(s.recompute_at <= func.now()).order_by(s.recompute_at).limit(limit).subquery()
+    wanted = union_all(dirty.select(), timed.select()).subquery()
+    return await _stirred(tx, s.sku.in_(wanted.select()))
+
+
+async def as_stirred(tx: AsyncConnection, skus: Collection[Sku]) -> list[Stirred]:
+    """Those SKUs, whether or not anything happened to them."""
+    return await _stirred(tx, among(s.sku, skus))
+
+
+async def _stirred(tx: AsyncConnection, which: ColumnElement[bool]) -> list[Stirred]:
+    now = func.clock_timestamp().label("now")
+    rows = await tx.execute(select(s.sku, s.version, s.dirty_since, s.caused_at, now).where(which).order_by(s.sku))
+    return [
+        Stirred(Sku(row.sku), row.version, row.now, row.dirty_since, row.caused_at, row.dirty_since is None)
+        for row in rows
+    ]
+
+
+async def carried(tx: AsyncConnection, done: Sequence[Carried]) -> None:
+    """These SKUs wait no more, unless they have changed since they were read; then only what came later still waits.
+
+    A row that somebody holds is about to change and comes again: nobody waits here, and whoever reserves never waits for us.
+    """
+    by_sku = {one.stirred.sku: one for one in done}
+    free = await tx.scalars(select(s.sku).where(among(s.sku, by_sku)).order_by(s.sku).with_for_update(skip_locked=True))
+    rows = [
+        {
+            "of": one.stirred.sku,
+            "read_version": one.stirred.version,
+            "read_caused_at": one.stirred.caused_at,
+            "read_at": one.stirred.at,
+            "new_recompute_at": one.recompute_at,
+            "new_safety_stock": one.safety_stock,
+        }
+        for one in (by_sku[Sku(sku)] for sku in free)
+    ]
+    if rows:
+        await tx.execute(_CARRIED, rows)
+
+
+_UNCHANGED = s.version == bindparam("read_version")
+_READ_AT = bindparam("read_at", type_=s.dirty_since.type)
+_CAUSED = update(sku_stock).where(s.sku == bindparam("of")).values(caused_at=func.least(s.caused_at, _READ_AT))
+_CARRIED = (
+    update(sku_stock)
+    .where(s.sku == bindparam("of"))
+    .values(
+        dirty_since=case(
+            (or_(_UNCHANGED, s.dirty_since.is_(None)), null()), else_=func.greatest(s.dirty_since, _READ_AT)
+        ),
+        # The cause that was read has been carried; what changed since came later than that.
+        caused_at=case(
+            (_UNCHANGED, null()),
+            (s.caused_at == bindparam("read_caused_at", type_=s.caused_at.type), _READ_AT),
+            else_=s.caused_at,
+        ),
+        recompute_at=case((_UNCHANGED, bindparam("new_recompute_at", type_=s.recompute_at.type)), else_=s.recompute_at),
+        safety_stock=func.coalesce(bindparam("new_safety_stock", type_=s.safety_stock.type), s.safety_stock),
+    )
+)
+
+
+async def caused(tx: AsyncConnection, sold: Mapping[Sku, datetime]) -> None:
+    """What changed these SKUs in `tx` happened then or before: a sale is as old as its order. Their rows are locked by now."""
+    rows = [{"of": sku, "read_at": sold[sku]} for sku in sorted(sold)]
+    if rows:
+        await tx.execute(_CAUSED, rows)
+
+
+async def waiting(tx: AsyncConnection, skus: Collection[Sku]) -> set[Sku]:
+    """Those of `skus` that wait to be computed anew, kits with a component that does included."""
+    part = kit_component.c
+    own = select(s.sku).where(among(s.sku, skus), s.dirty_since.is_not(None))
+    by_component = (
+        select(part.kit)
+        .join_from(kit_component, sku_stock, part.component == s.sku)
+        .where(among(part.kit, skus), s.dirty_since.is_not(None))
+    )
+    return {Sku(sku) for sku in await tx.scalars(union_all(own, by_component))}
+
+
+# ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def outlets(
+    tx: AsyncConnection, skus: Collection[Sku], channels: Collection[ChannelId]
+) -> dict[Sku, list[Outlet]]:
+    """The listings of `skus` in `channels` that show a number of ours; a SKU without any is missing."""
+    o = listing.c
+    rows = await tx.execute(
+        select(o.sku, o.channel, o.channel_sku, o.refs)
+        .where(among(o.sku, skus), among(o.channel, channels), o.fulfilled_by == FulfilledBy.MERCHANT.value)
+        .order_by(o.channel, o.channel_sku, o.marketplace)
+        .ext(distinct_on(o.channel, o.channel_sku))
+    )
+    found: defaultdict[Sku, list[Outlet]] = defaultdict(list)
+    for row in rows:
+        found[Sku(row.sku)].append(Outlet(Sku(row.sku), ChannelId(row.channel), ChannelSku(row.channel_sku), row.refs))
+    return dict(found)
+
+
+async def counted(tx: AsyncConnection, skus: Collection[Sku]) -> set[Sku]:
+    """Those of `skus` that were counted at an own place, be it as none."""
+    b = stock_balance.c
+    return {Sku(sku) for sku in await tx.scalars(select(b.sku).where(among(b.sku, skus)).distinct())}
+
+
+async def lock(tx: AsyncConnection, skus: Collection[Sku]) -> list[tuple[NumberKey, Sku]]:
+    """Hold the numbers of `skus` until `tx` ends, so that nothing is sent between the look at them and their new targets; returns
+    them with their SKUs."""
+    key = (c.channel, c.channel_sku, c.place)
+    rows = await tx.execute(select(*key, c.sku).where(among(c.sku, skus)).order_by(*key).with_for_update())
+    return [
+        (NumberKey(ChannelId(channel), ChannelSku(channel_sku), place), Sku(sku))
+        for channel, channel_sku, place, sku in rows
+    ]
+
+
+async def clear(
+    tx: AsyncConnection, strays: Collection[NumberKey], places: Mapping[ChannelId, Collection[str]]
+) -> Cleared:
+    """Part with numbers that no listing of their SKU shows at one of `places`. They are locked by now.
+
+    Forgotten are those of listings that sell from a pool now, or are no more, and of places that the channel is not told of any
+    more. One whose listing became another SKU's goes over to that. One whose listing is mapped to no SKU is told nothing and goes
+    on counting: its buyers still see it.
+    """
+    listings = await _listed(tx, {(key.channel, key.channel_sku) for key in strays})
+    gone = [
+        key
+        for key in strays
+        if key.place not in places.get(key.channel, ()) or (key.channel, key.channel_sku) not in listings
+    ]
+    rest = [(key, listings[key.channel, key.channel_sku]) for key in sorted(set(strays) - set(gone))]
+    moved = [{**_of(key), "new_sku": sku} for key, sku in rest if sku is not None]
+    if moved:
+        await tx.execute(_MOVE, moved)
+    noted = [(key, units) for key, sku in rest if sku is None and (units := await _unmap(tx, key)) is not None]
+    await forget(tx, gone)
+    return Cleared(gone, noted)
+
+
+async def forget(tx: AsyncConnection, keys: Collection[NumberKey]) -> None:
+    """Forget these numbers; what was sent of them stays in `stock_push`."""
+    if keys:
+        await tx.execute(_FORGET, [_of(key) for key in sorted(keys)])
+
+
+async def placed_elsewhere(
+    tx: AsyncConnection, places: Mapping[ChannelId, Collection[str]], after: Sku, limit: int
+) -> list[Sku]:
+    """The next `limit` SKUs after `after` with a number at none of `places`, by SKU."""
+    told = [(channel, place) for channel, names in places.items() for place in names]
+    known = as_table(channel=[channel for channel, _ in told], place=[place for _, place in told])
+    query = select(c.sku).where(c.sku > after, tuple_(c.channel, c.place).not_in(select(*known.c))).distinct()
+    return [Sku(sku) for sku in await tx.scalars(query.order_by(c.sku).limit(limit))]
+
+
+async def look_after_orders(tx: AsyncConnection, sold: Collection[tuple[ChannelId, Sku]]) -> None:
+    """Have all places of these SKUs in these channels looked at: a shop may have sold from another one than we took it from.
+
+    Their targets are computed first, if nothing goes wrong. Call it before any row of `sku_stock` is locked.
+    """
+    if sold:
+        by = sorted(sold)
+        values = {"channels": [channel for channel, _ in by], "skus": [sku for _, sku in by], "sold": SOLD}
+        await tx.execute(_LOOK_AFTER_ORDERS, values | {"unmapped": UNMAPPED})
+
+
+async def _listed(
+    tx: AsyncConnection, asked: Collection[tuple[ChannelId, ChannelSku]]
+) -> dict[tuple[ChannelId, ChannelSku], Sku | None]:
+    """The SKU that each of the channels' SKUs is mapped to, of those that we fulfill."""
+    values = {"channels": [channel for channel, _ in asked], "skus": [sku for _, sku in asked]}
+    return {
+        (ChannelId(row.channel), ChannelSku(row.channel_sku)): None if row.sku is None else Sku(row.sku)
+        for row in await tx.execute(_LISTED, values)
+    }
+
+
+async def _unmap(tx: AsyncConnection, key: NumberKey) -> int | None:
+    """How many units such a number goes on showing as far as we know; None where it was unmapped before."""
+    row = (await tx.execute(select(c.told, c.target, c.push_id, c.error_code).where(_is(key)))).one()
+    if row.told is None and row.push_id is None:
+        # What it shows was never ours.
+        await forget(tx, [key])
+        return None
+    if row.error_code == UNMAPPED:
+        return None
+    units: int = row.target if row.told is None else row.told
+    await tx.execute(
+        update(channel_stock)
+        .where(_is(key))
+        .values(
+            target=units,
+            terms=[_term_row(_still_shown(units))],
+            caused_at=None,
+            noticed_at=None,
+            due_at=None,
+            lease_until=None,
+            # Whoever has it in hand sends nothing any more.
+            fence=c.fence + 1,
+            error_code=UNMAPPED,
+            error_message="It is mapped to no SKU and still offered: map it, or take it out of sale there.",
+        )
+    )
+    return units
+
+
+async def follow(tx: AsyncConnection, key: NumberKey, units: int, at: datetime) -> None:
+    """A number that nobody tells anything is what it was seen to be at `at`. Its row is locked by now."""
+    await tx.execute(
+        update(channel_stock)
+        .where(_is(key))
+        .values(
+            target=units,
+            terms=[_term_row(_still_shown(units))],
+            told=units,
+            shown=units,
+            shown_at=at,
+            confirmed_at=at,
+            unseen=None,
+        )
+    )
+
+
+def _still_shown(units: int) -> Term:
+    return Term("still shown, mapped to no SKU", units, "channel", None)
+
+
+def _is(key: NumberKey) -> ColumnElement[bool]:
+    return and_(c.channel == key.channel, c.channel_sku == key.channel_sku, c.place == key.place)
+
+
+def _of(key: NumberKey) -> dict[str, str]:
+    return {"of_channel": key.channel, "of_channel_sku": key.channel_sku, "of_place": key.place}
+
+
+_THIS = (
+    c.channel == bindparam("of_channel"),
+    c.channel_sku == bindparam("of_channel_sku"),
+    c.place == bindparam("of_place"),
+)
+_FORGET = delete(channel_stock).where(*_THIS)
+# The versions of the other SKU are another count; its target is put next.
+_MOVE = (
+    update(channel_stock)
+    .where(*_THIS)
+    .values(sku=bindparam("new_sku"), version=-1, due_at=None, lease_until=None, fence=c.fence + 1)
+)
+_LISTED = text(
+    """
+    select asked.channel, asked.channel_sku, max(listed.sku) sku
+    from unnest(cast(:channels as text[]), cast(:skus as text[])) as asked (channel, channel_sku)
+    join listing listed on listed.channel = asked.channel and listed.channel_sku = asked.channel_sku
+    where listed.fulfilled_by = 'MERCHANT'
+    group by asked.channel, asked.channel_sku
+    """
+)
+_LOOK_AFTER_ORDERS = text(
+    """
+    with sold as (
+        select number.channel, number.channel_sku, number.place
+        from unnest(cast(:channels as text[]), cast(:skus as text[])) as asked (channel, sku)
+        join channel_stock number on number.sku = asked.sku and number.channel = asked.channel
+        where number.told is not null and number.error_code is distinct from :unmapped
+            and exists (
+                select from channel_stock other where other.channel = number.channel
+                    and other.channel_sku = number.channel_sku and other.place <> number.place
+            )
+        order by number.channel, number.channel_sku, number.place
+        for update of number
+    )
+    update channel_stock number set looks = :sold, confirmed_at = null,
+        due_at = coalesce(number.due_at, clock_timestamp() + interval '1 second')
+    from sold
+    where number.channel = sold.channel and number.channel_sku = sold.channel_sku and number.place = sold.place
+    """
+)
+
+
+async def put(tx: AsyncConnection, targets: Sequence[Target]) -> None:
+    """Keep each target unless one that knows more is kept. A new number is due at once; one that is already under way keeps its
+    time, and so does one that the channel refuses."""
+    if targets:
+        await tx.execute(_PUT, [_target_row(one) for one in sorted(targets, key=lambda one: one.key)])
+
+
+def _target_row(one: Target) -> dict[str, Any]:
+    return {
+        **one.key._asdict(),
+        "sku": one.sku,
+        "refs": dict(one.refs),
+        "target": one.quantity,
+        "version": one.version,
+        "terms": [_term_row(term) for term in one.terms],
+        "target_at": one.at,
+        "caused_at": one.caused_at,
+        "noticed_at": one.noticed_at,
+        "due_at": one.at if one.ready else None,
+        # Of a new row only: one that was forgotten and comes back must not begin with fences that were given before.
+        "fence": int(one.at.timestamp() * 1000),
+    }
+
+
+def _put() -> Any:
+    fresh = insert(channel_stock)
+    new = fresh.excluded
+    other_than_told = new.target.is_distinct_from(c.told)
+    due_at = case(
+        (new.due_at.is_(None), c.due_at),
+        (and_(other_than_told, new.target != c.target), new.due_at),
+        (or_(other_than_told, c.attempts > 0, c.confirmed_at.is_(None)), func.coalesce(c.due_at, new.due_at)),
+        else_=null(),
+    )
+    kept = ("sku", "refs", "target", "version", "terms", "target_at")
+    return fresh.on_conflict_do_update(
+        index_elements=["channel", "channel_sku", "place"],
+        set_={
+            **{name: new[name] for name in kept},
+            "caused_at": case((other_than_told, func.least(c.caused_at, new.caused_at)), else_=null()),
+            "noticed_at": case((other_than_told, func.least(c.noticed_at, new.noticed_at)), else_=null()),
+            "due_at": due_at,
+            "error_code": func.nullif(c.error_code, UNMAPPED),
+        },
+        where=or_(
+            and_(c.sku == new.sku, tuple_(c.version, c.target_at) < tuple_(new.version, new.target_at)),
+            # The channel's SKU has become another of ours, whose versions are another count.
+            and_(c.sku != new.sku, c.target_at < new.target_at),
+        ),
+    )
+
+
+_PUT = _put()
+
+
+async def repair(
+    tx: AsyncConnection, channel: ChannelId, channel_sku: ChannelSku, place: str, shown: int | None, at: datetime
+) -> None:
+    """Have a number written again, over what the channel was seen to show `at` then. One that waits already keeps its time."""
+    await tx.execute(
+        update(channel_stock)
+        .where(c.channel == channel, c.channel_sku == channel_sku, c.place == place)
+        .values(
+            shown=shown,
+            shown_at=at,
+            confirmed_at=None,
+            attempts=func.greatest(c.attempts, 1),
+            looks=0,
+            due_at=func.coalesce(c.due_at, func.clock_timestamp()),
+        )
+    )
+
+
+# ── What is known of them ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def numbers(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, list[ChannelNumber]]:
+    """The numbers that channels show of `skus`, by channel, channel SKU and place; a SKU without any is missing."""
+    rows = await tx.execute(select(channel_stock).where(among(c.sku, skus)).order_by(c.channel, c.channel_sku, c.place))
+    found: defaultdict[Sku, list[ChannelNumber]] = defaultdict(list)
+    for row in rows:
+        found[Sku(row.sku)].append(_number(row))
+    return dict(found)
+
+
+async def numbers_at(tx: AsyncConnection, skus: Collection[Sku], at: datetime) -> dict[Sku, list[Told]]:
+    """What each channel had been told of `skus` by `at`, by channel; a SKU or channel that was told nothing is missing."""
+    by_sku: defaultdict[Sku, list[AnyRow]] = defaultdict(list)
+    for row in await tx.execute(_NUMBERS_AT, {"skus": list(skus), "at": at, "in_doubt": OutcomeUnknown.code}):
+        by_sku[Sku(row.sku)].append(row)
+    return {
+        sku: [_together(channel, places, at) for channel, places in counting(rows, _quantity).items()]
+        for sku, rows in by_sku.items()
+    }
+
+
+def _quantity(row: AnyRow) -> int:
+    return int(row.quantity)
+
+
+def _together(channel: ChannelId, places: Sequence[AnyRow], at: datetime) -> Told:
+    seen = [place.confirmed_at for place in places if place.confirmed_at is not None and place.confirmed_at <= at]
+    return Told(
+        channel=channel,
+        quantity=sum(map(_quantity, places)),
+        pushed_at=max(place.sent_at for place in places),
+        confirmed_at=max(seen) if len(seen) == len(places) else None,
+    )
+
+
+# A look into the index for each number that there ever was of a SKU, and one for its last send: there are very many sends.
+_NUMBERS_AT = text(
+    """
+    with recursive number as (
+        select told.* from unnest(cast(:skus as text[])) as asked (sku) cross join lateral (
+            select sku, channel, channel_sku, place from stock_push where sku = asked.sku
+            order by channel, channel_sku, place limit 1
+        ) told
+        union all
+        select told.* from number cross join lateral (
+            select sku, channel, channel_sku, place from stock_push
+            where sku = number.sku
+                and (channel, channel_sku, place) > (number.channel, number.channel_sku, number.place)
+            order by channel, channel_sku, place limit 1
+        ) told
+    )
+    select number.sku, number.channel, number.channel_sku, last.quantity, last.sent_at, last.confirmed_at
+    from number cross join lateral (
+        select quantity, sent_at, confirmed_at from stock_push
+        where sku = number.sku and channel = number.channel and channel_sku = number.channel_sku and place = number.place
+            and sent_at <= :at and (error_code is null or error_code = :in_doubt)
+        order by sent_at desc, id desc limit 1
+    ) last
+    order by number.sku, number.channel, number.channel_sku, number.place
+    """
+)
+
+
+async def shown_of(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, dict[ChannelId, Shown]]:
+    """The most that each channel's buyers can still buy of `skus`, over all places and listings; a channel without a number of
+    them is missing.
+
+    What was confirmed may only have been bought since; what was sent since then may show now, or soon, or not at all.
+    """
+    last = and_(p.id == c.push_id, p.confirmed_at.is_(None), maybe_taken(p))
+    rows = await tx.execute(
+        select(c.sku, c.channel, c.told, c.shown, c.confirmed_at, func.greatest(c.unseen, p.quantity).label("most"))
+        .outerjoin_from(channel_stock, stock_push, last)
+        .where(among(c.sku, skus))
+        .order_by(c.sku, c.channel)
+    )
+    parts: defaultdict[Sku, defaultdict[ChannelId, list[Shown]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        parts[Sku(row.sku)][ChannelId(row.channel)].append(_shown(row))
+    return {sku: {id: _all_shown(found) for id, found in by_channel.items()} for sku, by_channel in parts.items()}
+
+
+def maybe_taken(push: Any) -> ColumnElement[bool]:
+    """The channel took the number of this send, or may have. `push` are the columns of `stock_push`."""
+    return or_(push.error_code.is_(None), push.error_code == OutcomeUnknown.code)
+
+
+def _shown(row: AnyRow) -> Shown:
+    known = [units for units in (row.told, row.shown) if units is not None]
+    if row.told is None and row.most is None:
+        return Shown(None, confirmed=False)
+    if row.confirmed_at is None:
+        return Shown(max(known + ([] if row.most is None else [row.most])), confirmed=False)
+    if row.most is not None:
+        return Shown(max(row.most, min(known)), confirmed=False)
+    return Shown(min(known), confirmed=True)
+
+
+def _all_shown(parts: Sequence[Shown]) -> Shown:
+    units = [part.units for part in parts if part.units is not None]
+    if len(units) < len(parts):
+        return Shown(None, confirmed=False)
+    return Shown(sum(units), all(part.confirmed for part in parts))
+
+
+async def lags(tx: AsyncConnection, channels: Collection[ChannelId], hours: int = 24) -> dict[ChannelId, Lag]:
+    """How long each channel took, over the last hours, from a sale (or whatever else made a number smaller) until it was seen to
+    show no more than the lower number; a channel without a sample is missing. What was sold before is no sample.
+
+    A number that the channel had lowered by itself, for its own sale, is no sample. The newest samples say enough.
+    """
+    rows = await tx.execute(_LAGS, {"channels": sorted(channels), "hours": hours, "most": _SAMPLES})
+    return {ChannelId(row.channel): Lag(row.samples, *(max(0.0, part) for part in row.parts)) for row in rows}
+
+
+_LAGS = text(
+    """
+    select asked.channel, count(*) samples,
+        percentile_cont(array[0.5, 0.95, 0.99]) within group (order by extract(epoch from confirmed_at - caused_at)) parts
+    from unnest(cast(:channels as text[])) as asked (channel) cross join lateral (
+        select confirmed_at, caused_at from stock_push
+        where channel = asked.channel and confirmed_at > now() - make_interval(hours => :hours)
+            and quantity < expected and accepted_at is not null and caused_at is not null
+        order by confirmed_at desc limit :most
+    ) lowered
+    where caused_at > now() - make_interval(hours => :hours)
+    group by asked.channel
+    """
+)
+
+
+async def arbitrated(tx: AsyncConnection, skus: Collection[Sku]) -> set[Sku]:
+    """Those of `skus` whose last units are given to one channel after the other: what one is seen to show matters to the rest."""
+    few = c.terms.contains(cast([{"source": RuleKind.LAST_UNITS.value}], JSONB))
+    return {Sku(sku) for sku in await tx.scalars(select(c.sku).where(among(c.sku, skus), few).distinct())}
+
+
+def _number(row: AnyRow) -> ChannelNumber:
+    return ChannelNumber(
+        channel=ChannelId(row.channel),
+        channel_sku=ChannelSku(row.channel_sku),
+        place=row.place,
+        sku=Sku(row.sku),
+        target=row.target,
+        version=row.version,
+        terms=[_term(term) for term in row.terms],
+        target_at=row.target_at,
+        caused_at=row.caused_at,
+        noticed_at=row.noticed_at,
+        told=row.told,
+        told_at=row.told_at,
+        confirmed_at=row.confirmed_at,
+        shown=row.shown,
+        shown_at=row.shown_at,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        refs=row.refs,
+    )
+
+
+def _term_row(term: Term) -> dict[str, Any]:
+    return {
+        "label": term.label,
+        "quantity": term.quantity,
+        "source": term.source,
+        "as_of": None if term.as_of is None else term.as_of.isoformat(),
+        "rule": term.rule,
+        "upstream_request_id": term.upstream_request_id,
+    }
+
+
+def _term(row: Mapping[str, Any]) -> Term:
+    as_of = None if row["as_of"] is None else datetime.fromisoformat(row["as_of"])
+    return Term(row["label"], row["quantity"], row["source"], as_of, row["rule"], row["upstream_request_id"])

@@ -1,0 +1,13 @@
+"""The numbers of our advisory locks, all in one place, so that no two mean different things by the same one.
+
+Any number will do, as long as nothing else in this database locks it.
+"""
+
+from __future__ import annotations
+
+RELAY = 7_300_001  # whoever gives events their places
+MIGRATION = 7_300_002  # whoever migrates; older versions wait for this number too
+NIGHTLY = 7_300_003  # whoever does the nightly work
+NEW_ORDERS = 7_300_004  # class; the key is an order's id
+MAPPING = 7_300_005  # class; the key is a channel
+PROPAGATION = 7_300_006  # whoever carries changes to the channels

@@ -1,0 +1,564 @@
+"""What orders take from the ledger: at first sight, by whatever road, once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, text, update
+
+from domain.ids import LocationCode, Sku
+from domain.ledger import EntryKind
+from domain.order import Order, OrderStatus
+from domain.product import FulfilledBy
+from store import allocation, kit, order, reservation
+from store.session import Store
+from store.tables import sku_stock, stock_push
+from tests.store.test_reservation import held
+from tests.store.warehouse import (
+    AMAZON,
+    MAIN,
+    PLACES,
+    SHOP,
+    SIDE,
+    A,
+    B,
+    C,
+    allocations,
+    an_order,
+    balance,
+    came,
+    committed,
+    entries,
+    entry,
+    expire,
+    later,
+    moves,
+    oversales,
+    place,
+    posted,
+    products,
+    promisable,
+    released,
+    reserved,
+    stocked,
+    told,
+    wrong,
+)
+from tests.store.warehouse import (
+    kit as a_kit,
+)
+
+PAIR = Sku("PAIR")
+N1 = "302-0000001"
+OPENED = [("RECEIPT", "main", 5, 0)]
+
+
+async def cause(store: Store) -> tuple[Any, Any, str]:
+    (row,) = await oversales(store)
+    return row.shown, row.told_at, row.cause
+
+
+async def test_an_order_takes_its_units_at_first_sight_and_once(store: Store) -> None:
+    await stocked(store, A=5)
+    one = an_order(lines={A: 2}, status=OrderStatus.PENDING)
+    before = len(await told(store))
+    assert await came(store, one) == [one.id]
+    assert await came(store, one, one) == []
+    confirmed = replace(one, status=OrderStatus.UNSHIPPED, updated_at=one.updated_at + timedelta(minutes=1))
+    assert await came(store, confirmed) == [one.id]
+    assert await came(store, one) == []
+    assert await moves(store) == [*OPENED, ("ALLOCATION", "main", 0, 2)]
+    assert await allocations(store) == {(N1, A, MAIN): (2, 0)}
+    assert (await told(store))[before:] == [A]
+    assert await promisable(store) == 3
+    last = (await entries(store))[-1]
+    assert (last.actor, last.source, last.reference, last.order_line) == ("acorn", "order", N1, one.lines[0].id)
+
+
+async def test_shipped_units_leave_and_what_is_cancelled_is_free_again(store: Store) -> None:
+    await stocked(store, A=5)
+    await came(store, an_order(lines={A: 3}))
+    await came(store, an_order(lines={A: 3}, shipped={A: 1}, minute=1))
+    assert (await balance(store), await allocations(store)) == ((4, 2), {(N1, A, MAIN): (2, 1)})
+    # One of the other two is no longer wanted.
+    await came(store, an_order(lines={A: 2}, shipped={A: 1}, minute=2))
+    assert await balance(store) == (4, 1)
+    await came(store, an_order(lines={A: 2}, shipped={A: 2}, minute=3))
+    await came(store, an_order(lines={A: 2}, shipped={A: 2}, minute=4, status=OrderStatus.DELIVERED))
+    assert await moves(store) == [
+        *OPENED,
+        ("ALLOCATION", "main", 0, 3),
+        ("SHIPMENT", "main", -1, -1),
+        ("RELEASE", "main", 0, -1),
+        ("SHIPMENT", "main", -1, -1),
+    ]
+    await came(store, an_order(2, {A: 2}))
+    await came(store, an_order(2, {A: 2}, minute=1, status=OrderStatus.CANCELLED))
+    await came(store, an_order(2, {A: 2}, minute=0))
+    assert (await balance(store), await wrong(store), await oversales(store)) == ((3, 0), [], [])
+
+
+async def test_versions_in_any_order_leave_the_same(store: Store) -> None:
+    """Three roads, duplicates, the newest at any place."""
+    at = await later(store) + timedelta(minutes=1)
+    versions = [
+        an_order(lines={A: 3}, status=OrderStatus.PENDING, placed_at=at),
+        an_order(lines={A: 3}, minute=1, placed_at=at),
+        an_order(lines={A: 3}, shipped={A: 2}, minute=2, placed_at=at),
+        an_order(lines={A: 2}, shipped={A: 2}, minute=3, placed_at=at),
+    ]
+    await stocked(store, A=5)
+    for one in versions:
+        await came(store, one, one)
+    for turn in itertools.permutations(versions):
+        await came(store, *turn)
+    assert (await balance(store), len(await moves(store))) == ((3, 0), 4)
+    for number, turn in enumerate(random.Random(5).sample([*itertools.permutations(versions)], 8), 2):
+        for one in turn:
+            await came(store, _renumbered(one, number))
+        assert (await allocations(store))[f"302-{number:07}", A, MAIN] == (0, 2)
+        await posted(store, entry(A, 2))
+    assert (await balance(store), await oversales(store), await wrong(store)) == ((3, 0), [], [])
+
+
+def _renumbered(one: Order, number: int) -> Order:
+    """The same version of another order."""
+    line = one.lines[0]
+    minute = int((one.updated_at - one.placed_at).total_seconds() / 60)
+    return an_order(
+        number,
+        {A: line.quantity},
+        shipped={A: line.quantity_shipped},
+        status=one.status,
+        minute=minute,
+        placed_at=one.placed_at,
+    )
+
+
+async def test_the_same_orders_told_at_once_by_many_count_once(store: Store) -> None:
+    await stocked(store, A=9, B=9)
+    orders = [an_order(1, {A: 1, B: 1}), an_order(2, {B: 2}), an_order(3, {B: 1, A: 2})]
+    dice = random.Random(3)
+    await asyncio.gather(*(came(store, *dice.sample(orders, dice.randint(1, 3))) for _ in range(20)))
+    await came(store, *orders)
+    assert (await balance(store, A), await balance(store, B)) == ((9, 3), (9, 4))
+    assert [one.kind for one in await entries(store)].count(EntryKind.ALLOCATION) == 5
+    assert await wrong(store) == []
+
+
+async def test_a_place_that_has_it_all_comes_first_then_few_places(store: Store) -> None:
+    await stocked(store, A=2)
+    far = LocationCode("far")
+    await posted(store, entry(A, 4, SIDE), entry(A, 3, far))
+    places = [*PLACES, place(far)]
+    await came(store, an_order(1, {A: 2}), places=places)
+    await came(store, an_order(2, {A: 5}), places=places)
+    assert await allocations(store) == {
+        (N1, A, MAIN): (2, 0),
+        ("302-0000002", A, SIDE): (4, 0),
+        ("302-0000002", A, far): (1, 0),
+    }
+
+
+async def test_only_places_that_sell_to_the_channel(store: Store) -> None:
+    await stocked(store, A=5)
+    await posted(store, entry(A, 5, SIDE))
+    await came(store, an_order(lines={A: 2}), places=[place(MAIN, SHOP), place(SIDE, AMAZON)])
+    await came(store, an_order(2, lines={A: 2}), places=[place(MAIN, SHOP)])
+    assert (await balance(store, A, MAIN), await balance(store, A, SIDE)) == ((5, 0), (5, 2))
+
+
+async def test_kits_take_their_components(store: Store) -> None:
+    await stocked(store, A=9, B=9, PAIR=0)
+    await a_kit(store, PAIR, A=2, B=1)
+    await came(store, an_order(lines={PAIR: 2, A: 1}))
+    assert (await balance(store, A), await balance(store, B)) == ((9, 5), (9, 2))
+    await came(store, an_order(lines={PAIR: 2, A: 1}, shipped={PAIR: 1}, minute=1))
+    assert (await balance(store, A), await balance(store, B)) == ((7, 3), (8, 1))
+    await came(store, an_order(lines={PAIR: 2, A: 1}, shipped={PAIR: 1}, minute=2, status=OrderStatus.CANCELLED))
+    assert (await balance(store, A), await balance(store, B)) == ((7, 0), (8, 0))
+
+
+async def test_a_kit_that_is_promised_stays_what_it_was(store: Store) -> None:
+    await stocked(store, A=9, B=9, C=9, PAIR=0)
+    async with store.begin() as tx:
+        await kit.save(tx, PAIR, {A: 2}, "test")
+    await came(store, an_order(1, {PAIR: 1}), an_order(2, {PAIR: 1}))
+    await came(store, an_order(2, {PAIR: 1}, shipped={PAIR: 1}, minute=1))
+    async with store.begin() as tx:
+        await kit.save(tx, PAIR, {B: 1, C: 1}, "test")
+    await came(store, an_order(1, {PAIR: 1}, shipped={PAIR: 1}, minute=1))
+    await came(store, an_order(2, {PAIR: 1}, shipped={PAIR: 1}, minute=2, status=OrderStatus.DELIVERED))
+    await came(store, an_order(3, {PAIR: 1}))
+    assert [await balance(store, sku) for sku in (A, B, C)] == [(5, 0), (9, 1), (9, 1)]
+
+
+async def test_what_no_place_of_ours_counts_is_left_alone(store: Store) -> None:
+    await stocked(store, A=5, B=0)
+    await came(store, an_order(lines={B: 2}), an_order(2, {Sku("never seen"): 1}), an_order(3, {A: 1}))
+    bare = an_order(4, {A: 1})
+    await came(store, replace(bare, lines=[replace(bare.lines[0], sku=None)]))
+    fba = an_order(5, {A: 1}, fulfilled_by=FulfilledBy.CHANNEL)
+    await came(store, fba)
+    assert (await entries(store, B), await balance(store)) == ([], (5, 1))
+    # Later the line is known, later the channel hands the order over to us, and takes it back.
+    await came(store, replace(bare, updated_at=bare.updated_at + timedelta(minutes=1)))
+    await came(store, an_order(5, {A: 1}, minute=1))
+    assert await balance(store) == (5, 3)
+    await came(store, an_order(5, {A: 1}, minute=2, fulfilled_by=FulfilledBy.CHANNEL))
+    assert await balance(store) == (5, 2)
+
+
+async def test_a_line_that_is_gone_or_maps_to_another_sku_gives_its_units_back(store: Store) -> None:
+    await stocked(store, A=5, B=5)
+    await came(store, an_order(lines={A: 1, B: 1}))
+    one = an_order(lines={A: 1}, minute=1)
+    await came(store, one)
+    assert (await balance(store, A), await balance(store, B)) == ((5, 1), (5, 0))
+    later_one = replace(one, lines=[replace(one.lines[0], sku=B)], updated_at=one.updated_at + timedelta(minutes=1))
+    await came(store, later_one)
+    assert (await balance(store, A), await balance(store, B)) == ((5, 0), (5, 1))
+
+
+async def test_open_orders_from_before_the_ledger_are_promised_once_it_is_open(store: Store) -> None:
+    await stocked(store, A=0, PAIR=0)
+    await a_kit(store, PAIR, A=2)
+    one, two, gone = an_order(1, {A: 1}), an_order(2, {PAIR: 1}), an_order(3, {A: 1}, status=OrderStatus.CANCELLED)
+    await came(store, one, two, gone)
+    async with store.begin() as tx:
+        assert [found.id for found in await allocation.waiting(tx, [A])] == sorted([one.id, two.id])
+        assert await allocation.waiting(tx, [B]) == []
+    await posted(store, entry(A, 5, kind=EntryKind.OPENING))
+    # Told again without a change, or looked for: either will do.
+    assert await came(store, one) == []
+    async with store.begin() as tx:
+        (found,) = await allocation.waiting(tx, [A])
+        assert found.id == two.id
+        assert await allocation.settle(tx, [found], PLACES) == {A}
+        assert await allocation.settle(tx, [found], PLACES) == set()
+        assert await allocation.waiting(tx, [A]) == []
+    assert await balance(store) == (5, 3)
+
+
+async def test_units_that_left_before_the_first_count_are_not_taken_off_again(store: Store) -> None:
+    await stocked(store, A=5)
+    before = (await later(store)) - timedelta(days=1)
+    # Two of five left before we counted, three are still here.
+    await came(store, an_order(lines={A: 5}, shipped={A: 2}, placed_at=before))
+    assert await balance(store) == (5, 3)
+    await came(store, an_order(lines={A: 5}, shipped={A: 3}, placed_at=before, minute=1))
+    assert await balance(store) == (4, 2)
+    whole = an_order(2, {A: 4}, shipped={A: 4}, placed_at=before)
+    await came(store, whole)
+    await came(store, whole, replace(whole, status=OrderStatus.DELIVERED, updated_at=before + timedelta(days=1)))
+    assert await balance(store) == (4, 2)
+    assert await oversales(store) == []
+
+
+async def test_a_parcel_of_an_order_never_seen_before_takes_its_units_off(store: Store) -> None:
+    await stocked(store, A=5)
+    await came(store, an_order(lines={A: 2}, shipped={A: 2}))
+    assert await moves(store) == [*OPENED, ("SHIPMENT", "main", -2, 0)]
+    await came(store, an_order(2, {A: 2}, shipped={A: 1}))
+    assert await balance(store) == (2, 1)
+
+
+async def test_more_shipped_than_was_counted_is_set_right_first(store: Store) -> None:
+    await stocked(store, A=1)
+    await came(store, an_order(lines={A: 3}))
+    await came(store, an_order(lines={A: 3}, shipped={A: 3}, minute=1))
+    found = await entries(store)
+    assert [(one.kind.value, one.on_hand, one.reserved, one.reason) for one in found[1:]] == [
+        ("ALLOCATION", 0, 3, f"order {N1}"),
+        ("ADJUSTMENT", 2, 0, "shipped more than was counted"),
+        ("SHIPMENT", -3, -3, f"order {N1}"),
+    ]
+    # Seen only when it has left: the same.
+    await came(store, an_order(2, {A: 2}, shipped={A: 2}))
+    assert (await balance(store), [row.units for row in await oversales(store)]) == ((0, 0), [2, 2])
+    assert await wrong(store) == []
+
+
+async def test_a_sale_beyond_what_there_is_is_promised_and_noted_once(store: Store) -> None:
+    await stocked(store, A=3)
+    await came(store, an_order(1, {A: 2}), an_order(2, {A: 4}))
+    await came(store, an_order(2, {A: 4}, minute=1, status=OrderStatus.ON_HOLD))
+    assert await allocations(store) == {(N1, A, MAIN): (2, 0), ("302-0000002", A, MAIN): (4, 0)}
+    assert (await balance(store), await promisable(store)) == ((3, 6), -3)
+    (row,) = await oversales(store)
+    assert (row.sku, row.channel, row.units, row.cause) == (A, AMAZON, 3, "never told")
+    # Cancelled and wanted again it is still the same sale; a larger one grows.
+    await came(store, an_order(2, {A: 4}, minute=2, status=OrderStatus.CANCELLED))
+    await came(store, an_order(2, {A: 4}, minute=3))
+    assert [one.units for one in await oversales(store)] == [3]
+    await came(store, an_order(2, {A: 6}, minute=4))
+    assert [one.units for one in await oversales(store)] == [5]
+    assert await wrong(store) == []
+
+
+async def test_units_held_for_others_are_not_there_and_units_elsewhere_are(store: Store) -> None:
+    await stocked(store, A=3)
+    one = await reserved(store, lines={A: 2})
+    async with store.begin() as tx:
+        # What nobody is offered is there all the same.
+        await tx.execute(update(sku_stock).values(safety_stock=1))
+    await came(store, an_order(1, {A: 1}))
+    assert await oversales(store) == []
+    await came(store, an_order(2, {A: 1}))
+    assert [row.units for row in await oversales(store)] == [1]
+    await expire(store, one.id)
+    await came(store, an_order(3, {A: 1}))
+    assert len(await oversales(store)) == 1
+    async with store.begin() as tx:
+        await tx.execute(update(sku_stock).values(elsewhere=2))
+    await came(store, an_order(4, {A: 2}))
+    assert len(await oversales(store)) == 1
+
+
+async def pushed(
+    store: Store, quantity: int, sent_at: datetime, confirmed_at: datetime | None = None, **more: Any
+) -> None:
+    values: dict[str, Any] = {
+        "channel": AMAZON,
+        "channel_sku": "their-A",
+        "place": "",
+        "sku": A,
+        "quantity": quantity,
+        "cause": "CHANGE",
+        "sent_at": sent_at,
+        "confirmed_at": confirmed_at,
+    }
+    async with store.begin() as tx:
+        await tx.execute(insert(stock_push).values(**values | more))
+
+
+async def test_the_lag_that_let_a_sale_in_is_named(store: Store) -> None:
+    await stocked(store, A=0)
+    await posted(store, entry(A, 1))
+    now = await later(store)
+    placed_at = now + timedelta(seconds=30)
+
+    def ago(seconds: float) -> datetime:
+        return placed_at - timedelta(seconds=seconds)
+
+    async def sold(number: int, **more: Any) -> tuple[Any, Any, str]:
+        async with store.begin() as tx:
+            await tx.execute(text("delete from oversale"))
+        await came(store, an_order(number, {A: 9}, placed_at=placed_at, **more))
+        return await cause(store)
+
+    await pushed(store, 7, ago(-5))
+    await pushed(store, 7, ago(9), channel=SHOP)
+    await pushed(store, 7, ago(9), error_code="REFUSED")
+    assert await sold(1) == (None, None, "never told")
+    await pushed(store, 4, ago(300))
+    assert await sold(2) == (
+        None,
+        ago(300),
+        "placed 300 s after the first number was told, before it was confirmed",
+    )
+    await pushed(store, 5, ago(200), ago(190))
+    shown, told_at, words = await sold(3)
+    assert (shown, told_at, words) == (5, None, "seen 0.0 s after it was placed")
+    await pushed(store, 1, ago(12.4), ago(-20))
+    assert await sold(4) == (5, ago(12.4), "placed 12.4 s after the number was lowered, before it was confirmed")
+    await pushed(store, 8, ago(3))
+    assert (await sold(5))[2] == "seen 0.0 s after it was placed"
+    await pushed(store, 0, ago(2), ago(1))
+    assert await sold(6) == (0, ago(2), "placed 2.0 s after 0 were told and confirmed")
+    await pushed(store, 2, ago(2), ago(1), place="Hamburg")
+    assert (await sold(7))[0] == 2
+
+
+async def test_a_late_order_says_how_late(store: Store) -> None:
+    await products(store, A)
+    await posted(store, entry(A, 1))
+    now = await later(store)
+    await pushed(store, 1, now - timedelta(hours=1), now - timedelta(hours=1))
+    await came(store, an_order(lines={A: 2}, placed_at=now - timedelta(seconds=340)))
+    assert await cause(store) == (1, None, "seen 340 s after it was placed")
+
+
+async def test_a_reservation_becomes_the_order_that_names_it(store: Store) -> None:
+    await stocked(store, A=5)
+    for number, commits in enumerate((False, True), 1):
+        one = await reserved(store, lines={A: 2}, channel=SHOP)
+        if commits:
+            await committed(store, one.id)
+        bought = an_order(number, {A: 2}, channel=SHOP, refs={"reservation": one.id})
+        await came(store, bought)
+        await came(store, bought, replace(bought, updated_at=bought.updated_at + timedelta(minutes=1)))
+        assert (await balance(store), await held(store, A)) == ((5, 2 * number), [0])
+        # The order has the units: the reservation has nothing to give back.
+        if not commits:
+            done = await committed(store, one.id)
+            assert (done.reference, done.committed_at is not None) == (bought.external_id, True)
+        await released(store, one.id)
+        assert await balance(store) == (5, 2 * number)
+    assert (await oversales(store), await wrong(store)) == ([], [])
+
+
+async def test_a_reservation_becomes_the_order_it_was_committed_as(store: Store) -> None:
+    await stocked(store, A=0, B=5)
+    await posted(store, entry(A, 5, SIDE))
+    one = await reserved(store, lines={A: 2, B: 3}, channel=SHOP)
+    await committed(store, one.id, reference=N1)
+    await posted(store, entry(A, 5, MAIN))
+    # Another channel's order of that name is another order.
+    await came(store, an_order(lines={A: 1}))
+    assert [await balance(store, A, code) for code in (MAIN, SIDE)] == [(5, 1), (5, 2)]
+    await came(store, an_order(lines={A: 2, B: 1}, channel=SHOP))
+    # At the same place, and what the order does not want is free.
+    assert [await balance(store, A, code) for code in (MAIN, SIDE)] == [(5, 1), (5, 2)]
+    assert await balance(store, B) == (5, 1)
+    assert (await moves(store, A))[-2:] == [("RELEASE", "side", 0, -2), ("ALLOCATION", "side", 0, 2)]
+    await came(store, an_order(lines={A: 2, B: 1}, channel=SHOP, shipped={A: 2, B: 1}, minute=1))
+    assert (await balance(store, A, SIDE), await balance(store, B)) == ((3, 0), (4, 0))
+    assert (await oversales(store), await wrong(store)) == ([], [])
+
+
+async def test_an_order_that_comes_before_its_reservation_is_committed(store: Store) -> None:
+    await stocked(store, A=5, B=5)
+    one = await reserved(store, lines={A: 2, B: 1})
+    await came(store, an_order(lines={A: 2}))
+    assert (await promisable(store, A), await oversales(store)) == (1, [])
+    await committed(store, one.id, reference=N1)
+    assert (await balance(store, A), await held(store, A, B), await promisable(store, A)) == ((5, 2), [0, 0], 3)
+    # The name may come later than the commit.
+    two = await reserved(store, lines={A: 1})
+    await committed(store, two.id)
+    await came(store, an_order(2, {A: 1}))
+    assert await balance(store) == (5, 4)
+    done = await committed(store, two.id, reference="302-0000002")
+    assert (done.reference, await balance(store)) == ("302-0000002", (5, 3))
+    # An order that was cancelled wants nothing.
+    three = await reserved(store, lines={A: 1})
+    await came(store, an_order(3, {A: 1}, status=OrderStatus.CANCELLED))
+    await committed(store, three.id, reference="302-0000003")
+    assert (await balance(store), await held(store, A), await wrong(store)) == ((5, 3), [0], [])
+
+
+async def test_an_order_and_the_commit_of_its_reservation_meet(store: Store) -> None:
+    await stocked(store, A=40, B=40)
+    for number in range(1, 11):
+        one = await reserved(store, lines={A: 1, B: 1})
+        bought = an_order(number, {B: 1, A: 1})
+        await asyncio.gather(
+            committed(store, one.id, reference=bought.external_id), came(store, bought), came(store, bought)
+        )
+        assert (await balance(store, A), await balance(store, B), await held(store, A, B)) == (
+            (40, number),
+            (40, number),
+            [0, 0],
+        )
+    assert await wrong(store) == []
+
+
+async def test_what_a_reservation_had_is_no_oversale(store: Store) -> None:
+    """A marketplace sold the units that were held: the marketplace's sale is the one too many."""
+    await stocked(store, A=5)
+    one = await reserved(store, lines={A: 5})
+    await came(store, an_order(1, {A: 2}))
+    await committed(store, one.id, reference="1002")
+    assert (await balance(store), await held(store, A)) == ((5, 5), [2])
+    bought = an_order(2, {A: 5}, channel=SHOP, external_id="1002")
+    await came(store, bought)
+    assert (await balance(store), await held(store, A)) == ((5, 7), [0])
+    assert [(row.channel, row.units) for row in await oversales(store)] == [(AMAZON, 2)]
+    assert await wrong(store) == []
+
+
+async def test_one_order_has_what_it_reserved_though_another_comes_along(store: Store) -> None:
+    await stocked(store, A=2)
+    one = await reserved(store, lines={A: 2})
+    await came(
+        store,
+        an_order(1, {A: 1}),
+        an_order(2, {A: 2}, channel=SHOP, refs={"reservation": one.id}),
+    )
+    assert [(row.channel, row.units) for row in await oversales(store)] == [(AMAZON, 1)]
+
+
+async def test_an_expired_or_released_reservation_gives_an_order_nothing(store: Store) -> None:
+    await stocked(store, A=2)
+    one, two = await reserved(store), await reserved(store)
+    await expire(store, one.id)
+    await released(store, two.id)
+    await came(store, *(an_order(n, refs={"reservation": each.id}) for n, each in enumerate((one, two), 1)))
+    await came(store, an_order(3, refs={"reservation": "none"}))
+    assert (await balance(store), await promisable(store)) == ((2, 3), -1)
+
+
+async def test_units_of_others_stay_held_until_their_order_has_ended(store: Store) -> None:
+    """A reservation of a shop's order that is sent from FBA: no place of ours counts it."""
+    await products(store, A, B)
+    async with store.begin() as tx:
+        await tx.execute(update(sku_stock).values(elsewhere=5))
+    one = await reserved(store, lines={A: 2, B: 1}, ttl_s=1)
+    await came(store, an_order(lines={A: 2}, channel=SHOP, refs={"reservation": one.id}))
+    await committed(store, one.id)
+    assert await held(store, A, B) == [2, 0]
+    await came(store, an_order(lines={A: 2}, channel=SHOP, minute=0))
+    assert await held(store, A, B) == [2, 0]
+    await came(store, an_order(lines={A: 2}, shipped={A: 2}, channel=SHOP, minute=1))
+    assert (await held(store, A, B), await entries(store), await oversales(store)) == ([0, 0], [], [])
+
+
+async def test_settling_takes_few_statements_and_no_locks_for_nothing_new(store: Store) -> None:
+    await stocked(store, A=5)
+    one = an_order(lines={A: 1})
+    await came(store, one)
+    async with store.begin() as tx:
+        assert await allocation.settle(tx, [one], PLACES) == set()
+        locked = text("select count(*) from pg_locks where relation = 'sku_stock'::regclass and mode = 'RowShareLock'")
+        assert await tx.scalar(locked) == 0
+        assert await allocation.settle(tx, [], PLACES) == set()
+        assert (await order.by_ids(tx, [one.id])).keys() == {one.id}
+    assert await balance(store, C) == (0, 0)
+
+
+async def test_a_commit_that_names_a_shipped_order_gives_up_what_was_allocated_before(store: Store) -> None:
+    await stocked(store, A=5)
+    held = await reserved(store, lines={A: 2})
+    await committed(store, held.id)
+    order = an_order(1, {A: 2}, shipped={A: 2})
+    await came(store, order)
+    assert await balance(store) == (3, 2)
+    await committed(store, held.id, reference=order.external_id)
+    assert await balance(store) == (3, 0)
+
+
+async def test_an_order_gets_no_reservation_that_was_committed_for_another(store: Store) -> None:
+    await stocked(store, A=1)
+    held = await reserved(store)
+    one, other = an_order(1), an_order(2, refs={"reservation": held.id})
+    await committed(store, held.id, reference=one.external_id)
+    await came(store, other)
+    await came(store, one)
+    assert [line.order_line_id for line in await oversales(store)] == [other.lines[0].id]
+
+
+async def test_an_order_gets_no_reservation_of_another_channel(store: Store) -> None:
+    await stocked(store, A=2)
+    theirs = await reserved(store, channel=SHOP)
+    await came(store, an_order(1, refs={"reservation": theirs.id}))
+    assert (await balance(store), await promisable(store)) == ((2, 1), 0)
+    await came(store, an_order(2, channel=SHOP, refs={"reservation": theirs.id}))
+    assert (await balance(store), await promisable(store)) == ((2, 2), 0)
+
+
+async def test_of_two_orders_that_name_a_committed_reservation_the_first_gets_it(store: Store) -> None:
+    await stocked(store, A=1)
+    held = await reserved(store)
+    await committed(store, held.id)
+    one, other = (an_order(number, refs={"reservation": held.id}) for number in (1, 2))
+    await came(store, one)
+    await came(store, other)
+    async with store.begin() as tx:
+        assert (await reservation.by_ids(tx, [held.id]))[held.id].reference == one.external_id
+    assert [line.order_line_id for line in await oversales(store)] == [other.lines[0].id]
