@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from domain.budget import Ask, Plan
 from domain.channel import Channel, Location, StreamName
+from domain.errors import HouseError
 from domain.ids import ChannelSku
 from domain.order import Order
 from domain.product import Listing, Rejected
@@ -83,6 +84,37 @@ class Sighting:
     partly: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """One number that a channel shows its buyers: of a SKU at one of the channel's own places (`place` is "" where the channel
+    knows none), with the listing's `refs` as a hashable tuple of pairs."""
+
+    channel_sku: ChannelSku
+    place: str = ""
+    refs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StockWrite:
+    """A number to be shown. `expected` is what we believe is shown now (None: write whatever is there); channels that can
+    compare refuse with OtherNumber. `reference` is ours, the same at each attempt and never used for another write."""
+
+    key: ShownKey
+    quantity: int
+    expected: int | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the channel shows now; None where it does not offer the SKU there. `as_of` is taken before asking."""
+
+    key: ShownKey
+    quantity: int | None
+    as_of: datetime
+    upstream_request_id: str | None = None
+
+
 class Port(Protocol):
     """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown.
 
@@ -97,6 +129,8 @@ class Port(Protocol):
     visibility_lag_s: float
     every: Mapping[StreamName, timedelta]
     leads: bool
+    tell_batch: int
+    shown_batch: int
 
     def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
         """`locations` of this channel, put together as one call answers them: all of a shop's, each FBA pool alone."""
@@ -137,6 +171,25 @@ class Port(Protocol):
 
     async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
         """Read the order back and look for the whole parcel."""
+        ...
+
+    async def tell_stock(
+        self, writes: Sequence[StockWrite], ask: Ask, before_send: BeforeSend
+    ) -> list[Receipt | HouseError]:
+        """Show these numbers: at most `tell_batch`, in one upstream call; one answer per write, in their order.
+
+        Absolute numbers, so that a repeat does no harm. `before_send` as in `confirm_shipment`. A failure of the whole call is
+        raised; that of one write (Refused, OtherNumber, Transient) stands in its place. Taken is not yet visible.
+        """
+        ...
+
+    async def shown_stock(self, keys: Sequence[ShownKey], ask: Ask) -> list[Shown]:
+        """What is shown now, for at most `shown_batch` keys in one upstream call: exactly one answer per key."""
+        ...
+
+    def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
+        """Everything that the channel shows of offers that we fulfill ourselves: the full sweep. `places` are the channel's own
+        names of the places that are ours to show, [""] where it knows none. `refs` of the keys may be left empty."""
         ...
 
     async def check(self, ask: Ask) -> str:

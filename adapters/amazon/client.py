@@ -81,10 +81,7 @@ class Client:
         """The answer and Amazon's id of the call. Raises Transient for an answer that is not what it should be."""
         whole = f"{path}?{encoded(query)}" if query else path
         answer = await self._call(Request(self._plans[operation], "GET", whole, ask))
-        try:
-            return read(model, answer.json()), answer.request_id
-        except (Unreadable, Unclear) as problem:
-            raise lost(False, f"{operation}: {problem}", answer.request_id) from problem
+        return _understood(operation, answer, model, write=False), answer.request_id
 
     async def post(
         self, operation: str, path: str, body: Mapping[str, object], ask: Ask, before_send: BeforeSend
@@ -95,6 +92,21 @@ class Client:
             # Success has no body here: whatever this says, it may come from something in between.
             raise lost(True, f"{operation}: {answer.status} instead of 204", answer.request_id)
         return answer.request_id
+
+    async def patch(
+        self,
+        operation: str,
+        path: str,
+        query: Mapping[str, str | Sequence[str]],
+        body: Mapping[str, object],
+        ask: Ask,
+        before_send: BeforeSend,
+        model: type[W],
+    ) -> tuple[W, str | None]:
+        """Send a change that is answered; the answer as a `model`, and Amazon's id of the call. Raises as `post` does."""
+        whole = f"{path}?{encoded(query)}"
+        answer = await self._call(Request(self._plans[operation], "PATCH", whole, ask, orjson.dumps(body), before_send))
+        return _understood(operation, answer, model, write=True), answer.request_id
 
     async def _call(self, request: Request) -> Answer:
         # The token first: while Amazon's login is down, waiting for a slot is of no use.
@@ -186,6 +198,13 @@ class Client:
         except (Unreadable, Unclear) as problem:
             raise Transient(f"Login with Amazon gave no access token: {problem}.") from problem
         return granted.access_token, granted.expires_in
+
+
+def _understood(operation: str, answer: Answer, model: type[W], *, write: bool) -> W:
+    try:
+        return read(model, answer.json())
+    except (Unreadable, Unclear) as problem:
+        raise lost(write, f"{operation}: {problem}", answer.request_id) from problem
 
 
 def encoded(query: Mapping[str, str | Sequence[str]]) -> str:

@@ -66,12 +66,13 @@ class Answer(Wire):
 
 @dataclass(slots=True)
 class Sheet:
-    """One page, read; `token` asks for the next one and `received_at` (monotonic) is when it came."""
+    """One page, read; `token` asks for the next one, `received_at` (monotonic) is when it came, `request_id` is the call."""
 
     readings: list[Reading]
     rejected: list[Rejected] = field(default_factory=list)
     token: str | None = None
     received_at: float = 0.0
+    request_id: str | None = None
 
 
 async def stock(client: Client, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
@@ -100,7 +101,9 @@ async def _of_skus(client: Client, location: Location, skus: list[ChannelSku], a
         token = sheet.token
         if token is None:
             break
-    return [found.get(sku) or Reading(location.code, client.channel, sku, 0, 0, 0, as_of) for sku in skus]
+    return [
+        found.get(sku) or Reading(location.code, client.channel, sku, 0, 0, 0, as_of, sheet.request_id) for sku in skus
+    ]
 
 
 async def stock_pages(client: Client, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
@@ -144,17 +147,19 @@ async def _sheet(client: Client, location: Location, ask: Ask, skus: Sequence[Ch
     if token:
         query["nextToken"] = token
     as_of = datetime.now(UTC)
-    answer = await client.get(OPERATION, PATH, query, ask, Answer)
-    sheet = Sheet([], token=answer.pagination.next_token or None, received_at=time.monotonic())
+    answer, request_id = await client.get_with_id(OPERATION, PATH, query, ask, Answer)
+    sheet = Sheet([], token=answer.pagination.next_token or None, received_at=time.monotonic(), request_id=request_id)
     for raw in answer.payload.inventory_summaries:
         try:
-            sheet.readings.append(_reading(client.channel, location, read(Summary, raw), as_of))
+            sheet.readings.append(_reading(client.channel, location, read(Summary, raw), as_of, request_id))
         except Unclear as problem:
             sheet.rejected.append(rejected(client.channel, "stock", "sellerSku", raw, problem))
     return sheet
 
 
-def _reading(channel: ChannelId, location: Location, summary: Summary, as_of: datetime) -> Reading:
+def _reading(
+    channel: ChannelId, location: Location, summary: Summary, as_of: datetime, request_id: str | None
+) -> Reading:
     """Amazon's total quantity also counts what is inbound, lost and damaged; ours is what lies there and can be sold."""
     details = summary.inventory_details
     reserved = details.reserved_quantity.total_reserved_quantity
@@ -168,4 +173,5 @@ def _reading(channel: ChannelId, location: Location, summary: Summary, as_of: da
             details.inbound_working_quantity + details.inbound_shipped_quantity + details.inbound_receiving_quantity
         ),
         as_of=as_of,
+        upstream_request_id=request_id,
     )

@@ -21,6 +21,8 @@ OPERATION = "searchListingsItems"
 PAGE = 20
 # Amazon pages through no more of one search.
 MOST = 1000
+# The fulfillment channel of what the merchant packs and ships.
+OWN = "DEFAULT"
 INCLUDED = ("summaries", "offers", "fulfillmentAvailability", "issues")
 # The search trails behind the listings themselves: the next run begins a little before this one began.
 OVERLAP = timedelta(minutes=2)
@@ -111,11 +113,20 @@ class Walk:
 
 
 @dataclass(slots=True)
+class Sheet:
+    """One page of a search. `count` is the number of items up to its end; `as_of` is taken before asking."""
+
+    answer: Answer
+    request_id: str | None
+    count: int
+    as_of: datetime
+
+
+@dataclass(slots=True)
 class Step:
     """One page of a walk: its items that were not told before, and what the walk has to leave out there."""
 
-    answer: Answer
-    as_of: datetime
+    sheet: Sheet
     fresh: list[object]
     gap: list[Rejected]
     ended: bool
@@ -129,45 +140,44 @@ async def listing_pages(
     expected = 0
     for place, code in enumerate(marketplaces, start=1):
         before, last = expected, place == len(marketplaces)
-        async for step in _walk(client, seller_id, marketplace(code), since, ask):
+        async for step in walk(client, seller_id, marketplace(code), since, INCLUDED, ask):
             # A later search of the same walk counts only what is left.
-            expected = max(expected, before + step.answer.number_of_results)
-            page = _page(client.channel, code, step.fresh, step.as_of)
+            expected = max(expected, before + step.sheet.answer.number_of_results)
+            page = _page(client.channel, code, step.fresh, step.sheet.as_of)
             page.rejected.extend(step.gap)
             page.expected = expected
             page.until = until if last and step.ended else None
             yield page
 
 
-async def _walk(
-    client: Client, seller_id: str, store: Marketplace, since: datetime | None, ask: Ask
+async def walk(
+    client: Client, seller_id: str, store: Marketplace, since: datetime | None, included: Sequence[str], ask: Ask
 ) -> AsyncIterator[Step]:
-    """Search after search, each of at most 1,000 items, the next one from where the last one had to stop."""
-    walk = Walk()
+    """Search after search, each of at most 1,000 items, the next one from where the last one had to stop.
+
+    `included` are the data sets of an item; the walk itself needs the summaries.
+    """
+    reached = Walk()
     ended = False
     while not ended:
         met: list[Root] = []
-        async for answer, count, as_of in _search(client, seller_id, store, since, walk.created_after, ask):
-            fresh = [raw for raw in answer.items if _sku(raw) not in walk.told]
+        query = _query(store, since, reached.created_after, included)
+        async for sheet in _search(client, seller_id, query, ask):
+            answer = sheet.answer
+            fresh = [raw for raw in answer.items if _sku(raw) not in reached.told]
             met.extend(_roots(answer.items))
-            searched = count >= MOST or not answer.pagination.next_token
-            ended = searched and count < MOST
-            gap = _onward(walk, met, client.channel, store) if searched and not ended else []
-            yield Step(answer, as_of, fresh, gap, ended)
+            searched = sheet.count >= MOST or not answer.pagination.next_token
+            ended = searched and sheet.count < MOST
+            gap = _onward(reached, met, client.channel, store) if searched and not ended else []
+            yield Step(sheet, fresh, gap, ended)
 
 
-async def _search(
-    client: Client,
-    seller_id: str,
-    store: Marketplace,
-    since: datetime | None,
-    created_after: datetime | None,
-    ask: Ask,
-) -> AsyncIterator[tuple[Answer, int, datetime]]:
-    """The pages of one search, each with the number of items so far and the instant it was asked for."""
+def _query(
+    store: Marketplace, since: datetime | None, created_after: datetime | None, included: Sequence[str]
+) -> dict[str, str | Sequence[str]]:
     query: dict[str, str | Sequence[str]] = {
         "marketplaceIds": [store.id],
-        "includedData": INCLUDED,
+        "includedData": included,
         "sortBy": "createdDate",
         "sortOrder": "ASC",
         "pageSize": str(PAGE),
@@ -176,18 +186,29 @@ async def _search(
         query["lastUpdatedAfter"] = iso(since)
     if created_after:
         query["createdAfter"] = iso(created_after)
+    return query
+
+
+async def _search(
+    client: Client, seller_id: str, query: dict[str, str | Sequence[str]], ask: Ask
+) -> AsyncIterator[Sheet]:
+    """The pages of one search."""
     count = 0
     while True:
         as_of = datetime.now(UTC)
-        answer = await client.get(
-            OPERATION, f"/listings/2021-08-01/items/{quote(seller_id, safe='')}", query, ask, Answer
-        )
+        answer, request_id = await client.get_with_id(OPERATION, path(seller_id), query, ask, Answer)
         count += len(answer.items)
-        yield answer, count, as_of
+        yield Sheet(answer, request_id, count, as_of)
         token = answer.pagination.next_token
         if not token or count >= MOST:
             return
         query["pageToken"] = token
+
+
+def path(seller_id: str, sku: str | None = None) -> str:
+    """Where an account's listings are, or one of them."""
+    parts = [seller_id] if sku is None else [seller_id, sku]
+    return "/".join(["/listings/2021-08-01/items", *(quote(part, safe="") for part in parts)])
 
 
 def _onward(walk: Walk, met: list[Root], channel: ChannelId, store: Marketplace) -> list[Rejected]:
@@ -235,7 +256,14 @@ def listing_of(channel: ChannelId, code: str, item: Item, as_of: datetime) -> Li
         raise Unclear(f"summaries: nothing is said about {code}")
     if not item.sku:
         raise Unclear("sku: is empty")
-    refs = {"productType": summary.product_type, "asin": summary.asin, "fnSku": summary.fn_sku}
+    channel_code = fulfillment_channel([one.fulfillment_channel_code for one in item.fulfillment_availability])
+    refs = {
+        "marketplace": code,
+        "productType": summary.product_type,
+        "fulfillmentChannel": channel_code,
+        "asin": summary.asin,
+        "fnSku": summary.fn_sku,
+    }
     return Listing(
         id=listing_id(channel, code, ChannelSku(item.sku)),
         channel=channel,
@@ -243,7 +271,7 @@ def listing_of(channel: ChannelId, code: str, item: Item, as_of: datetime) -> Li
         channel_sku=ChannelSku(item.sku),
         external_id=summary.asin or item.sku,
         status="+".join(summary.status) or "INACTIVE",
-        fulfilled_by=_fulfilled_by(item),
+        fulfilled_by=FulfilledBy.CHANNEL if amazons(channel_code) else FulfilledBy.MERCHANT,
         as_of=as_of,
         title=summary.item_name,
         price=_price(item, store),
@@ -257,12 +285,17 @@ def listing_of(channel: ChannelId, code: str, item: Item, as_of: datetime) -> Li
     )
 
 
-def _fulfilled_by(item: Item) -> FulfilledBy:
-    """Amazon, once one of the channels is Amazon's: an abandoned merchant channel may stay beside it."""
-    codes = [one.fulfillment_channel_code for one in item.fulfillment_availability]
+def fulfillment_channel(codes: Sequence[str]) -> str:
+    """Through which of its channels a listing is sold: Amazon's, once there is one, since an abandoned merchant channel may
+    stay beside it; then the merchant's own. Raises Unclear without any."""
     if not codes:
         raise Unclear("fulfillmentAvailability: neither the merchant nor Amazon is said to fulfill it")
-    return FulfilledBy.CHANNEL if any(code.startswith("AMAZON_") for code in codes) else FulfilledBy.MERCHANT
+    return min(codes, key=lambda code: (not amazons(code), code != OWN))
+
+
+def amazons(channel_code: str) -> bool:
+    """Whether Amazon packs and ships."""
+    return channel_code.startswith("AMAZON_")
 
 
 def _price(item: Item, store: Marketplace) -> Money | None:

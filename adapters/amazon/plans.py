@@ -12,6 +12,7 @@ from domain.budget import Plan
 _PUBLISHED = (
     Plan("getInventorySummaries", rate=2, burst=2),
     Plan("searchListingsItems", rate=5, burst=5),
+    Plan("patchListingsItem", rate=5, burst=5),
     Plan("searchOrders", rate=0.0056, burst=20),
     Plan("getOrder", rate=0.5, burst=30),
     Plan("confirmShipment", rate=2, burst=10),

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from adapters.amazon import inventory, listings, orders, sellers
+from adapters.amazon import inventory, listings, orders, quantities, sellers
 from adapters.amazon.client import Client
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.plans import PLANS, SANDBOX_PLANS
 from adapters.budget import Budgets
-from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
+from adapters.port import (
+    BeforeSend,
+    OrderKey,
+    Page,
+    Parcel,
+    Receipt,
+    Shown,
+    ShownKey,
+    Sighting,
+    StockKey,
+    StockWrite,
+)
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.budget import Ask
 from domain.channel import Location, StreamName
+from domain.errors import HouseError
 from domain.order import Order
 from domain.product import Listing
 from domain.stock import Reading
@@ -29,6 +41,7 @@ class AmazonPort:
         StreamName.LISTINGS: timedelta(hours=6),
         StreamName.STOCK: timedelta(minutes=10),
         StreamName.ORDERS: timedelta(minutes=15),
+        StreamName.SHOWN: timedelta(hours=1),
     }
     # Its titles are written for its search, and it tells no costs.
     leads = False
@@ -39,6 +52,8 @@ class AmazonPort:
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
         self.stock_plan = self.plans[inventory.OPERATION]
         self.stock_batch = inventory.BATCH
+        self.tell_batch = quantities.TELL_BATCH
+        self.shown_batch = quantities.SHOWN_BATCH
         self.visibility_lag_s = config.visibility_lag_s
         self._seller_id = config.seller_id
         self._client = Client(config, self.plans, transport, tokens, budgets)
@@ -75,6 +90,22 @@ class AmazonPort:
     async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
         """Source: getOrder."""
         return await orders.parcel_seen(self._client, self._codes, key, parcel, ask)
+
+    async def tell_stock(
+        self, writes: Sequence[StockWrite], ask: Ask, before_send: BeforeSend
+    ) -> list[Receipt | HouseError]:
+        """Source: patchListingsItem, one SKU. Amazon compares nothing: `expected` is left aside, the last number stays."""
+        return await quantities.tell_stock(
+            self._client, self._seller_id, self.channel.marketplaces, writes, ask, before_send
+        )
+
+    async def shown_stock(self, keys: Sequence[ShownKey], ask: Ask) -> list[Shown]:
+        """Source: searchListingsItems, at most 20 SKUs."""
+        return await quantities.shown_stock(self._client, self._seller_id, self.channel.marketplaces, keys, ask)
+
+    def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
+        """Source: searchListingsItems without SKUs. Amazon knows no places of ours: `places` is left aside."""
+        return quantities.shown_pages(self._client, self._seller_id, self.channel.marketplaces, ask)
 
     async def check(self, ask: Ask) -> str:
         """Source: getMarketplaceParticipations."""

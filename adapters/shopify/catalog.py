@@ -31,6 +31,7 @@ class _Product(Wire):
     title: str
     status: str
     vendor: str
+    tags: list[str]
 
 
 class _Item(Wire):
@@ -127,13 +128,16 @@ def _listing(channel: ChannelId, variant: _Variant, currency: str, as_of: dateti
         price=price,
         sale_price=sale_price,
         unit_cost=None if unit_cost is None else unit_cost.money(),
-        attributes=[
-            Attribute(option.name.lower(), option.value, option.value)
-            for option in variant.selected_options
-            if option.value != ONLY_VARIANT
-        ],
+        attributes=_attributes(variant),
         refs={"variant": variant.id, "inventory_item": variant.inventory_item.id, "product": variant.product.id},
     )
+
+
+def _attributes(variant: _Variant) -> list[Attribute]:
+    """The variant's options, then one "tag" for each of its product's tags."""
+    options = [(one.name.lower(), one.value) for one in variant.selected_options if one.value != ONLY_VARIANT]
+    tags = [("tag", tag) for tag in variant.product.tags]
+    return [Attribute(name, value, value) for name, value in options + tags]
 
 
 def _prices(variant: _Variant, currency: str) -> tuple[Money, Money | None]:

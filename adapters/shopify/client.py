@@ -44,7 +44,8 @@ class Granted(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The `data` of an answer without any error in it, and the platform's name for the call."""
+    """The `data` of an answer without any error in it, `userErrors` of itemized documents excepted, and the platform's name for
+    the call."""
 
     data: Json
     request_id: str | None
@@ -140,7 +141,9 @@ class ShopClient:
         data = body.get("data")
         if not isinstance(data, dict) or any(root not in data for root in document.operation.split("+")):
             return lost(write, f"{shop} answered without data", request_id)
-        return refusal(data, request_id) if write else search_warning(extensions, shop, request_id)
+        if not write:
+            return search_warning(extensions, shop, request_id)
+        return None if document.itemized else refusal(data, request_id)
 
     async def _settle(self, paid: float, cost: Cost | None, *, throttled: bool = False) -> None:
         """Bring our bucket in line with theirs. Without a `cost` nothing was carried out that costs points."""

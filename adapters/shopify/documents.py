@@ -14,13 +14,15 @@ DEEPEST = 25_000  # rows after which paging must start anew, beyond the last row
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document and its operation's name. `operation` are its root fields joined by "+": so the bill calls it. `cost` is in
-    points, asked for before the first answer has told the true number."""
+    points, asked for before the first answer has told the true number. `itemized` mutations tell in their `userErrors` which
+    entry of a list is wrong: those are left to whoever sent the list."""
 
     name: str
     operation: str
     cost: float
     text: str
     write: bool = False
+    itemized: bool = False
 
 
 _MONEY = "{ shopMoney { amount currencyCode } }"
@@ -73,7 +75,7 @@ VARIANTS = Document(
     nodes {{
       id sku title price compareAtPrice updatedAt
       selectedOptions {{ name value }}
-      product {{ id title status vendor }}
+      product {{ id title status vendor tags }}
       inventoryItem {{ id unitCost {{ amount currencyCode }} }}
     }}
     {_PAGE_INFO}
@@ -83,10 +85,11 @@ VARIANTS = Document(
 
 _LINE = f"""id sku title currentQuantity unfulfilledQuantity
       originalUnitPriceSet {_MONEY} discountedTotalSet {_MONEY}"""
-# Nothing about the buyer: no customer, no email, no address.
+# Nothing about the buyer: no customer, no email, no address. The attributes are free text; only ours are kept.
 _ORDER = f"""
     id name processedAt updatedAt cancelledAt test displayFinancialStatus displayFulfillmentStatus
     currentTotalPriceSet {_MONEY}
+    customAttributes {{ key value }}
     lineItems(first: 50) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }}
     fulfillments(first: {PAGE}) {{ id status displayStatus createdAt trackingInfo {{ company number }} }}
 """
@@ -95,13 +98,13 @@ _ORDER = f"""
 ORDERS = Document(
     "Orders",
     "orders",
-    110,
+    119,
     f"""query Orders($query: String!, $after: String) {{
   orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{_ORDER}}} {_PAGE_INFO} }}
 }}""",
 )
 
-ORDER = Document("Order", "order", 12, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
+ORDER = Document("Order", "order", 13, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
 
 ORDER_LINES = Document(
     "OrderLines",
@@ -172,6 +175,34 @@ SHIP = Document(
     write=True,
 )
 
+# The key makes a repeat of the same write harmless; the directive is required since 2026-04, as is changeFromQuantity.
+SET_AVAILABLE = Document(
+    "SetAvailable",
+    "inventorySetQuantities",
+    10,
+    """mutation SetAvailable($input: InventorySetQuantitiesInput!, $key: String!) {
+  inventorySetQuantities(input: $input) @idempotent(key: $key) {
+    inventoryAdjustmentGroup { id }
+    userErrors { code field message }
+  }
+}""",
+    write=True,
+    itemized=True,
+)
+
+ACTIVATE = Document(
+    "Activate",
+    "inventoryActivate",
+    10,
+    """mutation Activate($item: ID!, $location: ID!, $key: String!) {
+  inventoryActivate(inventoryItemId: $item, locationId: $location) @idempotent(key: $key) {
+    inventoryLevel { id }
+    userErrors { field message }
+  }
+}""",
+    write=True,
+)
+
 DOCUMENTS = (
     SHOP,
     CURRENCY,
@@ -187,4 +218,6 @@ DOCUMENTS = (
     TASKS,
     TASK_LINES,
     SHIP,
+    SET_AVAILABLE,
+    ACTIVATE,
 )

@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from adapters.port import Page, StockKey
+from adapters.port import Page, ShownKey, StockKey
 from adapters.shopify.client import ShopClient
 from adapters.shopify.documents import ITEMS, LEVELS, PAGE, STOCK
 from adapters.shopify.paging import answered, by_id, pages, whole
@@ -24,6 +24,7 @@ from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import Invalid
 from domain.ids import ChannelSku
+from domain.product import Rejected
 from domain.stock import Reading
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,29 @@ class _Item(Wire):
     inventory_levels: Connection[_Level]
 
 
+Units = Mapping[str, Mapping[str, int]]
+"""Quantities by name, by the location's global id; a location that does not stock the item is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one call told of an item."""
+
+    sku: str
+    units: Units
+    request_id: str | None
+
+
+@dataclass(slots=True)
+class Swept:
+    """One page of all items. `until` is set on the last one."""
+
+    as_of: datetime
+    until: datetime | None
+    items: list[Told] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Inventory:
     """The stock of one shop. All its locations come in the same answer."""
@@ -67,65 +91,81 @@ class Inventory:
     _strangers: set[str] = field(default_factory=set)
 
     async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
-        """One reading per location and key. One call: by inventory item where all `refs` name one, else by SKU; a key whose
-        item is gone or carries another SKU by now is looked up again by its SKU.
+        """One reading per location and key. Raises Invalid for more than 250 keys."""
+        as_of = datetime.now(UTC)
+        told = await self.told(keys, ask)
+        readings: list[Reading] = []
+        for sku in dict.fromkeys(key.channel_sku for key in keys):
+            readings += self._readings(locations, sku, told.get(sku), as_of)
+        return readings
+
+    async def told(self, keys: Sequence[StockKey] | Sequence[ShownKey], ask: Ask) -> dict[ChannelSku, Told]:
+        """Items by SKU; one that there is none of is missing. One call: by inventory item where all `refs` name one, else by SKU;
+        a key whose item is gone or carries another SKU by now is looked up again by its SKU.
 
         Raises Invalid for more than 250 keys.
         """
         if len(keys) > PAGE:
             raise Invalid(f"Stock was asked of {len(keys)} SKUs at once; {PAGE} are the most.")
-        as_of = datetime.now(UTC)
-        items = await self._by_item([gid for key in keys if (gid := dict(key.refs).get("inventory_item"))], ask)
-        found = {sku: item for item in items if (sku := item.sku)}
-        missing = [key.channel_sku for key in keys if key.channel_sku not in found]
+        gids = dict.fromkeys(gid for key in keys if (gid := dict(key.refs).get("inventory_item")))
+        found = {told.sku: told for told in await self._by_item(list(gids), ask)}
+        missing = dict.fromkeys(key.channel_sku for key in keys if key.channel_sku not in found)
         if missing:
-            for item in await self._by_sku(missing, ask):
-                if item.sku:
-                    found.setdefault(item.sku, item)
-        readings: list[Reading] = []
-        for key in dict.fromkeys(key.channel_sku for key in keys):
-            units = await self._units(found[key], ask) if key in found else {}
-            readings += self._readings(locations, key, units, as_of)
-        return readings
+            for told in await self._by_sku(list(missing), ask):
+                found.setdefault(told.sku, told)
+        return {key.channel_sku: found[key.channel_sku] for key in keys if key.channel_sku in found}
 
     async def pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+        """The readings of every item that has a SKU."""
+        async for swept in self.sweep(ask):
+            page: Page[Reading] = Page([], swept.rejected, swept.until)
+            for told in swept.items:
+                page.items += self._readings(locations, ChannelSku(told.sku), told, swept.as_of)
+            yield page
+
+    async def sweep(self, ask: Ask) -> AsyncIterator[Swept]:
         """Every item that has a SKU; the first one of a SKU counts. What has none, or shares one, the listings tell of."""
         started = as_of = datetime.now(UTC)
         seen: set[str] = set()
         async for batch in pages(self.client, ITEMS, by_id(()), ask):
-            page: Page[Reading] = Page([], until=started if batch.last else None)
+            swept = Swept(as_of, started if batch.last else None)
             for row in batch.rows:
                 try:
                     item = read(_Item, row)
                     if item.sku and item.sku.strip() and item.sku not in seen:
                         seen.add(item.sku)
-                        units = await self._units(item, ask)
-                        page.items += self._readings(locations, ChannelSku(item.sku), units, as_of)
+                        swept.items.append(await self._told(item.sku, item, batch.request_id, ask))
                 except Unclear as problem:
-                    page.rejected.append(rejected(self.client.config.channel.id, "stock", row, str(problem)))
-            yield page
+                    swept.rejected.append(rejected(self.client.config.channel.id, "stock", row, str(problem)))
+            yield swept
             as_of = datetime.now(UTC)
 
-    async def _by_item(self, gids: Sequence[str], ask: Ask) -> list[_Item]:
+    async def _by_item(self, gids: Sequence[str], ask: Ask) -> list[Told]:
         if not gids:
             return []
         reply = await self.client.run(STOCK, {"ids": list(gids)}, ask)
-        return [answered(_Item, node) for node in reply.data["nodes"] if node]
+        items = [answered(_Item, node) for node in reply.data["nodes"] if node]
+        return [await self._told(item.sku, item, reply.request_id, ask) for item in items if item.sku]
 
-    async def _by_sku(self, skus: Sequence[ChannelSku], ask: Ask) -> list[_Item]:
+    async def _by_sku(self, skus: Sequence[ChannelSku], ask: Ask) -> list[Told]:
         """In the order of their ids; a SKU may be on several items."""
         search = by_id(["(" + " OR ".join(f"sku:{quoted(sku)}" for sku in skus) + ")"])
-        return [answered(_Item, row) async for batch in pages(self.client, ITEMS, search, ask) for row in batch.rows]
+        found = []
+        async for batch in pages(self.client, ITEMS, search, ask):
+            for item in (answered(_Item, row) for row in batch.rows):
+                if item.sku:
+                    found.append(await self._told(item.sku, item, batch.request_id, ask))
+        return found
 
-    async def _units(self, item: _Item, ask: Ask) -> dict[str, Mapping[str, int]]:
-        """Quantities by the location's global id."""
+    async def _told(self, sku: str, item: _Item, request_id: str | None, ask: Ask) -> Told:
         levels = item.inventory_levels
-        told = await whole(self.client, LEVELS, item.id, _Level, levels.nodes, levels.page_info, ask)
-        return {level.location.id: level.units for level in told}
+        all_levels = await whole(self.client, LEVELS, item.id, _Level, levels.nodes, levels.page_info, ask)
+        return Told(sku, {level.location.id: level.units for level in all_levels}, request_id)
 
     def _readings(
-        self, locations: Sequence[Location], sku: ChannelSku, units: Mapping[str, Mapping[str, int]], as_of: datetime
+        self, locations: Sequence[Location], sku: ChannelSku, told: Told | None, as_of: datetime
     ) -> list[Reading]:
+        units: Units = told.units if told else {}
         self._report_strangers(units.keys() - {location.external_id for location in locations})
         readings = []
         for location in locations:
@@ -139,6 +179,7 @@ class Inventory:
                     reserved=there["on_hand"] - there["available"],
                     inbound=there["incoming"],
                     as_of=as_of,
+                    upstream_request_id=told.request_id if told else None,
                 )
             )
         return readings

@@ -18,7 +18,7 @@ from adapters.shopify.wire import Connection, Instant, MoneyBag, quoted, rejecte
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import NotFound, Transient
-from domain.ids import ChannelId, ChannelSku, line_id, order_id
+from domain.ids import ChannelId, ChannelSku, line_id, node_id, order_id
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 
@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 # An order that changes while pages are read moves to their end, and the search index may trail the orders.
 OVERLAP = timedelta(minutes=5)
+
+# The note attribute by which a storefront says which of our reservations an order was bought with.
+RESERVATION = "acorn_reservation"
+LONGEST_REFERENCE = 100  # characters; buyers can write into a cart's attributes whatever they like
 
 # Fulfillments that are, or will be, a parcel; the others never left.
 SENT = frozenset({"SUCCESS", "OPEN", "PENDING"})
@@ -54,6 +58,11 @@ class _Fulfillment(Wire):
     tracking_info: list[_Tracking]
 
 
+class _Attribute(Wire):
+    key: str
+    value: str | None
+
+
 class _Order(Wire):
     id: str
     name: str
@@ -64,12 +73,24 @@ class _Order(Wire):
     display_financial_status: str | None
     display_fulfillment_status: str
     current_total_price_set: MoneyBag
+    custom_attributes: list[_Attribute]
     line_items: Connection[_Line]
     fulfillments: list[_Fulfillment]
 
     @property
     def sent(self) -> list[_Fulfillment]:
         return [each for each in self.fulfillments if each.status in SENT]
+
+    @property
+    def reservation(self) -> str | None:
+        # By its public id, as the API tells it, or by the key in it.
+        told = (
+            one.value.strip().removeprefix(node_id("Reservation", ""))
+            for one in self.custom_attributes
+            if one.key == RESERVATION and one.value
+        )
+        # No table takes a NUL, and a buyer must not stop all orders by one.
+        return next((value for value in told if 0 < len(value) <= LONGEST_REFERENCE and value.isprintable()), None)
 
 
 async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
@@ -83,7 +104,7 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
     tests = 0
     async for batch in pages(client, ORDERS, _changed_since(since), ask):
         page: Page[Order] = Page([])
-        for row in batch.rows:
+        for row in map(_discreet, batch.rows):
             try:
                 wire = read(_Order, row)
                 until = max(until, wire.updated_at)
@@ -112,6 +133,14 @@ async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
         return await _order(client, read(_Order, raw), ask)
     except Unclear as problem:
         raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
+
+
+def _discreet(row: object) -> object:
+    """The row without attributes that are not ours: buyers write into them, and a row may end in quarantine."""
+    told = row.get("customAttributes") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(told, list):
+        return row
+    return {**row, "customAttributes": [one for one in told if isinstance(one, dict) and one.get("key") == RESERVATION]}
 
 
 def _changed_since(since: datetime) -> Search:
@@ -149,7 +178,7 @@ async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
         lines=[_line(channel, wire.id, line) for line in lines],
         total=wire.current_total_price_set.money(),
         shipments=[shipment for each in wire.sent for shipment in _shipments(each)],
-        refs={"name": wire.name},
+        refs={"name": wire.name} | ({"reservation": wire.reservation} if wire.reservation else {}),
     )
 
 

@@ -18,10 +18,11 @@ Search = Callable[[object | None], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as they came, and whether these were the last."""
+    """Rows as they came, whether these were the last, and the platform's name for the call."""
 
     rows: list[object]
     last: bool
+    request_id: str | None
 
 
 async def pages(client: ShopClient, document: Document, search: Search, ask: Ask) -> AsyncIterator[Batch]:
@@ -31,7 +32,7 @@ async def pages(client: ShopClient, document: Document, search: Search, ask: Ask
     while True:
         reply = await client.run(document, {"query": query, "after": after}, ask)
         page = answered(Rows, reply.data[document.operation])
-        yield Batch(page.nodes, not page.page_info.has_next_page)
+        yield Batch(page.nodes, not page.page_info.has_next_page, reply.request_id)
         if not page.page_info.has_next_page:
             return
         after, taken = page.page_info.end_cursor, taken + len(page.nodes)

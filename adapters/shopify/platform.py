@@ -6,8 +6,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from adapters.budget import Budgets
-from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting, StockKey
-from adapters.shopify import fulfillment, orders
+from adapters.port import (
+    BeforeSend,
+    OrderKey,
+    Page,
+    Parcel,
+    Receipt,
+    Shown,
+    ShownKey,
+    Sighting,
+    StockKey,
+    StockWrite,
+)
+from adapters.shopify import fulfillment, orders, shown
 from adapters.shopify.catalog import Catalog
 from adapters.shopify.client import PLAN, ShopClient
 from adapters.shopify.config import ShopifyConfig
@@ -17,7 +28,7 @@ from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.budget import Ask, Plan
 from domain.channel import Location, StreamName
-from domain.errors import Unauthorized
+from domain.errors import HouseError, Unauthorized
 from domain.order import Order
 from domain.product import Listing
 from domain.stock import Reading
@@ -29,6 +40,11 @@ SCOPES = (
     "read_orders",
     "write_merchant_managed_fulfillment_orders",
 )
+
+OPTIONAL = {
+    "read_all_orders": "Without read_all_orders, orders older than 60 days stay unseen.",
+    "write_inventory": "Without write_inventory, it cannot be told what it may sell.",
+}
 
 
 class ShopifyPort:
@@ -42,8 +58,11 @@ class ShopifyPort:
         StreamName.LISTINGS: timedelta(minutes=15),
         StreamName.STOCK: timedelta(minutes=5),
         StreamName.ORDERS: timedelta(minutes=1),
+        StreamName.SHOWN: timedelta(minutes=5),
     }
     leads = True
+    tell_batch = PAGE
+    shown_batch = PAGE
 
     def __init__(self, config: ShopifyConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
         self.channel = config.channel
@@ -77,6 +96,17 @@ class ShopifyPort:
     async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
         return await fulfillment.parcel_seen(self._client, key, parcel, ask)
 
+    async def tell_stock(
+        self, writes: Sequence[StockWrite], ask: Ask, before_send: BeforeSend
+    ) -> list[Receipt | HouseError]:
+        return await shown.tell_stock(self._client, writes, ask, before_send)
+
+    async def shown_stock(self, keys: Sequence[ShownKey], ask: Ask) -> list[Shown]:
+        return await shown.shown_stock(self._inventory, keys, ask)
+
+    def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
+        return shown.shown_pages(self._inventory, places, ask)
+
     async def check(self, ask: Ask) -> str:
         """Raises Unauthorized naming every scope that is missing. Sources: shop, currentAppInstallation."""
         reply = await self._client.run(SHOP, {}, ask)
@@ -90,11 +120,9 @@ class ShopifyPort:
                 f"Grant {them} to the app and install it again.",
                 upstream_request_id=reply.request_id,
             )
-        history = (
-            "" if "read_all_orders" in granted else " Without read_all_orders, orders older than 60 days stay unseen."
-        )
+        without = "".join(f" {words}" for scope, words in OPTIONAL.items() if scope not in granted)
         return (
-            f"Shop {name} answers, in {reply.data['shop']['currencyCode']}, with every scope that is needed.{history}"
+            f"Shop {name} answers, in {reply.data['shop']['currencyCode']}, with every scope that is needed.{without}"
         )
 
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox.amazon import desk, inventory, listings, orders, patches, search, seed, sellers, shipments
+from sandbox.amazon import buyers, desk, inventory, listings, orders, patches, search, seed, sellers, shipments
 from sandbox.amazon.auth import Account, Refused
 from sandbox.amazon.errors import Failure, broken, denied, throttled
 from sandbox.amazon.plans import PLANS
@@ -165,7 +165,7 @@ class Front:
         return desk.set_state(self.amazon, body)
 
     def extra_routes(self) -> list[BaseRoute]:
-        return desk.routes(self.amazon)
+        return [*desk.routes(self.amazon), *buyers.routes(self.amazon)]
 
     def _find(self, scope: Scope) -> tuple[Operation | None, dict[str, str]]:
         # The raw path: a SKU may hold an encoded slash.

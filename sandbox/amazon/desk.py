@@ -95,26 +95,32 @@ def set_state(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
     """Everything is checked before anything changes; the answer names what was made."""
     if not body or set(body) - {"stock", "orders", "prices"}:
         raise ValueError('send "stock", "orders" or "prices", each a list')
-    changes: list[Change] = [_stock(amazon, entry) for entry in _list(body, "stock")]
-    changes += [_price(amazon, entry) for entry in _list(body, "prices")]
-    orders = [_new_order(amazon, entry, place) for place, entry in enumerate(_list(body, "orders"))]
+    changes: list[Change] = [_stock(amazon, entry) for entry in entries_of(body, "stock")]
+    changes += [_price(amazon, entry) for entry in entries_of(body, "prices")]
+    orders = [new_order(amazon, entry, number) for number, entry in enumerate(entries_of(body, "orders"))]
     if len({order.id for order in orders}) < len(orders):
         raise ValueError("two of the orders have the same id")
     for change in changes:
         change()
     for order in orders:
-        _place(amazon, order)
-    return {"stock": len(_list(body, "stock")), "prices": len(_list(body, "prices")), "orders": [o.id for o in orders]}
+        place(amazon, order)
+    return {
+        "stock": len(entries_of(body, "stock")),
+        "prices": len(entries_of(body, "prices")),
+        "orders": [o.id for o in orders],
+    }
 
 
-def _list(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def entries_of(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects in a control request; ValueError for anything else."""
     entries = body.get(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{name} is a list of objects")
     return entries
 
 
-def _product(amazon: Amazon, entry: dict[str, Any], marketplace: str) -> Product:
+def product_in(amazon: Amazon, entry: dict[str, Any], marketplace: str) -> Product:
+    """The product of an entry's "sku". ValueError where it is not listed."""
     product = amazon.world.find(str(entry.get("sku")))
     if product is None or marketplace not in product.marketplaces:
         raise ValueError(f"SKU {entry.get('sku')!r} is not listed in {marketplace}")
@@ -146,34 +152,24 @@ def _stock(amazon: Amazon, entry: dict[str, Any]) -> Change:
             raise ValueError(f'no pool {entry.get("pool")!r}: name a "pool" (US, EU, JP) or a "marketplace"')
         marketplace = there[0]
     account = _account(amazon, marketplace)
-    product, units = _product(amazon, entry, marketplace), _units(entry, 0)
+    product, units = product_in(amazon, entry, marketplace), _units(entry, 0)
 
     def change() -> None:
         if product.fulfilled_by == "AMAZON":
             amazon.put_stock(product, pool_of(marketplace), fulfillable=units)
             place = {"pool": pool_of(marketplace)}
         else:
-            _merchant_units(amazon, account, product, units)
+            amazon.put_units(account, product, units)
             place = {"sellerId": account.seller}
         amazon.journal.effect("state", product.sku, {"stock": units, **place})
 
     return change
 
 
-def _merchant_units(amazon: Amazon, account: Account, product: Product, units: int) -> None:
-    entries = [dict(entry) for entry in amazon.listing(account, product).accepted.get("fulfillment_availability", [])]
-    own = [entry for entry in entries if entry["fulfillment_channel_code"] == "DEFAULT"]
-    for entry in own:
-        entry["quantity"] = units
-    if not own:
-        entries.append({"fulfillment_channel_code": "DEFAULT", "quantity": units})
-    amazon.put_attribute(account, product, "fulfillment_availability", entries)
-
-
 def _price(amazon: Amazon, entry: dict[str, Any]) -> Change:
     marketplace = entry.get("marketplace")
     account = _account(amazon, marketplace)
-    product = _product(amazon, entry, str(marketplace))
+    product = product_in(amazon, entry, str(marketplace))
     try:
         amount = money(entry.get("amount"), str(marketplace))
     except ArithmeticError as problem:
@@ -196,7 +192,8 @@ def _price(amazon: Amazon, entry: dict[str, Any]) -> Change:
     return change
 
 
-def _new_order(amazon: Amazon, entry: dict[str, Any], place: int) -> Order:
+def new_order(amazon: Amazon, entry: dict[str, Any], nth: int = 0) -> Order:
+    """An order that is not placed yet, the `nth` of several. ValueError, saying why."""
     if strange := set(entry) - {"id", "marketplace", "fulfilledBy", "lines", "createdTime"}:
         raise ValueError(f"an order has no {min(strange)!r}")
     marketplace = str(entry.get("marketplace"))
@@ -204,7 +201,7 @@ def _new_order(amazon: Amazon, entry: dict[str, Any], place: int) -> Order:
     party = entry.get("fulfilledBy", "MERCHANT")
     if party not in ("MERCHANT", "AMAZON"):
         raise ValueError("fulfilledBy is MERCHANT or AMAZON")
-    number = len(amazon.orders) + place
+    number = len(amazon.orders) + nth
     chosen = str(entry.get("id") or order_id(number, account))
     if chosen in amazon.orders:
         raise ValueError(f"there is an order {chosen} already")
@@ -212,12 +209,12 @@ def _new_order(amazon: Amazon, entry: dict[str, Any], place: int) -> Order:
     created = instant(str(entry["createdTime"])) if "createdTime" in entry else now
     if created is None or created > now:
         raise ValueError("createdTime is an ISO 8601 time that is not in the future")
-    entries = _list(entry, "lines")
+    entries = entries_of(entry, "lines")
     if not entries:
         raise ValueError("an order has one line at least")
     lines = []
     for count, line in enumerate(entries):
-        product = _product(amazon, line, marketplace)
+        product = product_in(amazon, line, marketplace)
         if party == "AMAZON" and product.fulfilled_by != "AMAZON":
             raise ValueError(f"Amazon does not fulfill {product.sku}")
         price = amazon.price(account, product, marketplace)
@@ -235,24 +232,13 @@ def _new_order(amazon: Amazon, entry: dict[str, Any], place: int) -> Order:
     )
 
 
-def _place(amazon: Amazon, order: Order) -> None:
+def place(amazon: Amazon, order: Order, operation: str = "state") -> None:
     """The order, and its units out of what can be sold: reserved where Amazon holds them, gone where the merchant does."""
     amazon.orders[order.id] = order
     for line in order.lines:
-        if order.fulfilled_by == "AMAZON":
-            pool = pool_of(order.marketplace)
-            stock = amazon.stock(line.product, pool)[0]
-            taken = min(line.quantity, stock.fulfillable)
-            amazon.put_stock(
-                line.product,
-                pool,
-                fulfillable=stock.fulfillable - taken,
-                reserved_orders=stock.reserved_orders + taken,
-            )
-        elif (units := amazon.merchant_units(order.account, line.product)) is not None:
-            _merchant_units(amazon, order.account, line.product, max(0, units - line.quantity))
+        take(amazon, order, line, line.quantity)
     amazon.journal.effect(
-        "state",
+        operation,
         order.id,
         {
             "order": "placed",
@@ -261,6 +247,22 @@ def _place(amazon: Amazon, order: Order) -> None:
             "lines": [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines],
         },
     )
+
+
+def take(amazon: Amazon, order: Order, line: Line, units: int) -> None:
+    """Units of a line out of what can be sold, as far as there are any; a negative number puts them back."""
+    if order.fulfilled_by == "AMAZON":
+        pool = pool_of(order.marketplace)
+        stock = amazon.stock(line.product, pool)[0]
+        taken = min(units, stock.fulfillable)
+        amazon.put_stock(
+            line.product,
+            pool,
+            fulfillable=stock.fulfillable - taken,
+            reserved_orders=max(0, stock.reserved_orders + taken),
+        )
+    elif (there := amazon.merchant_units(order.account, line.product)) is not None:
+        amazon.put_units(order.account, line.product, max(0, there - units))
 
 
 def routes(amazon: Amazon) -> list[BaseRoute]:

@@ -1,5 +1,6 @@
 """FBA Inventory v1: getInventorySummaries."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ TOKEN_LIFE_S = 30
 def summaries(amazon: Amazon, account: Account, query: Query) -> dict[str, Any]:
     """One page. Only SKUs that Amazon fulfils in the marketplace; unknown ones are missing from the answer.
 
-    DE and FR answer the units of one pool, in full each.
+    DE and FR answer the units of one pool, in full each, unless a disagreement was ordered.
     """
     query.one_of("granularityType", ("Marketplace",), query.needed("granularityType"))
     ids = query.csv("marketplaceIds", most=1)
@@ -116,6 +117,8 @@ def _page(
 
 def _summary(amazon: Amazon, product: Product, marketplace: str, details: bool) -> dict[str, Any]:
     stock, changed_at = amazon.stock(product, pool_of(marketplace))
+    if off := amazon.disagreements.get((marketplace, product.index)):
+        stock = replace(stock, fulfillable=max(0, stock.fulfillable + off))
     reserved = reserved_units(stock)
     inbound = stock.inbound_working + stock.inbound_shipped + stock.inbound_receiving
     summary: dict[str, Any] = {

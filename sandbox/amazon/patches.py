@@ -10,6 +10,7 @@ from sandbox.amazon.listings import find, marketplaces, product_type
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.query import Query
 from sandbox.amazon.state import Amazon, Attributes
+from sandbox.world import Product
 
 PARAMETERS = ("marketplaceIds", "includedData", "mode", "issueLocale")
 
@@ -69,41 +70,55 @@ def patch(amazon: Amazon, account: Account, sku: str, query: Query, body: object
     preview = query.one_of("mode", ("VALIDATION_PREVIEW",)) is not None
     stated_type, patches = _parse(query, body)
     product = find(amazon, account, sku, codes)
-    listing = amazon.listing(account, product)
     issues = _type_issues(stated_type, product_type(product), codes)
     for one in patches:
         issues += _issues(one, account, codes)
     submission = str(uuid.uuid4())
     status = "INVALID" if issues else "VALID" if preview else "ACCEPTED"
-    if status == "ACCEPTED":
-        ids = [MARKETPLACES[code].id for code in codes]
-        changed = dict(listing.accepted)
-        for one in patches:
-            changed = _applied(changed, one, ids)
-        listing.accepted = changed
-        amazon.keep(account, listing)
-        amazon.journal.effect(
-            "patchListingsItem",
-            sku,
-            {
-                "sellerId": account.seller,
-                "marketplaceIds": ids,
-                "patches": [{"op": p.op, "path": f"/attributes/{p.attribute}", "value": p.entries} for p in patches],
-                "submissionId": submission,
-            },
-        )
-
-        def show() -> None:
-            listing.visible = {**listing.visible, **{p.attribute: changed[p.attribute] for p in patches}}
-            listing.updated_at = amazon.clock.now()
-
-        amazon.later(show)
+    if status == "ACCEPTED" and not _ignored(amazon, sku):
+        _carry_out(amazon, account, product, codes, patches, submission)
     answer: dict[str, Any] = {"sku": sku, "status": status, "submissionId": submission}
     if "issues" in included:
         answer["issues"] = issues
     if "identifiers" in included:
         answer["identifiers"] = [{"marketplaceId": MARKETPLACES[c].id, "asin": product.asin} for c in codes]
     return answer
+
+
+def _carry_out(
+    amazon: Amazon, account: Account, product: Product, codes: list[str], patches: list[_Patch], submission: str
+) -> None:
+    """Accept the patches now and show them after the lag, upon what is visible then: a sale in between is not undone by a
+    patch that says nothing of the quantity, and is by one that does."""
+    ids = [MARKETPLACES[code].id for code in codes]
+    listing = amazon.listing(account, product)
+    listing.accepted = _all_applied(listing.accepted, patches, ids)
+    amazon.keep(account, listing)
+    amazon.journal.effect(
+        "patchListingsItem",
+        product.sku,
+        {
+            "sellerId": account.seller,
+            "marketplaceIds": ids,
+            "patches": [{"op": p.op, "path": f"/attributes/{p.attribute}", "value": p.entries} for p in patches],
+            "submissionId": submission,
+        },
+    )
+
+    def show() -> None:
+        listing.visible = _all_applied(listing.visible, patches, ids)
+        listing.updated_at = amazon.clock.now()
+
+    amazon.later(show)
+
+
+def _ignored(amazon: Amazon, sku: str) -> bool:
+    """Whether this patch is one of those that were ordered to have no effect; it then counts as done."""
+    for name in (sku, "*"):
+        if left := amazon.ignored.get(name, 0):
+            amazon.ignored[name] = left - 1
+            return True
+    return False
 
 
 def _parse(query: Query, body: object) -> tuple[str, list[_Patch]]:
@@ -179,9 +194,9 @@ def _availability(entry: dict[str, Any], account: Account, op: str) -> tuple[str
         return "90220", "'fulfillment_channel_code' is required but not supplied.", "MISSING_ATTRIBUTE"
     if code not in ("DEFAULT", account.fba):
         return "99022", f"'{code}' is not a fulfillment channel of this account.", "INVALID_ATTRIBUTE"
-    quantity = entry.get("quantity")
-    if op == "delete" or quantity is None:
+    if op == "delete" or "quantity" not in entry:
         return None
+    quantity = entry["quantity"]
     if code != "DEFAULT":
         return "99022", "A quantity cannot be supplied for stock that Amazon fulfills.", "INVALID_ATTRIBUTE"
     if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
@@ -211,6 +226,12 @@ def _offer(entry: dict[str, Any], codes: list[str], op: str) -> tuple[str, str, 
     if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < 1e9:
         return "99022", "'value_with_tax' must be a number above 0.", "INVALID_PRICE"
     return None
+
+
+def _all_applied(attributes: Attributes, patches: list[_Patch], ids: list[str]) -> Attributes:
+    for one in patches:
+        attributes = _applied(attributes, one, ids)
+    return attributes
 
 
 def _applied(attributes: Attributes, one: _Patch, ids: list[str]) -> Attributes:

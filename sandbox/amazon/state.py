@@ -117,6 +117,10 @@ class Amazon:
         self.plans = Plans(core.clock)
         self.orders: dict[str, Order] = {}
         self.listings: dict[tuple[str, int], Listing] = {}
+        self.disagreements: dict[tuple[str, int], int] = {}
+        """Units that one marketplace of an FBA pool reports beyond the pool's own, by country code and product index."""
+        self.ignored: dict[str, int] = {}
+        """How many of the next patches of a SKU ("*": of any) are accepted and never carried out."""
         self.changes = 0
         """Counts every visible change of stock or listings, so that a kept search result can be known as old."""
         self._stock: dict[tuple[str, int], tuple[PoolStock, datetime]] = {}
@@ -189,6 +193,14 @@ class Amazon:
                 return int(entry.get("quantity", 0))
         return None
 
+    def put_units(self, account: Account, product: Product, units: int) -> None:
+        """Set the merchant quantity from outside, visible at once. A patch that is not visible yet still comes."""
+        listing = self.listing(account, product)
+        listing.accepted, listing.visible = _with_units(listing.accepted, units), _with_units(listing.visible, units)
+        listing.updated_at = self.clock.now()
+        self.keep(account, listing)
+        self.changes += 1
+
     def put_attribute(self, account: Account, product: Product, name: str, entries: list[dict[str, Any]]) -> None:
         """Set an attribute from outside, visible at once."""
         listing = self.listing(account, product)
@@ -245,6 +257,16 @@ class Amazon:
         mixed = (index * 2654435761 + (self.world.seed * 31 + salt) * 40503 + salt) & 0xFFFFFFFF
         mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
         return mixed ^ (mixed >> 13)
+
+
+def _with_units(attributes: Attributes, units: int) -> Attributes:
+    entries = [dict(entry) for entry in attributes.get("fulfillment_availability", [])]
+    own = [entry for entry in entries if entry["fulfillment_channel_code"] == "DEFAULT"]
+    for entry in own:
+        entry["quantity"] = units
+    if not own:
+        entries.append({"fulfillment_channel_code": "DEFAULT", "quantity": units})
+    return {**attributes, "fulfillment_availability": entries}
 
 
 def money(amount: object, marketplace: str) -> Decimal:

@@ -1,6 +1,7 @@
-"""Stock writes: inventorySetQuantities (absolute) and inventoryAdjustQuantities (relative).
+"""Stock writes: inventorySetQuantities (absolute), inventoryAdjustQuantities (relative) and inventoryActivate.
 
-Both want `@idempotent` and `changeFromQuantity`; one bad entry and nothing of the call is applied.
+All want `@idempotent`, the first two also `changeFromQuantity`; one bad entry and nothing of the call is applied. Before API
+version 2026-10 an item that was never stocked at a location has to be activated there first.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from graphql import FieldNode, GraphQLError
 from graphql.execution.values import get_argument_values
 
 from sandbox.shopify import errors, ids
-from sandbox.shopify.call import Info, Resolvers
+from sandbox.shopify.call import Call, Info, Resolvers
 from sandbox.shopify.catalog import variants
 from sandbox.shopify.inventory import Item, Place
 from sandbox.shopify.state import HELD, KEY_LIFE, Done, Level, Shop, warehouse
@@ -43,6 +44,7 @@ REASONS = frozenset(
 )
 ADJUSTABLE = ("available", "damaged", "incoming", "quality_control", "reserved", "safety_stock")
 HIGHEST, MOST = 1_000_000_000, 2_000_000_000
+STOCKS_ANYWHERE = "2026-10"
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 _MESSAGES = {
     "CHANGE_FROM_QUANTITY_STALE": "The changeFromQuantity argument no longer matches the persisted quantity.",
@@ -63,6 +65,7 @@ _MESSAGES = {
     "INVALID_QUANTITY_NEGATIVE": "The quantity can't be negative.",
     "INVALID_REASON": "The specified reason is invalid.",
     "INVALID_REFERENCE_DOCUMENT": "The specified reference document is invalid.",
+    "ITEM_NOT_STOCKED_AT_LOCATION": "The specified inventory item is not stocked at the location.",
     "NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR": (
         "The combination of inventoryItemId and locationId must be unique."
     ),
@@ -93,38 +96,39 @@ def _out_of_range(side: str, limit: int, *field: str) -> Problem:
     return errors.user_error(("input", *field), message, f"INVALID_QUANTITY_TOO_{side}")
 
 
-def _once(mutation: Callable[[Shop, Any], Mapping[str, Any]], input_type: str, entries: str) -> Callable[..., Any]:
-    """The mutation under its idempotency key: done once, replayed on a repeat, refused with other parameters."""
+def _once(mutation: Callable[[Call, Any], Mapping[str, Any]], nothing: Mapping[str, Any]) -> Callable[..., Any]:
+    """The mutation under its idempotency key: done once, replayed on a repeat, refused with other parameters. `nothing` is its
+    payload where nothing was done."""
 
-    def resolve(_: Any, info: Info, input: dict[str, Any]) -> Mapping[str, Any]:
+    def resolve(_: Any, info: Info, **given: Any) -> Mapping[str, Any]:
         shop = info.context.shop
         key = idempotency_key(info)
-        if any("changeFromQuantity" not in entry for entry in input[entries]):
-            raise errors.missing_field(input_type, "changeFromQuantity")
-        fingerprint = hashlib.sha256(json.dumps([info.field_name, input], sort_keys=True).encode()).hexdigest()
+        for name, entries, input_type in _COMPARED:
+            if info.field_name == name and any("changeFromQuantity" not in entry for entry in given["input"][entries]):
+                raise errors.missing_field(input_type, "changeFromQuantity")
+        fingerprint = hashlib.sha256(json.dumps([info.field_name, given], sort_keys=True).encode()).hexdigest()
         done = shop.done.get(key)
         if done is not None and shop.now() - done.at < KEY_LIFE:
-            return _repeated(done, fingerprint)
+            return _repeated(done, fingerprint, nothing)
         try:
-            result: Mapping[str, Any] | None = mutation(shop, input)
+            result = mutation(info.context, given)
         except GraphQLError:
             shop.done[key] = Done(fingerprint, shop.now(), None)
             raise
-        assert result is not None
         shop.done[key] = Done(fingerprint, shop.now(), None if result["userErrors"] else result)
         return result
 
     return resolve
 
 
-def _repeated(done: Done, fingerprint: str) -> Mapping[str, Any]:
+def _repeated(done: Done, fingerprint: str, nothing: Mapping[str, Any]) -> Mapping[str, Any]:
     if done.fingerprint != fingerprint:
         code = "IDEMPOTENCY_KEY_PARAMETER_MISMATCH"
     elif done.result is None:
         code = "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"
     else:
         return done.result
-    return _refused([errors.user_error(None, _MESSAGES[code], code)])
+    return {**nothing, "userErrors": [errors.user_error(None, _MESSAGES[code], code)]}
 
 
 def idempotency_key(info: Info) -> str:
@@ -142,14 +146,15 @@ def _refused(problems: list[Problem]) -> Mapping[str, Any]:
     return {"inventoryAdjustmentGroup": None, "userErrors": problems}
 
 
-def _set(shop: Shop, given: dict[str, Any]) -> Mapping[str, Any]:
+def _set(call: Call, arguments: dict[str, Any]) -> Mapping[str, Any]:
+    given = arguments["input"]
     name = given["name"]
     problems = _common_problems(given)
     if name not in ("available", "on_hand"):
         problems.append(_problem("INVALID_NAME", "name"))
         return _refused(problems)
     entries = []
-    for entry in _entries(shop, given["quantities"], "quantities", problems):
+    for entry in _entries(call, given["quantities"], "quantities", problems):
         wanted, field = given["quantities"][entry.place], ("quantities", str(entry.place))
         current: int = getattr(entry.level, name)
         asked, believed = wanted["quantity"], wanted["changeFromQuantity"]
@@ -164,17 +169,18 @@ def _set(shop: Shop, given: dict[str, Any]) -> Mapping[str, Any]:
         entries.append(Entry(entry.place, entry.item, entry.warehouse, entry.level, asked - current))
     if problems:
         return _refused(problems)
-    return _applied(shop, "inventorySetQuantities", given, name, entries)
+    return _applied(call.shop, "inventorySetQuantities", given, name, entries)
 
 
-def _adjust(shop: Shop, given: dict[str, Any]) -> Mapping[str, Any]:
+def _adjust(call: Call, arguments: dict[str, Any]) -> Mapping[str, Any]:
+    given = arguments["input"]
     name = given["name"]
     problems = _common_problems(given)
     if name not in ADJUSTABLE:
         problems.append(_problem("INVALID_QUANTITY_NAME", "name"))
         return _refused(problems)
     entries = []
-    for entry in _entries(shop, given["changes"], "changes", problems):
+    for entry in _entries(call, given["changes"], "changes", problems):
         wanted, field = given["changes"][entry.place], ("changes", str(entry.place))
         believed, ledger = wanted["changeFromQuantity"], wanted.get("ledgerDocumentUri")
         wrong = _ledger_fault(name, ledger)
@@ -188,7 +194,35 @@ def _adjust(shop: Shop, given: dict[str, Any]) -> Mapping[str, Any]:
         entries.append(Entry(entry.place, entry.item, entry.warehouse, entry.level, wanted["delta"], ledger))
     if problems:
         return _refused(problems)
-    return _applied(shop, "inventoryAdjustQuantities", given, name, entries)
+    return _applied(call.shop, "inventoryAdjustQuantities", given, name, entries)
+
+
+def _activate(call: Call, given: dict[str, Any]) -> Mapping[str, Any]:
+    """Stocks the item at the location: with no units, unless told otherwise. One that is stocked there already keeps its own."""
+    shop, item = call.shop, ids.place("InventoryItem", given["inventoryItemId"])
+    house = warehouse(ids.place("Location", given["locationId"]))
+    problems = []
+    if item not in variants(shop):
+        problems.append(
+            errors.user_error(["inventoryItemId"], "The product couldn't be stocked because it was deleted.")
+        )
+    if house is None:
+        message = "The product couldn't be stocked because the location was deleted."
+        problems.append(errors.user_error(["locationId"], message))
+    if None not in (given.get("available"), given.get("onHand")):
+        message = "Not allowed to set available and on_hand quantities at the same time."
+        problems += [errors.user_error([name], message) for name in ("available", "onHand")]
+    if problems or house is None:
+        return {"inventoryLevel": None, "userErrors": problems}
+    level = shop.level(item, house)
+    if not shop.stocks(item, house):
+        shop.unstocked.discard((item, house.number))
+        held = level.on_hand - level.available
+        wanted = given["onHand"] - held if given.get("onHand") is not None else given.get("available") or 0
+        level = shop.change(item, house, available=wanted - level.available)
+        detail = {"location": house.name, "available": wanted}
+        shop.core.journal.effect("inventoryActivate", Item(shop, item).sku, detail)
+    return {"inventoryLevel": level, "userErrors": []}
 
 
 def _ledger_fault(name: str, ledger: str | None) -> str | None:
@@ -211,8 +245,9 @@ def _common_problems(given: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _entries(shop: Shop, given: list[dict[str, Any]], name: str, problems: list[Problem]) -> list[Entry]:
+def _entries(call: Call, given: list[dict[str, Any]], name: str, problems: list[Problem]) -> list[Entry]:
     """The entries that name an item and a location there are, each pair once; the others become problems."""
+    shop = call.shop
     entries, seen = [], set()
     for place, each in enumerate(given):
         item = ids.place("InventoryItem", each["inventoryItemId"])
@@ -221,6 +256,8 @@ def _entries(shop: Shop, given: list[dict[str, Any]], name: str, problems: list[
             problems.append(_problem("INVALID_INVENTORY_ITEM", name, str(place), "inventoryItemId"))
         elif house is None:
             problems.append(_problem("INVALID_LOCATION", name, str(place), "locationId"))
+        elif call.version < STOCKS_ANYWHERE and not shop.stocks(item, house):
+            problems.append(_problem("ITEM_NOT_STOCKED_AT_LOCATION", name, str(place), "locationId"))
         elif (item, house.number) in seen:
             problems.append(_problem("NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR", name, str(place)))
         else:
@@ -232,7 +269,10 @@ def _entries(shop: Shop, given: list[dict[str, Any]], name: str, problems: list[
 def _applied(
     shop: Shop, operation: str, given: Mapping[str, Any], name: str, entries: list[Entry]
 ) -> Mapping[str, Any]:
-    """Carry out what truly changes something; a call that changes nothing has no group."""
+    """Carry out what truly changes something; a call that changes nothing has no group. Whoever is in the mood to, answers the
+    same and carries out nothing."""
+    for entry in entries:
+        shop.unstocked.discard((entry.item, entry.warehouse.number))
     moved = [entry for entry in entries if entry.delta]
     if not moved:
         return _refused([])
@@ -241,7 +281,6 @@ def _applied(
         before = getattr(entry.level, name)
         # Units on hand are a sum: setting it moves the available ones.
         state = "available" if name == "on_hand" else name
-        level = shop.change(entry.item, entry.warehouse, **{state: entry.delta})
         rows = (state, "on_hand") if state == "available" or state in HELD else (state,)
         for row in rows:
             changes.append(
@@ -254,6 +293,9 @@ def _applied(
                     "location": Place(shop, entry.warehouse),
                 }
             )
+        if shop.moods.swallows(entry.item):
+            continue
+        level = shop.change(entry.item, entry.warehouse, **{state: entry.delta})
         shop.core.journal.effect(
             operation,
             Item(shop, entry.item).sku,
@@ -291,10 +333,18 @@ def _changes(group: Mapping[str, Any], info: Info, **args: Any) -> list[dict[str
     ]
 
 
+_COMPARED = (
+    # mutation, its list of entries, and their type
+    ("inventoryAdjustQuantities", "changes", "InventoryChangeInput"),
+    ("inventorySetQuantities", "quantities", "InventoryQuantityInput"),
+)
+_NO_GROUP = {"inventoryAdjustmentGroup": None}
+
 RESOLVERS: Resolvers = {
     "Mutation": {
-        "inventoryAdjustQuantities": _once(_adjust, "InventoryChangeInput", "changes"),
-        "inventorySetQuantities": _once(_set, "InventoryQuantityInput", "quantities"),
+        "inventoryActivate": _once(_activate, {"inventoryLevel": None}),
+        "inventoryAdjustQuantities": _once(_adjust, _NO_GROUP),
+        "inventorySetQuantities": _once(_set, _NO_GROUP),
     },
     "InventoryAdjustmentGroup": {"changes": _changes},
 }

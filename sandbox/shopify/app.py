@@ -85,6 +85,9 @@ class Platform:
             Route("/plans", answer(self._set_plan), methods=["POST"]),
             Route("/tokens", answer(self._set_token), methods=["POST"]),
             Route("/internal-errors", answer(self._set_broken), methods=["POST"]),
+            Route("/buy", answer(lambda body: rehearsal.buy(self.shop, body)), methods=["POST"]),
+            Route("/moods", answer(lambda _: rehearsal.moods(self.shop)), methods=["GET"]),
+            Route("/moods", answer(lambda body: rehearsal.set_moods(self.shop, body)), methods=["POST"]),
         ]
 
     def _plan(self) -> dict[str, Any]:

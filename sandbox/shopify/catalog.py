@@ -1,5 +1,6 @@
 """Products (styles) and their variants, as the API shows them. One world product is one variant and one inventory item."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,6 +12,14 @@ from sandbox.shopify.paging import Connection, Sort
 from sandbox.shopify.search import Field, Fields
 from sandbox.shopify.state import Shop
 from sandbox.world import STYLE_SIZE, Product
+
+WINTER = frozenset({"GLOVE", "HOOD", "SCARF"})
+
+
+def tags_of(product: Product) -> list[str]:
+    """The tags of its style, in order: family, brand, and "winter" where it is for winter."""
+    brand = re.sub(r"[^a-z0-9]+", "-", product.brand.lower()).strip("-")
+    return sorted([product.family.lower(), brand, *(["winter"] if product.family in WINTER else [])])
 
 
 class Ware:
@@ -137,7 +146,7 @@ class Style:
 
     @property
     def tags(self) -> list[str]:
-        return [self.world.family.lower()]
+        return tags_of(self.world)
 
     @property
     def description(self) -> str:
@@ -224,7 +233,7 @@ def variant_fields(shop: Shop) -> Fields:
         "product_status": Field("string", lambda p: "active"),
         "product_type": Field("string", lambda p: world(p).family),
         "sku": Field("string", lambda p: world(p).sku, by_sku(shop)),
-        "tag": Field("string", lambda p: world(p).family),
+        "tag": Field("string", lambda p: tags_of(world(p))),
         "title": Field("words", lambda p: f"{world(p).color} / {world(p).size}"),
         "updated_at": Field("time", shop.variant_at),
         "vendor": Field("string", lambda p: world(p).brand),
@@ -251,7 +260,7 @@ def product_fields(shop: Shop) -> Fields:
             lambda sku: [place // STYLE_SIZE for place in find_sku(sku)],
         ),
         "status": Field("string", lambda p: "active"),
-        "tag": Field("string", lambda p: first(p).family),
+        "tag": Field("string", lambda p: tags_of(first(p))),
         "title": Field("words", lambda p: first(p).style_title),
         "updated_at": Field("time", shop.style_at),
         "vendor": Field("string", lambda p: first(p).brand),

@@ -56,7 +56,8 @@ class Item(Ware):
 
     @property
     def locations_count(self) -> dict[str, Any]:
-        return {"count": len(WAREHOUSES), "precision": "EXACT"}
+        count = sum(self._shop.stocks(self.place, house) for house in WAREHOUSES)
+        return {"count": count, "precision": "EXACT"}
 
     @property
     def variant(self) -> Variant:
@@ -146,7 +147,11 @@ def item_by_id(shop: Shop, given: str) -> Item | None:
 def level_by_id(shop: Shop, given: str) -> Level | None:
     item, number = ids.level_place(given)
     house = warehouse(number)
-    return shop.level(item, house) if house is not None and item in variants(shop) else None
+    return _level_at(shop, item, house) if item in variants(shop) else None
+
+
+def _level_at(shop: Shop, item: int, house: Warehouse | None) -> Level | None:
+    return shop.level(item, house) if house is not None and shop.stocks(item, house) else None
 
 
 def location_by_id(shop: Shop, given: str) -> Place | None:
@@ -180,30 +185,34 @@ def _location(_: Any, info: Info, id: str | None = None) -> Place | None:
 
 def _levels(item: Item, info: Info, **args: Any) -> Connection:
     shop = info.context.shop
-    return paging.page(range(len(WAREHOUSES)), args, lambda n: shop.level(item.place, WAREHOUSES[n]))
+    stocked = [n for n, house in enumerate(WAREHOUSES) if shop.stocks(item.place, house)]
+    return paging.page(stocked, args, lambda n: shop.level(item.place, WAREHOUSES[n]))
 
 
 def _levels_of_place(place: Place, info: Info, **args: Any) -> Connection:
     shop = info.context.shop
     fields = {name: field for name, field in item_fields(shop).items() if name != "sku"}
-    return searched(info, args, fields, variants(shop), lambda p: shop.level(p, place.warehouse), {})
+    items: Sequence[int] = variants(shop)
+    if shop.unstocked:
+        items = [item for item in items if shop.stocks(item, place.warehouse)]
+    return searched(info, args, fields, items, lambda p: shop.level(p, place.warehouse), {})
 
 
 def _level(item: Item, info: Info, **args: Any) -> Level | None:
-    house = warehouse(ids.place("Location", args["locationId"]))
-    return None if house is None else info.context.shop.level(item.place, house)
+    return _level_at(info.context.shop, item.place, warehouse(ids.place("Location", args["locationId"])))
 
 
 def _level_of_place(place: Place, info: Info, **args: Any) -> Level | None:
     shop = info.context.shop
     item = ids.place("InventoryItem", args["inventoryItemId"])
-    return shop.level(item, place.warehouse) if item in variants(shop) else None
+    return _level_at(shop, item, place.warehouse) if item in variants(shop) else None
 
 
 def _quantities(level: Level, info: Info, names: list[str]) -> list[dict[str, Any]]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise errors.bad_request(f"The quantity name '{unknown[0]}' is invalid.")
+    level = info.context.shop.shown(level)
     number, _, item = level.id.rpartition("/")[2].partition("?")
     return [
         {

@@ -220,6 +220,7 @@ ORDER: dict[str, Resolver] = {
     "currentTotalDiscountsSet": _order_money(lambda o: _current(o, o.discount)),
     "currentTotalPriceSet": _order_money(lambda o: _current(o, o.total)),
     "currentTotalTaxSet": _order_money(lambda o: _current(o, o.tax)),
+    "customAttributes": lambda o, info: [{"key": key, "value": value} for key, value in o.attributes.items()],
     "displayFinancialStatus": lambda o, info: o.financial,
     "displayFulfillmentStatus": _fulfillment_status,
     "fulfillable": lambda o, info: o.open,

@@ -178,6 +178,7 @@ class Order:
     works: list[Work] = field(default_factory=list)
     parcels: list[Parcel] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
     shipping: Decimal = Decimal(0)
     cancelled_at: datetime | None = None
     cancel_reason: str | None = None

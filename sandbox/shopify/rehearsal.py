@@ -10,7 +10,7 @@ from sandbox.shopify.money import price
 from sandbox.shopify.orders import Order
 from sandbox.shopify.prices import set_terms
 from sandbox.shopify.seeding import Wanted, place_order
-from sandbox.shopify.state import Shop
+from sandbox.shopify.state import Moods, Shop
 from sandbox.world import WAREHOUSES, Product, Warehouse
 
 FINANCIAL = ("AUTHORIZED", "PAID", "PENDING")
@@ -75,18 +75,64 @@ def set_state(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
     numbers = [number for _, number, _ in orders if number is not None]
     if len(set(numbers)) < len(numbers):
         raise ValueError("an order id is asked for twice")
-    for product, house, quantity in stock:
-        _set_stock(shop, product, house, quantity)
+    for product, house, quantity, stocked in stock:
+        _set_stock(shop, product, house, quantity, stocked=stocked)
     for product, amount in prices:
         set_terms(shop, "state", product.index, {"price": amount})
     placed = [_place(shop, wanted, number, entry) for wanted, number, entry in orders]
     return {
         "stock": [
-            {"sku": product.sku, "location": house.name, "quantity": quantity} for product, house, quantity in stock
+            {"sku": product.sku, "location": house.name, "quantity": quantity} for product, house, quantity, _ in stock
         ],
         "orders": [order.id for order in placed],
         "prices": [{"sku": product.sku, "amount": price(amount)} for product, amount in prices],
     }
+
+
+def buy(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
+    """An order as a buyer places it: all of it, or nothing where the shop does not have it. A line is sold from one location.
+
+    Of an item that may be sold when it is out of stock (inventoryPolicy CONTINUE) a buyer gets whatever is wanted.
+    """
+    wanted, number, entry = _read_order(shop, body)
+    skus = [want.product.sku for want in wanted]
+    if len(set(skus)) < len(skus):
+        raise ValueError("a buyer names a SKU once")
+    refused = [
+        {"sku": want.product.sku, "quantity": want.quantity, "available": available}
+        for want in wanted
+        for available in (_to_buy(shop, want),)
+        if available < want.quantity and shop.terms_of(want.product).inventory_policy == "DENY"
+    ]
+    order = None if refused else _place(shop, wanted, number, entry)
+    return {"order": None if order is None else order.id, "refused": refused}
+
+
+def _to_buy(shop: Shop, want: Wanted) -> int:
+    """Units that one buyer can get: at most what all locations together have, at most what the fullest of them has."""
+    item = want.product.index
+    houses = [house for house in WAREHOUSES if shop.stocks(item, house) and want.warehouse in (None, house)]
+    fullest = max((shop.level(item, house).available for house in houses), default=0)
+    return max(0, min(fullest, shop.available(item)))
+
+
+def moods(shop: Shop) -> dict[str, Any]:
+    """How stock misleads."""
+    now = shop.moods
+    skus = None if now.items is None else [shop.core.world.product(item).sku for item in sorted(now.items)]
+    return {"lag": now.lag_s, "ignore": now.ignore, "skus": skus}
+
+
+def set_moods(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
+    """Replaces all moods: what `body` leaves out is off."""
+    _only(body, ("lag", "ignore", "skus"))
+    lag = body.get("lag", 0)
+    if isinstance(lag, bool) or not isinstance(lag, int | float) or lag < 0:
+        raise ValueError("lag is a number of seconds")
+    skus = body.get("skus")
+    items = None if skus is None else frozenset(_product(shop, {"sku": sku}).index for sku in skus)
+    shop.moods = Moods(float(lag), _units(body.get("ignore", 0), 0), items)
+    return moods(shop)
 
 
 def _only(entry: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -115,9 +161,14 @@ def _units(value: object, least: int) -> int:
     return value
 
 
-def _read_stock(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Warehouse, int]:
-    _only(entry, ("sku", "location", "quantity"))
-    return _product(shop, entry), _house(entry["location"]), _units(entry["quantity"], -1_000_000_000)
+def _read_stock(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Warehouse, int, bool]:
+    """What is to be available of a product, and whether it is stocked there at all, with no units if not."""
+    _only(entry, ("sku", "location", "quantity", "stocked"))
+    stocked = entry.get("stocked", True)
+    if not isinstance(stocked, bool):
+        raise ValueError("stocked is true or false")
+    quantity = _units(entry["quantity"], -1_000_000_000) if stocked else 0
+    return _product(shop, entry), _house(entry["location"]), quantity, stocked
 
 
 def _read_price(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Decimal]:
@@ -129,9 +180,12 @@ def _read_price(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Decimal]
 
 
 def _read_order(shop: Shop, entry: Mapping[str, Any]) -> tuple[list[Wanted], int | None, Mapping[str, Any]]:
-    _only(entry, ("id", "lines", "financialStatus", "tags", "note"))
+    _only(entry, ("id", "lines", "financialStatus", "tags", "note", "attributes"))
     if entry.get("financialStatus", "PAID") not in FINANCIAL:
         raise ValueError(f"financialStatus is one of {', '.join(FINANCIAL)}")
+    attributes = entry.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        raise ValueError("attributes are texts by name")
     if not entry["lines"]:
         raise ValueError("an order has at least one line")
     wanted = []
@@ -169,13 +223,18 @@ def _place(shop: Shop, wanted: list[Wanted], number: int | None, entry: Mapping[
     )
     order.tags += [str(tag) for tag in entry.get("tags", ())]
     order.note = entry.get("note")
+    order.attributes |= entry.get("attributes", {})
     lines = [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines]
     shop.core.journal.effect("state", order.id, {"name": order.name, "lines": lines})
     return order
 
 
-def _set_stock(shop: Shop, product: Product, house: Warehouse, quantity: int) -> None:
+def _set_stock(shop: Shop, product: Product, house: Warehouse, quantity: int, *, stocked: bool) -> None:
     """Sets what is available; committed units stay committed."""
+    if stocked:
+        shop.unstocked.discard((product.index, house.number))
+    else:
+        shop.unstocked.add((product.index, house.number))
     before = shop.level(product.index, house).available
     if before == quantity:
         return

@@ -25,7 +25,15 @@ from sandbox.shopify.call import Info, Resolver, Resolvers
 VERSIONS = ("2026-04", "2026-07", "2026-10")
 """Answered versions, the oldest first. Whoever asks for another one is answered by the oldest."""
 
-_ADDED = {"2026-10": "extend enum OrderDisplayFulfillmentStatus { FULFILLMENT_NOT_REQUIRED }"}
+_NOT_STOCKED = "\n".join(
+    f"extend enum Inventory{kind}QuantitiesUserErrorCode {{ ITEM_NOT_STOCKED_AT_LOCATION }}"
+    for kind in ("Adjust", "Set")
+)
+_ADDED = {
+    "2026-04": _NOT_STOCKED,
+    "2026-07": _NOT_STOCKED,
+    "2026-10": "extend enum OrderDisplayFulfillmentStatus { FULFILLMENT_NOT_REQUIRED }",
+}
 
 _WORK = ("assigned", "merchant_managed", "third_party")
 _READ_WORK = tuple(f"read_{kind}_fulfillment_orders" for kind in _WORK)
@@ -45,6 +53,10 @@ READ_ACCESS: Mapping[str, tuple[str, ...]] = {
 }
 WRITE_ACCESS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "inventorySetQuantities": (("write_inventory",), " Also: The user must have a permission to update an inventory."),
+    "inventoryActivate": (
+        ("write_inventory",),
+        " Also: The user must have a permission to activate an inventory item.",
+    ),
     "inventoryAdjustQuantities": (
         ("write_inventory",),
         " Also: The user must have a permission to apply changes to inventory quantities.",

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -86,6 +86,23 @@ class Done:
 
 
 @dataclass(slots=True)
+class Moods:
+    """How stock misleads: reads of levels trail by `lag_s` sandbox seconds; the next `ignore` entries of stock writes (of
+    `items`, or of any where it is None) are accepted without effect."""
+
+    lag_s: float = 0
+    ignore: int = 0
+    items: frozenset[int] | None = None
+
+    def swallows(self, item: int) -> bool:
+        """Whether a write that was accepted for this item comes to nothing; counts it."""
+        if self.ignore <= 0 or (self.items is not None and item not in self.items):
+            return False
+        self.ignore -= 1
+        return True
+
+
+@dataclass(slots=True)
 class Shop:
     core: Core
     bucket: Bucket
@@ -95,6 +112,9 @@ class Shop:
     parcels: list[Parcel] = field(default_factory=list)
     committed: dict[tuple[int, int], int] = field(default_factory=dict)
     levels: dict[tuple[int, int], Level] = field(default_factory=dict)
+    past: dict[tuple[int, int], list[tuple[datetime, Level]]] = field(default_factory=dict)
+    unstocked: set[tuple[int, int]] = field(default_factory=set)
+    moods: Moods = field(default_factory=Moods)
     terms: dict[int, Terms] = field(default_factory=dict)
     touched: dict[int, datetime] = field(default_factory=dict)
     touched_styles: dict[int, datetime] = field(default_factory=dict)
@@ -180,6 +200,8 @@ class Shop:
     def change(self, item: int, warehouse: Warehouse, **deltas: int) -> Level:
         """Add to the states named in `deltas`."""
         level = self.level(item, warehouse)
+        if self.moods.lag_s:
+            self._remember(level)
         self.levels[(item, warehouse.number)] = level
         for name, delta in deltas.items():
             setattr(level, name, getattr(level, name) + delta)
@@ -187,8 +209,25 @@ class Shop:
         self.touch(item)
         return level
 
+    def shown(self, level: Level) -> Level:
+        """The level as readers see it: as it was `moods.lag_s` ago."""
+        seen = self.now() - timedelta(seconds=self.moods.lag_s)
+        past = self.past.get((level.item, level.warehouse.number), ())
+        return next((old for until, old in past if seen < until), level)
+
+    def _remember(self, level: Level) -> None:
+        """Keep what the level is until now, and forget what nobody sees any more."""
+        now = self.now()
+        past = self.past.setdefault((level.item, level.warehouse.number), [])
+        past[:] = [kept for kept in past if (now - kept[0]).total_seconds() < self.moods.lag_s]
+        past.append((now, replace(level)))
+
+    def stocks(self, item: int, warehouse: Warehouse) -> bool:
+        """Whether the item has a level at the warehouse."""
+        return (item, warehouse.number) not in self.unstocked
+
     def available(self, item: int) -> int:
-        return sum(self.level(item, warehouse).available for warehouse in WAREHOUSES)
+        return sum(self.level(item, warehouse).available for warehouse in WAREHOUSES if self.stocks(item, warehouse))
 
     # orders
 

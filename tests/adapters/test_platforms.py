@@ -20,3 +20,11 @@ def test_how_often_its_streams_run_and_whether_its_words_win(
     names = (StreamName.LISTINGS, StreamName.STOCK, StreamName.ORDERS)
     assert tuple(port.every[name] for name in names) == tuple(timedelta(minutes=each) for each in minutes)
     assert port.leads is leads
+
+
+def test_amazon_shows_what_it_offers_each_hour() -> None:
+    assert AmazonPort.every[StreamName.SHOWN] == timedelta(hours=1)
+
+
+def test_a_shop_shows_what_it_offers_every_five_minutes() -> None:
+    assert ShopifyPort.every[StreamName.SHOWN] == timedelta(minutes=5)

@@ -39,9 +39,12 @@ async def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     """The demo's world without faults, with its published plans and full buckets, writes seen after 2 s."""
     await shared_sandbox.post("faults", {"faults": []})
     await shared_sandbox.post("lag", {"seconds": 2})
+    await shared_sandbox.post("disagreements", {"disagreements": []})
+    await shared_sandbox.post("ignored-patches", {"count": 0})
     published = {
         "getInventorySummaries": {"rate": 2, "burst": 2},
         "searchListingsItems": {"rate": 5, "burst": 5},
+        "patchListingsItem": {"rate": 5, "burst": 5},
         "searchOrders": {"rate": 0.0056, "burst": 20},
         "getOrder": {"rate": 0.5, "burst": 30},
         "confirmShipment": {"rate": 2, "burst": 10},

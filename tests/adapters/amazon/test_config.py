@@ -59,6 +59,7 @@ def test_the_plans_are_the_published_ones() -> None:
     assert {name: (plan.rate, plan.burst) for name, plan in PLANS.items()} == {
         "getInventorySummaries": (2, 2),
         "searchListingsItems": (5, 5),
+        "patchListingsItem": (5, 5),
         "searchOrders": (0.0056, 20),
         "getOrder": (0.5, 30),
         "confirmShipment": (2, 10),

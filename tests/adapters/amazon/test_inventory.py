@@ -1,10 +1,12 @@
 """FBA stock out of written answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from adapters.amazon import inventory
 from adapters.port import Page, StockKey
@@ -12,7 +14,7 @@ from domain.budget import Ask
 from domain.errors import Invalid, Transient
 from domain.ids import ChannelSku
 from domain.stock import Reading
-from tests.adapters.amazon.bench import Desk, Line, make_config, make_pool
+from tests.adapters.amazon.bench import IDS, Desk, Line, make_config, make_desk, make_pool
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def page(*summaries: Any, token: str | None = None) -> httpx.Response:
     body: dict[str, Any] = {"payload": {"inventorySummaries": list(summaries)}}
     if token is not None:
         body["pagination"] = {"nextToken": token}
-    return httpx.Response(200, json=body, headers={"x-amzn-RateLimit-Limit": "1000"})
+    return httpx.Response(200, json=body, headers={"x-amzn-RateLimit-Limit": "1000", "x-amzn-RequestId": "call-1"})
 
 
 def dead() -> httpx.Response:
@@ -80,6 +82,26 @@ async def test_one_reading_per_key_in_the_order_asked_with_zeros_for_the_unknown
     line.answers.append(page(summary("B2"), summary("other")))
     readings = await desk.port.stock([make_pool(desk.config)], keys("A1", "B2"), Ask())
     assert numbers(readings) == [("A1", 0, 0, 0), ("B2", 8, 3, 7)]
+
+
+async def test_each_reading_names_the_call_that_told_it(desk: Desk, line: Line) -> None:
+    line.answers.append(page(summary("B2")))
+    readings = await desk.port.stock([make_pool(desk.config)], keys("A1", "B2"), Ask())
+    readings += [reading for page in await sweep(desk) for reading in page.items]
+    assert [one.upstream_request_id for one in readings] == ["call-1"] * 3
+
+
+async def test_a_pool_can_be_asked_through_each_of_its_marketplaces(line: Line, redis: Redis) -> None:
+    config = make_config("eu")
+    eu = make_desk(redis, config, httpx.MockTransport(line))
+    line.answers.append(page(summary("A1")))
+    through = replace(make_pool(config), external_id="FR")
+    readings = await eu.port.stock([through], keys("A1"), Ask())
+    readings += [reading async for page in eu.port.stock_pages([through], Ask()) for reading in page.items]
+    assert [one.location for one in readings] == ["fba-de", "fba-de"]
+    assert {call.url.params["marketplaceIds"] for call in line.calls} == {IDS["FR"]}
+    assert {call.url.params["granularityId"] for call in line.calls} == {IDS["FR"]}
+    await eu.close()
 
 
 async def test_a_second_page_is_followed_with_the_same_parameters(desk: Desk, line: Line) -> None:

@@ -115,7 +115,12 @@ async def test_a_listing_as_it_stands_in_one_marketplace(desk: Desk, line: Line)
         ListingIssue("90220", "ERROR", "'size' is required."),
         ListingIssue("99022", "WARNING", "Everywhere."),
     ]
-    assert listing.refs == {"productType": "LUGGAGE", "asin": "B071VG5N9D"}
+    assert listing.refs == {
+        "marketplace": "US",
+        "productType": "LUGGAGE",
+        "fulfillmentChannel": "DEFAULT",
+        "asin": "B071VG5N9D",
+    }
 
 
 async def test_what_can_be_neither_bought_nor_found_is_inactive(desk: Desk, line: Line) -> None:
@@ -138,7 +143,9 @@ async def test_a_listing_without_an_offer_has_no_price(desk: Desk, line: Line) -
 )
 async def test_who_fulfills(desk: Desk, line: Line, codes: list[str], party: FulfilledBy) -> None:
     availability = [{"fulfillmentChannelCode": code} for code in codes]
-    assert (await only(desk, line, item(fulfillmentAvailability=availability))).fulfilled_by is party
+    listing = await only(desk, line, item(fulfillmentAvailability=availability))
+    assert listing.fulfilled_by is party
+    assert listing.refs["fulfillmentChannel"] == codes[-1]
 
 
 @pytest.mark.parametrize(

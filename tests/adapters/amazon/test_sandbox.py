@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from adapters.port import OrderKey, StockKey
+from adapters.port import OrderKey, Receipt, ShownKey, StockKey, StockWrite
 from domain.budget import Ask
-from domain.errors import Invalid, NotFound, OutcomeUnknown, Throttled, Transient, Unauthorized
+from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
 from domain.ids import ChannelSku
-from domain.order import Order
+from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy
 from domain.stock import Reading
+from sandbox.amazon.visit import Seller
 from tests.adapters.amazon.bench import MARKETPLACES, Desk, Sandbox, go, make_parcel, make_pool
 
 OpenDesk = Callable[..., Desk]
@@ -184,6 +186,168 @@ async def test_the_walk_passes_the_thousand(wide_sandbox: Sandbox, open_desk: Op
     assert {call["status"] for call in calls} == {200}
     # 50 pages of 20, then 300 more listings and the one where the first search had to stop.
     assert len(calls) == 50 + 16
+
+
+# Numbers that our own offers show
+
+
+async def own_offer(sandbox: Sandbox, desk: Desk, nth: int, units: int) -> ShownKey:
+    """An offer of ours that shows `units`, with the refs of its listing."""
+    await sandbox.generous("searchListingsItems")
+    marketplace = desk.config.channel.marketplaces[0]
+    sku = (await skus_in(sandbox, marketplace, "MERCHANT"))[nth]["sku"]
+    since = datetime.fromisoformat((await sandbox.get("clock"))["now"])
+    await sandbox.post("state", {"stock": [{"sku": sku, "marketplace": marketplace, "quantity": units}]})
+    pages = [page async for page in desk.port.listing_pages(since, Ask())]
+    (listing, *_) = [one for page in pages for one in page.items if one.channel_sku == sku]
+    return ShownKey(ChannelSku(sku), refs=tuple(sorted(listing.refs.items())))
+
+
+async def told(desk: Desk, key: ShownKey, quantity: int) -> Receipt | HouseError:
+    (answer,) = await desk.port.tell_stock([StockWrite(key, quantity, None, "1")], Ask(), go)
+    return answer
+
+
+async def shown(desk: Desk, *keys: ShownKey) -> list[int | None]:
+    return [one.quantity for one in await desk.port.shown_stock(keys, Ask())]
+
+
+@pytest.mark.parametrize("region", ["na", "eu", "fe"])
+async def test_a_number_is_taken_first_and_shown_later(sandbox: Sandbox, open_desk: OpenDesk, region: str) -> None:
+    await sandbox.post("lag", {"seconds": 60})
+    desk = open_desk(sandbox, region)
+    key = await own_offer(sandbox, desk, 20, 9)
+    since = await sandbox.mark()
+    receipt = await told(desk, key, 4)
+    assert isinstance(receipt, Receipt)
+    assert await shown(desk, key) == [9]
+    await sandbox.post("clock", {"advance": 61})
+    assert await shown(desk, key) == [4]
+    (effect,) = await sandbox.effects(since)
+    assert (effect["key"], effect["detail"]["submissionId"]) == (key.channel_sku, receipt.reference)
+    assert effect["detail"]["patches"][0]["op"] == "merge"
+
+
+async def test_what_stands_beside_the_number_survives(sandbox: Sandbox, open_desk: OpenDesk) -> None:
+    desk = open_desk(sandbox)
+    key = await own_offer(sandbox, desk, 21, 9)
+    await told(desk, key, 4)
+    await sandbox.post("clock", {"advance": 3})
+    seller = await Seller.login(sandbox.http)
+    item = (await seller.listing("US", key.channel_sku, includedData="attributes")).json()
+    assert item["attributes"]["fulfillment_availability"] == [
+        {"fulfillment_channel_code": "DEFAULT", "quantity": 4, "lead_time_to_ship_max_days": 2}
+    ]
+
+
+async def test_a_number_without_effect_is_found_by_reading_back(sandbox: Sandbox, open_desk: OpenDesk) -> None:
+    desk = open_desk(sandbox)
+    key = await own_offer(sandbox, desk, 22, 9)
+    await sandbox.post("ignored-patches", {"sku": key.channel_sku, "count": 1})
+    assert isinstance(await told(desk, key, 4), Receipt)
+    await sandbox.post("clock", {"advance": 3})
+    assert await shown(desk, key) == [9]
+    assert isinstance(await told(desk, key, 4), Receipt)
+    await sandbox.post("clock", {"advance": 3})
+    assert await shown(desk, key) == [4]
+
+
+async def test_amazons_own_stock_and_an_unknown_sku_are_refused(sandbox: Sandbox, open_desk: OpenDesk) -> None:
+    desk = open_desk(sandbox)
+    sku = (await skus_in(sandbox, "US"))[3]["sku"]
+    since = await sandbox.mark()
+    amazons = ShownKey(ChannelSku(sku), refs=(("fulfillmentChannel", "AMAZON_NA"), ("marketplace", "US")))
+    assert isinstance(await told(desk, amazons, 4), Refused)
+    assert await sandbox.calls(since) == []
+    assert isinstance(await told(desk, ShownKey(ChannelSku("NO/SUCH")), 4), NotFound)
+    wrong_type = ShownKey((await own_offer(sandbox, desk, 23, 9)).channel_sku, refs=(("productType", "LUGGAGE"),))
+    answer = await told(desk, wrong_type, 4)
+    assert isinstance(answer, Refused)
+    assert "'LUGGAGE' is not that of the listing" in answer.message
+    assert [one for one in await sandbox.effects(since) if one["operation"] == "patchListingsItem"] == []
+    assert await shown(desk, amazons, ShownKey(ChannelSku("NO/SUCH")), wrong_type) == [None, None, 9]
+
+
+@pytest.mark.parametrize(
+    ("kind", "applied"), [("apply_then_reset", True), ("apply_then_status", True), ("reset", False)]
+)
+async def test_a_number_whose_answer_was_lost_is_told_by_reading_back(
+    sandbox: Sandbox, open_desk: OpenDesk, kind: str, applied: bool
+) -> None:
+    desk = open_desk(sandbox)
+    key = await own_offer(sandbox, desk, 24, 9)
+    await sandbox.post("faults", {"faults": [{"operation": "patchListingsItem", "kind": kind, "count": 1}]})
+    with pytest.raises(OutcomeUnknown):
+        await told(desk, key, 4)
+    await sandbox.post("clock", {"advance": 3})
+    assert await shown(desk, key) == [4 if applied else 9]
+
+
+async def test_a_buyers_order_lowers_what_is_shown_while_it_is_pending(sandbox: Sandbox, open_desk: OpenDesk) -> None:
+    desk = open_desk(sandbox, "eu")
+    key = await own_offer(sandbox, desk, 25, 3)
+    lines = [{"sku": key.channel_sku, "quantity": 2}]
+    bought = await sandbox.post("buy", {"marketplace": "FR", "lines": lines, "pending": True})
+    assert await shown(desk, key) == [1]
+    order_key = OrderKey(bought["order"], "FR")
+    assert (await desk.port.order(order_key, Ask())).status is OrderStatus.PENDING
+    refused = await sandbox.http.post("/_sandbox/buy", json={"marketplace": "DE", "lines": lines})
+    assert refused.status_code == 409
+    await sandbox.post("orders", {"id": bought["order"], "status": "UNSHIPPED"})
+    assert (await desk.port.order(order_key, Ask())).status is OrderStatus.UNSHIPPED
+    assert await shown(desk, key) == [1]
+
+
+@pytest.mark.parametrize("region", ["na", "eu", "fe"])
+async def test_a_sweep_tells_every_offer_of_ours_once(sandbox: Sandbox, open_desk: OpenDesk, region: str) -> None:
+    await sandbox.generous("searchListingsItems")
+    desk = open_desk(sandbox, region)
+    pages = [page async for page in desk.port.shown_pages([""], Ask())]
+    said = [(one.key.channel_sku, one.quantity) for page in pages for one in page.items]
+    true = [
+        (one["sku"], one["merchantQuantity"][region.upper()])
+        for one in await world(sandbox, "skus")
+        if one["fulfilledBy"] == "MERCHANT" and set(one["marketplaces"]) & set(MARKETPLACES[region])
+    ]
+    assert len(true) == 50
+    assert sorted(said) == sorted(true)
+    assert [page.until is not None for page in pages] == [False] * (len(pages) - 1) + [True]
+    assert [entry for page in pages for entry in page.rejected] == []
+
+
+# Pools
+
+
+async def test_a_marketplace_that_disagrees_with_its_pool_can_be_found(sandbox: Sandbox, open_desk: OpenDesk) -> None:
+    await sandbox.generous("getInventorySummaries")
+    desk = open_desk(sandbox, "eu")
+    pool = make_pool(desk.config)
+    french = replace(pool, external_id="FR")
+    sku = (await skus_in(sandbox, "FR"))[0]["sku"]
+    await sandbox.post("state", {"stock": [{"sku": sku, "pool": "EU", "quantity": 40}]})
+
+    async def differing() -> dict[str, tuple[int, int]]:
+        """What the two marketplaces tell apart: by single readings, and by sweeps."""
+        found = []
+        for read in (
+            [one for place in (pool, french) for one in await desk.port.stock([place], keys([sku]), Ask())],
+            [one async for page in desk.port.stock_pages([pool], Ask()) for one in page.items]
+            + [one async for page in desk.port.stock_pages([french], Ask()) for one in page.items],
+        ):
+            assert {one.location for one in read} == {pool.code}
+            assert all(one.upstream_request_id for one in read)
+            told: dict[str, list[int]] = {}
+            for one in read:
+                told.setdefault(one.channel_sku, []).append(one.on_hand - one.reserved)
+            found.append({name: (units[0], units[1]) for name, units in told.items() if len(set(units)) > 1})
+        assert found[0] == found[1]
+        return found[0]
+
+    assert await differing() == {}
+    await sandbox.post("disagreements", {"disagreements": [{"sku": sku, "marketplace": "FR", "units": -7}]})
+    assert await differing() == {sku: (40, 33)}
+    await sandbox.post("disagreements", {"disagreements": []})
+    assert await differing() == {}
 
 
 # Orders

@@ -47,6 +47,15 @@ async def test_a_full_run_reads_the_whole_world(sandbox: Sandbox, port: ShopifyP
     assert (await journal.calls()).count("shop") == 1
 
 
+async def test_tags_are_attributes(port: ShopifyPort) -> None:
+    listings = [listing async for page in port.listing_pages(None, Ask()) for listing in page.items]
+    for listing in listings:
+        tags = [one.value for one in listing.attributes if one.name == "tag"]
+        assert listing.channel_sku.partition("-")[0].lower() in tags
+        assert ("winter" in tags) is listing.channel_sku.startswith(("GLOVE-", "HOOD-", "SCARF-"))
+    assert any("winter" in [one.value for one in listing.attributes] for listing in listings)
+
+
 async def test_a_later_run_reads_what_has_changed(sandbox: Sandbox, port: ShopifyPort) -> None:
     # Nothing of the world was touched in its last two days, but for what other tests touch; so much for the clock.
     await sandbox.post("clock", advance=3600)
@@ -66,7 +75,13 @@ def variant(number: int, sku: str | None, **told: Any) -> dict[str, Any]:
         "compareAtPrice": None,
         "updatedAt": "2026-11-20T10:00:00Z",
         "selectedOptions": [{"name": "Color", "value": "Navy"}, {"name": "Size", "value": "M"}],
-        "product": {"id": "gid://shopify/Product/1", "title": "Tee", "status": "ACTIVE", "vendor": "Acorn"},
+        "product": {
+            "id": "gid://shopify/Product/1",
+            "title": "Tee",
+            "status": "ACTIVE",
+            "vendor": "Acorn",
+            "tags": ["tee", "winter"],
+        },
         "inventoryItem": {
             "id": f"gid://shopify/InventoryItem/{number}",
             "unitCost": {"amount": "9.5", "currencyCode": "EUR"},
@@ -95,7 +110,12 @@ async def test_a_listing(open_port: OpenPort) -> None:
     assert (listing.title, listing.brand) == ("Tee - Navy / M", "Acorn")
     assert (listing.price, listing.sale_price) == (Money(Decimal("26.90"), "EUR"), None)
     assert listing.unit_cost == Money(Decimal("9.5"), "EUR")
-    assert listing.attributes == [Attribute("color", "Navy", "Navy"), Attribute("size", "M", "M")]
+    assert listing.attributes == [
+        Attribute("color", "Navy", "Navy"),
+        Attribute("size", "M", "M"),
+        Attribute("tag", "tee", "tee"),
+        Attribute("tag", "winter", "winter"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +134,8 @@ async def test_a_higher_compare_at_price_makes_a_sale(
 async def test_a_product_without_options(open_port: OpenPort) -> None:
     only = variant(1, "A-1", title="Default Title", selectedOptions=[{"name": "Title", "value": "Default Title"}])
     (page,) = await pages(open_port(wire=shop_with(only).wire()))
-    assert (page.items[0].title, page.items[0].attributes) == ("Tee", [])
+    assert page.items[0].title == "Tee"
+    assert {attribute.name for attribute in page.items[0].attributes} == {"tag"}
 
 
 async def test_what_has_no_sku_or_shares_one_is_rejected(open_port: OpenPort) -> None:

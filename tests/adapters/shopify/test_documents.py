@@ -26,6 +26,12 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "ParcelLines": {"id": "gid://shopify/Fulfillment/4900000000001"},
     "TaskLines": {"id": "gid://shopify/FulfillmentOrder/6600000000001"},
     "Ship": {"parcel": {"lineItemsByFulfillmentOrder": []}},
+    "SetAvailable": {"input": {"name": "available", "reason": "correction", "quantities": []}, "key": "documents-1"},
+    "Activate": {
+        "item": "gid://shopify/InventoryItem/41000000000001",
+        "location": "gid://shopify/Location/72000000000001",
+        "key": "documents-2",
+    },
 }
 names = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: each.name)
 

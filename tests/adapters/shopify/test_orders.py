@@ -145,6 +145,7 @@ def raw(number: int = 1, lines: list[dict[str, Any]] | None = None, **told: Any)
         "displayFinancialStatus": "PAID",
         "displayFulfillmentStatus": "UNFULFILLED",
         "currentTotalPriceSet": money("31.95"),
+        "customAttributes": [],
         "lineItems": connection(*(lines or [line(1)])),
         "fulfillments": [],
     } | told
@@ -263,3 +264,42 @@ async def test_one_order_that_cannot_be_read(open_port: OpenPort) -> None:
     script = Script(lambda name, given: {"order": raw(1, displayFulfillmentStatus="TELEPORTED")})
     with pytest.raises(Transient, match="TELEPORTED"):
         await open_port(wire=script.wire()).order(OrderKey("gid://shopify/Order/1", None), Ask())
+
+
+async def test_the_reservation_it_was_bought_with(sandbox: Sandbox, port: ShopifyPort) -> None:
+    sku = (await sandbox.get("world", limit=1, offset=300))["skus"][0]["sku"]
+    line = {"sku": sku, "quantity": 1}
+    placed = await sandbox.place_order(line, attributes={"gift": "yes", "acorn_reservation": "R-1"})
+    other = await sandbox.place_order(line, attributes={"gift": "R-1"})
+    told = {order.external_id: order for page in await pages(port, LONG_AGO) for order in page.items}
+    assert told[placed["id"]].refs == {"name": placed["name"], "reservation": "R-1"}
+    assert told[other["id"]].refs == {"name": other["name"]}
+    assert (await port.order(OrderKey(placed["id"], None), Ask())).refs["reservation"] == "R-1"
+
+
+@pytest.mark.parametrize(
+    ("value", "reservation"),
+    [
+        (" R-1 ", "R-1"),
+        ("Reservation:R-1", "R-1"),
+        ("Reservation:", None),
+        ("", None),
+        ("  ", None),
+        (None, None),
+        ("x" * 101, None),
+        ("R\0-1", None),
+    ],
+)
+async def test_a_reservation_is_a_short_text(open_port: OpenPort, value: str | None, reservation: str | None) -> None:
+    row = raw(1, customAttributes=[{"key": "acorn_reservation", "value": value}])
+    (page,) = await pages(open_port(wire=shop_with(row).wire()))
+    assert page.items[0].refs.get("reservation") == reservation
+
+
+async def test_what_buyers_wrote_is_not_kept_with_an_order_that_we_do_not_understand(open_port: OpenPort) -> None:
+    written = [{"key": "message", "value": "for Ada"}, {"key": "acorn_reservation", "value": "R-1"}]
+    row = raw(1, displayFulfillmentStatus="TELEPORTED", customAttributes=written)
+    (page,) = await pages(open_port(wire=shop_with(row).wire()))
+    (rejected,) = page.rejected
+    assert "R-1" in rejected.raw
+    assert "Ada" not in rejected.raw

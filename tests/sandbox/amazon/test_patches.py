@@ -65,6 +65,65 @@ async def test_replace_swaps_the_whole_attribute_and_delete_removes_it(client: h
     assert item["summaries"][0]["status"] == ["DISCOVERABLE"]
 
 
+async def shown(seller: Seller, sku: str) -> list[dict[str, Any]]:
+    item = (await seller.listing("US", sku, includedData="attributes")).json()
+    entries: list[dict[str, Any]] = item["attributes"]["fulfillment_availability"]
+    return entries
+
+
+async def test_a_patch_that_says_no_quantity_leaves_what_was_sold_meanwhile(
+    client: httpx.AsyncClient, na: Seller
+) -> None:
+    sku = (await world(client))["skus"][9]["sku"]
+    stock = {"stock": [{"sku": sku, "marketplace": "US", "quantity": 10}]}
+    await client.post("/_sandbox/state", json=stock)
+    value = [{"fulfillment_channel_code": "DEFAULT", "lead_time_to_ship_max_days": 5}]
+    slower = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": value}
+    await na.patch("US", sku, {"productType": "PRODUCT", "patches": [slower]})
+    await client.post("/_sandbox/buy", json={"marketplace": "US", "lines": [{"sku": sku, "quantity": 3}]})
+    await advance(client, 3)
+    assert await shown(na, sku) == [
+        {"fulfillment_channel_code": "DEFAULT", "quantity": 7, "lead_time_to_ship_max_days": 5}
+    ]
+
+
+async def test_a_quantity_under_way_is_neither_hurried_nor_stopped_by_a_sale(
+    client: httpx.AsyncClient, na: Seller
+) -> None:
+    sku = (await world(client))["skus"][9]["sku"]
+    stock = {"stock": [{"sku": sku, "marketplace": "US", "quantity": 10}]}
+    await client.post("/_sandbox/state", json=stock)
+    await na.patch("US", sku, quantity_patch(8))
+    await client.post("/_sandbox/buy", json={"marketplace": "US", "lines": [{"sku": sku, "quantity": 3}]})
+    assert [entry["quantity"] for entry in await shown(na, sku)] == [7]
+    await advance(client, 3)
+    assert [entry["quantity"] for entry in await shown(na, sku)] == [8]
+
+
+async def test_a_patch_without_effect_is_accepted_and_changes_nothing(client: httpx.AsyncClient, na: Seller) -> None:
+    known = (await world(client))["skus"]
+    first, second = known[9]["sku"], known[19]["sku"]
+    before = await shown(na, first)
+    await client.post("/_sandbox/ignored-patches", json={"sku": first, "count": 1})
+    assert (await client.get("/_sandbox/ignored-patches")).json() == {first: 1}
+    for sku in (first, second):
+        assert (await na.patch("US", sku, quantity_patch(1004))).json()["status"] == "ACCEPTED"
+    await advance(client, 3)
+    assert await shown(na, first) == before
+    assert [entry["quantity"] for entry in await shown(na, second)] == [1004]
+    assert [effect["key"] for effect in await effects(client)] == [second]
+    assert (await client.get("/_sandbox/ignored-patches")).json() == {}
+    await na.patch("US", first, quantity_patch(1004))
+    await advance(client, 3)
+    assert [entry["quantity"] for entry in await shown(na, first)] == [1004]
+    await client.post("/_sandbox/ignored-patches", json={"count": 1})
+    await na.patch("US", second, quantity_patch(5))
+    await advance(client, 3)
+    assert [entry["quantity"] for entry in await shown(na, second)] == [1004]
+    for wrong in ({}, {"count": -1}, {"count": True}, {"count": 1, "sku": "NO-SUCH"}, {"count": 1, "kind": "x"}):
+        assert (await client.post("/_sandbox/ignored-patches", json=wrong)).status_code == 400
+
+
 async def test_a_patch_in_one_marketplace_leaves_the_other_alone(client: httpx.AsyncClient, eu: Seller) -> None:
     await client.post("/_sandbox/lag", json={"seconds": 0})
     one = (await world(client))["skus"][3]
@@ -94,6 +153,19 @@ async def test_a_preview_stores_nothing(client: httpx.AsyncClient, na: Seller) -
         (price_patch(10, currency="EUR"), "90220"),
         (price_patch(10, our_prise=[]), "90000900"),
         (quantity_patch(-1), "99022"),
+        (
+            {
+                "productType": "PRODUCT",
+                "patches": [
+                    {
+                        "op": "merge",
+                        "path": "/attributes/fulfillment_availability",
+                        "value": [{"fulfillment_channel_code": "DEFAULT", "quantity": None}],
+                    }
+                ],
+            },
+            "99022",
+        ),
         (price_patch(1e30), "99022"),
         (
             {"productType": "PRODUCT", "patches": [{"op": "add", "path": "/attributes/item_name", "value": [{}]}]},

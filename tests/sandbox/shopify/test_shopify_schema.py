@@ -29,8 +29,8 @@ CONTRACTS = os.environ.get("ACORN_CONTRACTS")
 needs_contracts = pytest.mark.skipif(not CONTRACTS, reason="ACORN_CONTRACTS does not name the folder of contract files")
 
 ANSWERED = [
-    "ShopInfo", "Locations", "VariantsPage", "StockPage", "StockOf", "SetAvailable", "Adjust", "SetPrices", "OrdersSince",
-    "Ship", "Track", "CancelFulfillment", "CurrentInstall", "Versions", "BulkOrders", "BulkStock", "BulkSetPrices",
+    "ShopInfo", "Locations", "VariantsPage", "StockPage", "StockOf", "SetAvailable", "Adjust", "Activate", "SetPrices",
+    "OrdersSince", "Ship", "Track", "CancelFulfillment", "CurrentInstall", "Versions", "BulkOrders", "BulkStock", "BulkSetPrices",
     "BulkSetStock",
 ]  # fmt: skip
 
