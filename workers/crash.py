@@ -27,6 +27,10 @@ POINTS = (
     "after_verify_read",
     "before_verify_record",
     "after_verified",
+    # numbers: before the intent, between their being taken and the record of it, and between a look and the record of it
+    "before_tell",
+    "after_tell",
+    "before_shown_record",
     # events and streams
     "before_relay_commit",
     "after_relay_commit",

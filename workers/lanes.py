@@ -21,7 +21,7 @@ from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId
 from domain.operation import Capability, ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
-from store import agenda, channel, event, order
+from store import agenda, allocation, channel, event, order
 from store.session import UNAVAILABLE
 from workers.backoff import jittered
 from workers.crash import point
@@ -219,28 +219,37 @@ class Lanes:
             )
             await order.lock(tx, [seen.order_id for _, seen in parcels])
             recorded = await agenda.record(tx, outcomes)
-            for item, seen in parcels:
-                if await self._keep(tx, seen, counts=item in recorded):
-                    told = {"id": seen.order_id, "channel": lane.channel}
-                    await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, seen.order_id, told)])
             reason = next((worked.pause for worked in results if worked.pause is not None), None)
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)
                 log.error("channel.paused", extra={"channel": lane.channel, "reason": reason})
+            await self._keep(tx, lane, [seen for _, seen in parcels], [seen for id, seen in parcels if id in recorded])
             point("inside_record")
 
-    async def _keep(self, tx: AsyncConnection, seen: Seen, *, counts: bool) -> bool:
-        """Keep what the parcel changed of its order, so that its units do not look open once more; whether it changed anything.
+    async def _keep(self, tx: AsyncConnection, lane: Lane, parcels: Sequence[Seen], counting: Sequence[Seen]) -> None:
+        """Keep what the parcels changed of their orders, so that their units do not look open once more, and tell of it.
 
-        Units are added up where the order could not be read: only once, by the worker whose outcome `counts`.
+        Units are added up where the order could not be read: only once, by the worker whose outcome counts.
         """
-        changed = False
-        if seen.order is not None:
-            changed = bool(await order.upsert(tx, [seen.order]))
-        elif counts:
-            changed = await order.add_shipped(tx, seen.order_id, seen.parcel.tracking_number, seen.parcel.lines)
-        confirmed = await order.mark_confirmed(tx, seen.order_id, seen.parcel.tracking_number, self.deps.clock())
-        return changed or confirmed
+        shipped = set(await order.upsert(tx, [seen.order for seen in parcels if seen.order]))
+        for seen in counting:
+            if seen.order is None and await order.add_shipped(
+                tx, seen.order_id, seen.parcel.tracking_number, seen.parcel.lines
+            ):
+                shipped.add(seen.order_id)
+        confirmed = {
+            seen.order_id
+            for seen in parcels
+            if await order.mark_confirmed(tx, seen.order_id, seen.parcel.tracking_number, self.deps.clock())
+        }
+        told = [
+            NewEvent(EventKind.ORDER_CHANGED, id, {"id": id, "channel": lane.channel})
+            for id in sorted(shipped | confirmed)
+        ]
+        await event.append(tx, told)
+        # What has been shipped has left its place, whoever tells of it. The locks of stock come last.
+        kept = await order.by_ids(tx, shipped)
+        await allocation.settle(tx, list(kept.values()), self.deps.locations)
 
     def _mind(self, hold: _Hold, results: Sequence[Worked]) -> None:
         """Leave the lane alone after a refusal for lack of budget, or while the channel cannot be reached."""

@@ -1,4 +1,4 @@
-"""Synchronization: listings, stock and orders of each channel, each on its own interval and cursor.
+"""Synchronization: listings, stock, orders and shown numbers of each channel, each on its own interval and cursor.
 
 A run asks for everything since its cursor, less an overlap, and keeps page by page, each in its own transaction with its events.
 Keeping is idempotent, so a page that comes twice, from an overlap, a lost lease or a killed worker, changes nothing. The cursor
@@ -19,17 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.port import Page, Port
 from domain.budget import Ask, Priority
 from domain.channel import StreamName, StreamState
-from domain.errors import HouseError, Throttled, Unauthorized
-from domain.event import EventKind, NewEvent
+from domain.errors import HouseError, Refused, Throttled, Unauthorized
 from domain.ids import ChannelId
 from domain.order import Order
 from domain.product import Listing, Rejected
 from domain.stock import Reading
-from store import channel, event, order, product, quarantine, stock, stream
+from store import channel, intake, product, quarantine, stock, stream
 from workers.backoff import jittered
 from workers.crash import point
 from workers.deps import Deps
+from workers.drift import Sweep, places_shown
 from workers.mapping import with_our_skus
+from workers.opening import open_places
+from workers.pools import compare_pools
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -63,11 +65,17 @@ def every(deps: Deps, id: ChannelId, name: StreamName) -> timedelta:
 
 
 async def register(deps: Deps) -> None:
-    """Make the streams of all channels known."""
+    """Make the streams of all channels known, and forget what was read at places that others count no more."""
     async with deps.store.begin() as tx:
         for id in sorted(deps.ports):
-            for name in IN_ORDER:
+            shown = (StreamName.SHOWN,) if places_shown(deps, id) else ()
+            for name in (*IN_ORDER, *shown):
                 await stream.register(tx, id, name, every(deps, id, name))
+    keepers = {place.code: place.keeper for place in deps.locations if not place.ours}
+    gone = True
+    while gone:
+        async with deps.store.begin() as tx:
+            gone = bool(await stock.forget_places(tx, keepers))
 
 
 @dataclass(slots=True)
@@ -227,10 +235,19 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
             async for readings in _readings(deps, port, ask):
                 await _keep_readings(deps, readings)
                 yield len(readings.items), readings.expected
+            async for opened in open_places(deps, port, ask):
+                yield opened, None
+            await compare_pools(deps, port, ask)
         case StreamName.ORDERS:
             async for orders in port.order_pages(since or run.started_at - FIRST_ORDERS, ask):
                 await _keep_orders(deps, run, orders)
                 yield len(orders.items), orders.expected
+        case StreamName.SHOWN if places := places_shown(deps, run.state.channel):
+            sweep = Sweep(deps, run.state.channel, run.started_at)
+            async for shown in port.shown_pages(places, ask):
+                await sweep.keep(shown)
+                yield len(shown.items), shown.expected
+            await sweep.end()
 
 
 async def _readings(deps: Deps, port: Port, ask: Ask) -> AsyncIterator[Page[Reading]]:
@@ -291,11 +308,25 @@ async def _keep_readings(deps: Deps, page: Page[Reading]) -> None:
 
 async def _keep_orders(deps: Deps, run: Run, page: Page[Order]) -> None:
     orders = [replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines)) for one in page.items]
-    async with deps.store.begin() as tx:
-        changed = await order.upsert(tx, orders)
-        told = [
-            NewEvent(EventKind.ORDER_CHANGED, id, {"id": id, "channel": run.state.channel}) for id in sorted(changed)
-        ]
-        await event.append(tx, told)
-        await quarantine.keep(tx, page.rejected)
+    try:
+        await _keep_together(deps, orders, page.rejected)
+    except Refused:
+        # One that cannot be counted shall hide no other, nor what that one takes.
+        await _keep_together(deps, [], page.rejected)
+        for one in orders:
+            await _keep_alone(deps, one)
     run.until = page.until or run.until
+
+
+async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence[Rejected]) -> None:
+    async with deps.store.begin() as tx:
+        await quarantine.keep(tx, rejected)
+        await intake.keep_orders(tx, orders, deps.locations)
+
+
+async def _keep_alone(deps: Deps, one: Order) -> None:
+    try:
+        await _keep_together(deps, [one], [])
+    except Refused as problem:
+        raw = ", ".join(f"{line.quantity} {line.channel_sku}" for line in one.lines)
+        await _keep_together(deps, [], [Rejected(one.channel, "order", one.external_id, problem.message, raw)])

@@ -1,4 +1,4 @@
-"""A worker process: the sweep, the relay, the streams and, with arq, an ear for the bell."""
+"""A worker process: the sweep, the relay, the streams, the numbers for the channels and, with arq, an ear for the bell."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from arq.worker import Worker, func
 
 from domain.ids import ChannelId
 from domain.operation import Capability
-from workers import shipments
+from workers import feeds, shipments
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.deps import Deps
+from workers.drift import Looks
 from workers.lanes import Handler, Lane, Lanes
+from workers.propagation import Propagation
+from workers.push import Push
 from workers.relay import EventBell, Relay
 from workers.streams import Streams
 from workers.sweep import Sweep
+from workers.upkeep import Upkeep
 from workers.watch import Pulses, Watchdog, end, supervise
 
 log = logging.getLogger(__name__)
@@ -81,11 +85,19 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
     pulses = Pulses()
     lanes = Lanes(deps, HANDLERS)
     event_bell = EventBell(deps.redis)
+    push = Push(deps, pulses.beat("push"))
     loops = {
         "sweep": (pulse := pulses.beat("sweep"), Sweep(deps, lanes, pulse).run),
         "relay": (pulse := pulses.beat("relay"), Relay(deps, pulse, event_bell).run),
         "streams": (pulse := pulses.beat("streams"), Streams(deps, pulse).run),
+        "propagation": (pulse := pulses.beat("propagation"), Propagation(deps, pulse, push.woken).run),
+        "push": (push.pulse, push.run),
+        "drift": (pulse := pulses.beat("drift"), Looks(deps, pulse).run),
+        "upkeep": (pulse := pulses.beat("upkeep"), Upkeep(deps, pulse).run),
     }
+    if deps.feeds:
+        told = pulses.beat("feeds")
+        loops["feeds"] = (told, lambda: feeds.tell(deps, told))
     if bell_url is not None:
         hear = pulses.beat("ear")
         loops["ear"] = (hear, lambda: listen(bell_url, lanes, deps.worker, hear))
@@ -104,7 +116,7 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         pulses.beat("stop")
         # The relay goes last: what the lanes finish now should still be told.
         await end(tasks[name] for name in tasks if name != "relay")
-        await lanes.close(deps.timing.finish_s)
+        await asyncio.gather(lanes.close(deps.timing.finish_s), push.close(deps.timing.finish_s))
         await end([tasks["relay"]])
         try:
             while await Relay(deps, pulse, event_bell).once():

@@ -69,7 +69,7 @@ def make_deps(
         store=store,
         ports={port.channel.id: port for port in ports},
         channels={port.channel.id: port.channel for port in ports},
-        locations=[make_warehouse(ports[0])],
+        locations=more.pop("locations", None) or [make_warehouse(ports[0])],
         redis=redis,
         clock=lambda: datetime.now(UTC),
         timing=timing,

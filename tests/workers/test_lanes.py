@@ -9,10 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from adapters.port import Parcel
-from domain.ids import ChannelId
+from domain.errors import NotFound
+from domain.ids import ChannelId, Sku
+from domain.ledger import EntryKind, NewEntry
 from domain.operation import Capability, ClaimedItem
+from store import intake, ledger, product
 from store.session import Store
-from tests.workers.fake_port import FakePort, Fault, make_port
+from tests.workers.fake_port import FakePort, Fault, make_listing, make_order, make_port
 from tests.workers.house import (
     SHOP,
     SHORT,
@@ -24,10 +27,13 @@ from tests.workers.house import (
     statuses,
     until,
     until_status,
+    working,
 )
+from tests.workers.market import BERLIN
 from workers import shipments
 from workers.deps import Deps
 from workers.lanes import WIDTH, Lane, Lanes, Worked
+from workers.mapping import with_our_skus
 
 
 @pytest.fixture
@@ -196,3 +202,26 @@ async def test_lanes_of_channels_that_are_not_configured_are_passed_by(
     lanes = make_lanes(make_deps(store, redis, [port]))
     lanes.wake(Lane(ChannelId("gone"), Capability.SHIPMENTS))
     assert lanes._draining == {}
+
+
+@pytest.mark.parametrize("problem", [None, NotFound("It is gone.")])
+async def test_what_is_seen_shipped_has_left_its_place_whether_or_not_its_order_can_be_read(
+    store: Store, redis: Redis, port: FakePort, problem: Exception | None
+) -> None:
+    deps = make_deps(store, redis, [port], locations=[BERLIN])
+    sold = make_order(port, "O-1", units=3, sku="A")
+    sold.lines = with_our_skus(deps.sku_map, port.channel.id, sold.lines)
+    port.orders = {sold.external_id: sold}
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [replace(make_listing(port, "A"), sku=Sku("A"))])
+        entry = NewEntry(Sku("A"), BERLIN.code, EntryKind.COUNT, "counted", "tests", "test", on_hand=10)
+        await ledger.post(tx, [entry])
+        await intake.keep_orders(tx, [sold], deps.locations)
+        assert [(one.on_hand, one.reserved) for one in (await ledger.balances(tx, [Sku("A")]))[Sku("A")]] == [(10, 3)]
+    port.order_faults.append(problem)
+    id = await ship(store, [sold], units=2)
+    async with working(deps):
+        await until_status(store, id, "VERIFIED")
+    async with store.begin() as tx:
+        assert [(one.on_hand, one.reserved) for one in (await ledger.balances(tx, [Sku("A")]))[Sku("A")]] == [(8, 1)]
+        assert (await ledger.check(tx)).wrong == []

@@ -15,8 +15,9 @@ from domain.channel import Platform, StreamName, StreamState
 from domain.errors import Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import ChannelId, ChannelSku, Sku, order_id
+from domain.ledger import EntryKind, NewEntry
 from domain.product import SkuMap
-from store import channel, event, order, product, quarantine, stock, stream
+from store import channel, event, ledger, order, product, quarantine, stock, stream
 from store.session import Store
 from store.tables import sync_stream
 from tests.workers.fake_port import (
@@ -28,6 +29,7 @@ from tests.workers.fake_port import (
     make_rejected,
 )
 from tests.workers.house import make_deps, until, working
+from tests.workers.market import BERLIN
 from workers.deps import Deps
 from workers.streams import Streams, every, register, run_stream, sync_once
 
@@ -128,6 +130,24 @@ async def test_what_is_not_understood_is_kept_with_its_reason(store: Store, redi
         "SKU-1": ["X-SKU-1"],
         "SKU-2": ["X-SKU-2"],
     }
+
+
+async def test_an_order_that_cannot_be_counted_hides_no_other(store: Store, redis: Redis, port: FakePort) -> None:
+    _fill(port)
+    deps = make_deps(store, redis, [port], locations=[BERLIN])
+    assert await sync_once(deps, lambda *_: None) == {}
+    async with store.begin() as tx:
+        await ledger.post(tx, [NewEntry(Sku("SKU-1"), BERLIN.code, EntryKind.RECEIPT, "x", "tests", "test", on_hand=9)])
+    later = datetime.now(UTC)
+    orders = [make_order(port, "O-2", units=2 * 10**9, updated_at=later), make_order(port, "O-3", updated_at=later)]
+    port.changed_orders = [Page(orders, [make_rejected(port, "order")])]
+    assert await sync_once(deps, lambda *_: None) == {}
+    async with store.begin() as tx:
+        assert list(await order.by_ids(tx, [one.id for one in orders])) == [orders[1].id]
+        [balance] = (await ledger.balances(tx, [Sku("SKU-1")]))[Sku("SKU-1")]
+        kept = await quarantine.recent(tx, 10)
+    assert balance.reserved == 4  # of O-1 and O-3
+    assert sorted((one.rejected.what, one.rejected.key) for one in kept) == [("order", "K-1"), ("order", "O-2")]
 
 
 async def test_the_window_overlaps_and_the_first_one_reaches_sixty_days_back(
@@ -300,3 +320,20 @@ async def test_a_long_run_keeps_its_lease_and_how_far_it_has_come(store: Store, 
         assert await streams._claim(5) == []
         gate.set()
         await run
+
+
+async def test_orders_promise_units_at_first_sight_and_only_once(store: Store, redis: Redis, port: FakePort) -> None:
+    deps = make_deps(store, redis, [port], locations=[BERLIN])
+    port.listings = [Page([make_listing(port, "SKU-1")])]
+    await sync_once(deps, lambda *_: None)
+    entry = NewEntry(Sku("SKU-1"), BERLIN.code, EntryKind.COUNT, "counted", "tests", "test", on_hand=10)
+    async with store.begin() as tx:
+        await ledger.post(tx, [entry])
+    sold = make_order(port, "O-1", units=3)
+    # The same page comes again and again, from overlaps, lost leases and killed workers.
+    port.changed_orders = [Page([sold]), Page([sold]), Page([replace(sold, lines=list(sold.lines))])]
+    await sync_once(deps, lambda *_: None)
+    await sync_once(deps, lambda *_: None)
+    async with store.begin() as tx:
+        [balance] = (await ledger.balances(tx, [Sku("SKU-1")]))[Sku("SKU-1")]
+    assert (balance.on_hand, balance.reserved) == (10, 3)

@@ -1,0 +1,91 @@
+"""Upkeep: the ledger is proved every night, expired reservations are tidied up, and what is too old is forgotten.
+
+Reservations end by themselves, to the second; tidying up only makes it known, so that channels are told of the units at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store import drift, feed, ledger, upkeep
+from workers.deps import Deps
+from workers.watch import end
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+CHECK_EVERY = timedelta(hours=24)
+ASK_EVERY_S = 60.0
+REMEMBERED = timedelta(days=400)
+DELIVERIES_REMEMBERED = timedelta(days=30)
+TOLD = 5
+
+Forget = Callable[[AsyncConnection, datetime], Awaitable[int]]
+
+
+@dataclass(slots=True)
+class Upkeep:
+    """Keeps the stock tables in order. `pulse` is called at each look."""
+
+    deps: Deps
+    pulse: Callable[[], None]
+
+    async def run(self) -> None:
+        """For ever: expired holds each second, and beside it, so that it may take its time, what is done every night."""
+        nightly = asyncio.create_task(self._nights(), name="upkeep nightly")
+        try:
+            while True:
+                await end_expired(self.deps)
+                self.pulse()
+                done, _ = await asyncio.wait({nightly}, timeout=LOOK_EVERY_S)
+                for task in done:
+                    task.result()
+        finally:
+            await end([nightly])
+
+    async def _nights(self) -> None:
+        while True:
+            await nightly(self.deps)
+            await asyncio.sleep(ASK_EVERY_S)
+
+
+async def end_expired(deps: Deps) -> None:
+    """End what is over, until nothing more is that nobody has in hand."""
+    more = True
+    while more:
+        async with deps.store.begin() as tx:
+            more = bool(await upkeep.end_expired(tx))
+
+
+async def nightly(deps: Deps) -> None:
+    """Prove the ledger and forget what is too old, when the last proof is a day old and nobody else is at it."""
+    async with deps.store.begin() as tx:
+        last = await ledger.last_check(tx)
+        if (last is not None and deps.clock() - last.at < CHECK_EVERY) or not await upkeep.my_turn(tx):
+            return
+        last = await ledger.check(tx)
+    extra = {"balances": last.balances, "entries": last.entries}
+    if last.wrong:
+        words = [f"{one.sku} at {one.location}: {one.balance}, entries {one.entries}" for one in last.wrong[:TOLD]]
+        log.error("ledger.wrong", extra=extra | {"wrong": len(last.wrong), "first": words})
+    else:
+        log.info("ledger.checked", extra=extra)
+    now = deps.clock()
+    for forget in (upkeep.forget_pushes, upkeep.forget_history, upkeep.forget_reservations, drift.prune):
+        await _all(deps, forget, now - REMEMBERED)
+    async with deps.store.begin() as tx:
+        await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)
+
+
+async def _all(deps: Deps, forget: Forget, before: datetime) -> None:
+    """Batch by batch, so that nobody waits long for a row."""
+    more = True
+    while more:
+        async with deps.store.begin() as tx:
+            more = bool(await forget(tx, before))
