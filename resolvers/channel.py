@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from domain.budget import BudgetState
 from domain.channel import StreamState
+from domain.drift import DriftCount, DriftKind
 from domain.ids import ChannelId
+from domain.lag import Lag
 from resolvers.shelf import Shelf
-from store import channel, stream
+from store import channel, channel_stock, drift, stock_push, stream
+
+LONG = timedelta(minutes=5)
 
 
 async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
-    """Why the channel's work does not go on as it should: paused, a stream that failed last, live reads that get no answer.
+    """Why the channel's work does not go on as it should: paused, a stream that failed last, numbers that differ from what we
+    believe for another reason than a sale not seen yet, numbers that have long waited for orders, live reads that get no answer.
 
     Empty when all is well. The last is what this process has met since it last got an answer.
     """
     async with shelf.store.begin() as tx:
         paused = (await channel.states(tx)).get(one)
         states = await stream.states(tx, [one])
+        waiting = await stock_push.waiting_for_orders(tx, one, LONG)
+        drifts = await drift.open_count(tx, channel=one, but=DriftKind.UNSEEN_SALE)
     told = [] if paused is None else [f"paused: {paused.reason}"]
     told += [f"{state.name.value}: {state.last_error}" for state in states if state.last_error is not None]
+    if drifts:
+        told.append(
+            f"stock: {drifts} number{'s differ' if drifts > 1 else ' differs'} from what we believe; see stockDrift"
+        )
+    if waiting:
+        told.append(
+            f"stock: {waiting} number{'s wait' if waiting > 1 else ' waits'} for the orders to be read before being raised"
+        )
     for source in shelf.live.sources:
         if source.port.channel.id == one and source.breaker.open:
             places = ", ".join(place.name for place in source.locations)
             told.append(f"stock of {places}: {source.breaker.reason}")
     return told
+
+
+async def stock_lag(shelf: Shelf, one: ChannelId) -> Lag | None:
+    """How long the channel took, over the last day, from a sale elsewhere to its lower number being seen; None: not measured."""
+    async with shelf.store.begin() as tx:
+        return (await channel_stock.lags(tx, [one])).get(one)
+
+
+async def drift_counts(shelf: Shelf, one: ChannelId) -> list[DriftCount]:
+    """How many of the channel's numbers differ, and differed lately, by kind."""
+    async with shelf.store.begin() as tx:
+        return await drift.counts(tx, one)
 
 
 async def streams(shelf: Shelf, one: ChannelId) -> Sequence[StreamState]:

@@ -12,6 +12,7 @@ MOST = 100
 USUAL = 50
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(slots=True)
@@ -30,6 +31,11 @@ class Connection(Generic[T]):
     has_next_page: bool
     has_previous_page: bool
     count: Callable[[], Awaitable[int]]
+
+    def mapped(self, told: Callable[[T], U]) -> Connection[U]:
+        """The same page of what the things are told as."""
+        edges = [Edge(edge.cursor, told(edge.node)) for edge in self.edges]
+        return Connection(edges, self.has_next_page, self.has_previous_page, self.count)
 
     @property
     def nodes(self) -> list[T]:

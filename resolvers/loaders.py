@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from aiodataloader import DataLoader
@@ -11,13 +13,18 @@ from domain.budget import Ask
 from domain.ids import OperationId, OrderId, Sku
 from domain.operation import Operation
 from domain.order import Order
+from domain.policy import Exposure, Facts
 from domain.product import Listing, Product
-from resolvers import stock
+from resolvers import channel_stock, stock
+from resolvers.channel_stock import ChannelStock
 from resolvers.shelf import Shelf
 from store import operation, order, product
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+# A SKU now (None), or as it was at a past instant.
+Then = tuple[Sku, datetime | None]
 
 
 class Loaders:
@@ -33,6 +40,9 @@ class Loaders:
         self.stock_by_sku: DataLoader[tuple[Sku, timedelta | None], stock.StockAnswer | None] = DataLoader(
             self._stock, max_batch_size=stock.MOST_SKUS
         )
+        self.facts_by_sku: DataLoader[Then, Facts | None] = DataLoader(self._facts)
+        self.channels_by_sku: DataLoader[Then, list[ChannelStock]] = DataLoader(self._channels)
+        self.exposure_by_sku: DataLoader[Sku, Exposure | None] = DataLoader(self._exposures)
 
     async def _products(self, skus: list[Sku]) -> list[Product | None]:
         async with self._shelf.store.begin() as tx:
@@ -62,3 +72,33 @@ class Loaders:
             found = await stock.by_skus(self._shelf, self._ask, skus, max_age)
             answers |= {(sku, max_age): answer for sku, answer in zip(skus, found, strict=True)}
         return [answers[key] for key in keys]
+
+    async def _facts(self, keys: list[Then]) -> list[Facts | None]:
+        answers: dict[Then, Facts] = {}
+        for at, skus in _by_instant(keys):
+            found = await (stock.told_now(self._shelf, skus) if at is None else stock.facts_at(self._shelf, skus, at))
+            answers |= {(sku, at): known for sku, known in found.items()}
+        return [answers.get(key) for key in keys]
+
+    async def _channels(self, keys: list[Then]) -> list[list[ChannelStock]]:
+        answers: dict[Then, list[ChannelStock]] = {}
+        for at, skus in _by_instant(keys):
+            found = await (
+                channel_stock.by_skus(self._shelf, skus)
+                if at is None
+                else channel_stock.at_instant(self._shelf, skus, at)
+            )
+            answers |= {(sku, at): channels for sku, channels in found.items()}
+        return [answers[key] for key in keys]
+
+    async def _exposures(self, skus: list[Sku]) -> list[Exposure | None]:
+        found = await channel_stock.exposures(self._shelf, skus)
+        return [found.get(sku) for sku in skus]
+
+
+def _by_instant(keys: Iterable[Then]) -> list[tuple[datetime | None, list[Sku]]]:
+    """What is asked for each instant."""
+    groups: defaultdict[datetime | None, list[Sku]] = defaultdict(list)
+    for sku, at in keys:
+        groups[at].append(sku)
+    return list(groups.items())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from domain.channel import Channel
-from domain.ids import ChannelId, ListingId, OperationId, OrderId, Sku
+from domain.ids import ChannelId, ListingId, OperationId, OrderId, ReservationId, Sku
 from domain.operation import Operation
 from domain.order import Order
 from domain.product import Listing, Product
-from resolvers import product
+from resolvers import product, reservation
 from resolvers.context import Context
 from resolvers.operation import kinds_for
 
-Thing = Product | Listing | Order | Operation | Channel
+Thing = Product | Listing | Order | Operation | Channel | reservation.Seen
 
 
 async def by_id(context: Context, kind: str, key: str) -> Thing | None:
@@ -29,5 +29,9 @@ async def by_id(context: Context, kind: str, key: str) -> Thing | None:
             return found if found is not None and found.kind in kinds_for(context.caller.scopes) else None
         case "Channel":
             return context.shelf.channels.get(ChannelId(key))
+        case "Reservation":
+            caller = context.caller
+            by = reservation.Holder(caller.name, all_seeing="admin" in caller.scopes)
+            return await reservation.by_id(context.shelf, by, ReservationId(key))
         case _:
             return None

@@ -29,6 +29,7 @@ from store import agenda, event, operation
 # Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
 SCOPES: Mapping[Kind, frozenset[str]] = {
     Kind.CONFIRM_SHIPMENTS: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.ADJUST_STOCK: frozenset({"stock:write", "operations:approve", "admin"}),
 }
 
 

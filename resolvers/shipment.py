@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Conflict, Invalid, NotFound, Refused
 from domain.ids import LineId, OperationId, OrderId, line_id
-from domain.operation import Capability, Kind, NewItem, Operation, OperationStatus
+from domain.operation import Capability, Kind, NewItem, OperationStatus
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
+from resolvers.request import Accepted, check_key, check_word, contents_hash
 from resolvers.shelf import Shelf
 from store import agenda, operation, order
 
 MOST_SHIPMENTS = 1_000
-LONGEST_WORD = 100
 AHEAD = timedelta(days=1)  # clocks of warehouses differ, calendars do not
 
 
@@ -43,14 +42,6 @@ class ShipmentRequest:
     lines: tuple[ShippedLine, ...] | None = None
 
 
-@dataclass(slots=True)
-class Accepted:
-    """The operation, or why nothing was kept."""
-
-    operation: Operation | None
-    problems: list[Refused]
-
-
 async def confirm(
     shelf: Shelf,
     requested_by: str,
@@ -69,13 +60,10 @@ async def confirm(
             f"Confirm 1 to {MOST_SHIPMENTS} shipments at a time; these are {len(requests)}.", field=("shipments",)
         )
         return Accepted(None, [problem])
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= LONGEST_WORD:
-        problem = Invalid(
-            f"An idempotency key has 1 to {LONGEST_WORD} characters; leave it out for none.", field=("idempotencyKey",)
-        )
-        return Accepted(None, [problem])
-    contents = _contents(requests, dry_run)
+    told = [asdict(one) | {"shipped_at": one.shipped_at.astimezone(UTC).isoformat()} for one in requests]
+    contents = contents_hash(dry_run, told)
     try:
+        check_key(idempotency_key)
         async with shelf.store.begin() as tx:
             orders = await order.lock(tx, sorted({one.order for one in requests}))
             # Behind the lock: of parallel repeats all but one find what the first has made, not that the units are gone.
@@ -97,18 +85,12 @@ async def confirm(
                 items=items,
                 correlation_id=correlation_id,
             )
-    except Conflict as problem:
+    except Refused as problem:
         return Accepted(None, [problem])
     if created and not dry_run:
         for channel in sorted({orders[one.order].channel for one in requests}):
             await shelf.bell.ring(channel, Capability.SHIPMENTS)
     return Accepted(kept, [])
-
-
-def _contents(requests: Sequence[ShipmentRequest], dry_run: bool) -> str:
-    """A hash of what was asked, equal for equal requests."""
-    told = [asdict(one) | {"shipped_at": one.shipped_at.astimezone(UTC).isoformat()} for one in requests]
-    return hashlib.sha256(json.dumps([dry_run, told], sort_keys=True).encode()).hexdigest()
 
 
 def _resource(one: Order) -> str:
@@ -203,7 +185,8 @@ def _lines(
     at: tuple[str, ...],
 ) -> list[tuple[str, int]]:
     """(the channel's line id, units) of a parcel. Raises Refused with the input field that is wrong."""
-    _check_words(one, at)
+    check_word("carrier", one.carrier, at)
+    check_word("trackingNumber", one.tracking_number, at)
     found = orders.get(one.order)
     if found is None:
         raise NotFound(f"There is no order {one.order}.", field=(*at, "orderId"))
@@ -236,12 +219,6 @@ def _lines(
     if not wanted:
         raise Invalid("Name at least one line, or leave `lines` out for all that is open.", field=(*at, "lines"))
     return [(left[line][0], units) for line, units in wanted.items()]
-
-
-def _check_words(one: ShipmentRequest, at: tuple[str, ...]) -> None:
-    for field, word in (("carrier", one.carrier), ("trackingNumber", one.tracking_number)):
-        if not word.strip() or len(word) > LONGEST_WORD or not word.isprintable():
-            raise Invalid(f"`{field}` must be 1 to {LONGEST_WORD} printable characters.", field=(*at, field))
 
 
 def _check_order(found: Order, one: ShipmentRequest, now: datetime, at: tuple[str, ...]) -> None:

@@ -1,36 +1,50 @@
-"""Stock of many SKUs at once: stored readings where they are young enough, one live call per batch where they are not."""
+"""Stock of many SKUs at once: what is known where it is young enough, one live call per batch where it is not."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.port import StockKey
+from domain import policy
 from domain.budget import Ask
-from domain.channel import Location, LocationKind
+from domain.channel import Location
 from domain.errors import HouseError, Invalid, TooStale
 from domain.event import EventKind
-from domain.freshness import Freshness, OnStale, graded, young_enough
+from domain.freshness import Freshness, OnStale, graded, worst, young_enough
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
-from domain.product import FulfilledBy, Listing
-from domain.stock import Level, Reading, Stock, level_of, no_reading, stock_of
+from domain.policy import Facts, Place
+from domain.product import Listing
+from domain.stock import Level, Reading, Stock, holds
 from resolvers.cursor import read_place
 from resolvers.live import Source
 from resolvers.shelf import Shelf
 from store import event, product, stock
+from store import facts as facts_rows
+from store.session import ONE_SNAPSHOT
 
 MOST_SKUS = 250
 PATIENCE_S = 4.0  # how long a caller who could have an older answer waits for a live one
+REMEMBERED = timedelta(days=400)
+
+EVERYTHING = "*"  # the subject of a change that may concern any SKU
+
+_CHANGES = frozenset({EventKind.STOCK_CHANGED, EventKind.STOCK_RULES_CHANGED})
 
 
 @dataclass(slots=True)
 class StockAnswer:
-    """Stock of one SKU, with what stood in the way: of any reading at all (`unknown`), or of a younger one (`aged`)."""
+    """Stock of one SKU, with what stood in the way: of any reading at all (`unknown`), or of a younger one (`aged`).
+
+    `kept` says whether anything at all holds the SKU.
+    """
 
     stock: Stock
+    kept: bool
     unknown: list[HouseError] = field(default_factory=list)
     aged: list[HouseError] = field(default_factory=list)
 
@@ -55,31 +69,92 @@ class _Need:
 
 
 async def by_skus(
-    shelf: Shelf, ask: Ask, skus: Sequence[Sku], max_age: timedelta | None = None, *, ask_platforms: bool = True
+    shelf: Shelf,
+    ask: Ask,
+    skus: Sequence[Sku],
+    max_age: timedelta | None = None,
+    *,
+    ask_platforms: bool = True,
+    anew: bool = False,
 ) -> list[StockAnswer | None]:
     """One answer per SKU, in the order asked; None for an unknown SKU. At most 250 SKUs, else Invalid.
 
-    With `ask_platforms` False the stored readings are answered as they are, whatever their age.
+    With `ask_platforms` False the stored readings are answered as they are, whatever their age; with `anew` nothing is answered
+    from memory.
     """
-    if len(skus) > MOST_SKUS:
-        raise Invalid(f"At most {MOST_SKUS} SKUs can be asked at once; these are {len(skus)}. Ask in parts.")
+    _check_count(skus)
     wished = shelf.stock_max_age if max_age is None else max_age
-    async with shelf.store.begin() as tx:
-        known = await product.by_skus(tx, skus)
-        listings = await product.listings_by_skus(tx, list(known))
-        stored = await stock.readings(tx, list(known))
+    known = await facts(shelf, skus, anew=anew)
     now = shelf.clock()
-    needs = {sku: _needs(shelf, listings.get(sku, []), stored.get(sku, [])) for sku in known}
-    if ask_platforms:
-        await _refresh(shelf, ask, [need for group in needs.values() for need in group], now, wished)
-    return [_answer(shelf, sku, needs[sku], now, wished) if sku in known else None for sku in skus]
+    needs: Mapping[Sku, list[_Need]] = {}
+    if ask_platforms and (old := [sku for sku, one in known.items() if _too_old(one, now, wished)]):
+        needs = await _refresh(shelf, ask, {part.sku for sku in old for part in _parts(known[sku])}, now, wished)
+        known |= await _told_again(shelf, old, needs)
+        now = shelf.clock()
+    return [_answer(known[sku], needs, now, wished) if sku in known else None for sku in skus]
+
+
+async def at_instant(shelf: Shelf, skus: Sequence[Sku], at: datetime) -> list[StockAnswer | None]:
+    """As it was known at a past instant, at most 400 days ago; None for an unknown SKU. Raises Invalid."""
+    _check_count(skus)
+    known = await facts_at(shelf, skus, at)
+    return [_answer(known[sku], {}, at, None, at=at) if sku in known else None for sku in skus]
+
+
+async def facts(shelf: Shelf, skus: Sequence[Sku], *, anew: bool = False, with_shown: bool = False) -> dict[Sku, Facts]:
+    """What is known of the SKUs that there are: from memory where nothing has changed, from the rows where `anew` says so.
+
+    `with_shown` also what channels show. That moves without an event, and so it is always read from the rows.
+    """
+
+    async def read(wanted: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        async with shelf.store.begin() as tx:
+            # Between two looks a hold may become an allocation: it must not be seen twice, nor not at all.
+            await tx.execute(ONE_SNAPSHOT)
+            return await facts_rows.facts(
+                tx,
+                wanted,
+                locations=shelf.locations,
+                now=shelf.clock(),
+                default_safety_stock=shelf.safety_stock,
+                max_age=shelf.stock_max_age,
+                with_sales=True,
+                with_shown=with_shown,
+            )
+
+    return await shelf.stock_cache.facts(skus, read, anew=anew or with_shown)
+
+
+async def told_now(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, Facts]:
+    """What is known of the SKUs, graded and dated for this moment."""
+    known, now = await facts(shelf, skus), shelf.clock()
+    return {sku: _graded(one, {}, now, shelf.stock_max_age) for sku, one in known.items()}
+
+
+async def facts_at(shelf: Shelf, skus: Sequence[Sku], at: datetime) -> dict[Sku, Facts]:
+    """What was known at a past instant, of SKUs that there are. Raises Invalid for one that lies ahead or too far back."""
+    now = shelf.clock()
+    if not now - REMEMBERED <= at <= now:
+        raise Invalid(
+            f"`asOf` can be any instant of the last {REMEMBERED.days} days; leave it out for now.", field=("asOf",)
+        )
+    async with shelf.store.begin() as tx:
+        await tx.execute(ONE_SNAPSHOT)
+        return await facts_rows.facts_at(
+            tx,
+            skus,
+            at,
+            locations=shelf.locations,
+            default_safety_stock=shelf.safety_stock,
+            max_age=shelf.stock_max_age,
+        )
 
 
 def fresh_enough(answer: StockAnswer | None, on_stale: OnStale) -> Stock | HouseError | None:
     """The stock, or TooStale where the caller wants no older answer; None stays None."""
     if answer is None:
         return None
-    stale = answer.stock.freshness in (Freshness.STALE, Freshness.UNKNOWN) and answer.stock.levels
+    stale = answer.stock.freshness in (Freshness.STALE, Freshness.UNKNOWN) and answer.kept
     if on_stale is OnStale.ANSWER or not stale:
         return answer.stock
     reasons = sorted({failure.message for failure in answer.unknown + answer.aged})
@@ -87,8 +162,45 @@ def fresh_enough(answer: StockAnswer | None, on_stale: OnStale) -> Stock | House
     return TooStale(f"Stock of {answer.stock.sku} was last told {told}. {' '.join(reasons)}".strip())
 
 
+def _check_count(skus: Collection[Sku]) -> None:
+    if len(skus) > MOST_SKUS:
+        raise Invalid(f"At most {MOST_SKUS} SKUs can be asked at once; these are {len(skus)}. Ask in parts.")
+
+
+def _parts(known: Facts) -> Iterator[Facts]:
+    """The SKU's own facts, and those of a kit's components."""
+    yield known
+    for part, _ in known.components:
+        yield part
+
+
+def _places(known: Facts) -> list[Place]:
+    return [place for part in _parts(known) for place in part.places]
+
+
+def _too_old(known: Facts, now: datetime, wished: timedelta) -> bool:
+    """Whether a place that others keep has to be asked."""
+    return any(not place.location.ours and not young_enough(place.as_of, now, wished) for place in _places(known))
+
+
+async def _refresh(
+    shelf: Shelf, ask: Ask, skus: Collection[Sku], now: datetime, wished: timedelta
+) -> dict[Sku, list[_Need]]:
+    """Ask each source once for all that is not young enough; sources are asked side by side and fail apart."""
+    async with shelf.store.begin() as tx:
+        listings = await product.listings_by_skus(tx, skus)
+        stored = await stock.readings(tx, skus)
+    needs = {sku: _needs(shelf, listings.get(sku, []), stored.get(sku, [])) for sku in skus}
+    due: dict[int, list[_Need]] = defaultdict(list)
+    for need in (one for group in needs.values() for one in group):
+        if need.stored is None or not young_enough(need.stored.as_of, now, wished):
+            due[id(need.source)].append(need)
+    await asyncio.gather(*(_ask_source(shelf, ask, group) for group in due.values()))
+    return needs
+
+
 def _needs(shelf: Shelf, listings: Sequence[Listing], stored: Sequence[Reading]) -> list[_Need]:
-    """Every place that should hold the SKU, by its listings: FBA pools of channel-fulfilled offers, the places of a shop.
+    """Every place of others that should hold the SKU, by its listings: FBA pools of channel-fulfilled offers, a shop's places.
 
     One channel SKU in one place is one thing, whichever of the place's marketplaces lists it and with whatever refs.
     """
@@ -101,28 +213,10 @@ def _needs(shelf: Shelf, listings: Sequence[Listing], stored: Sequence[Reading])
         )
         for source in shelf.live.sources:
             for location in source.locations:
-                if _holds(location, listing):
+                if holds(location, listing.channel, listing.marketplace, listing.fulfilled_by):
                     place = (location.code, listing.channel, listing.channel_sku)
                     needs.setdefault(place, _Need(source, location, key, last.get(place)))
     return list(needs.values())
-
-
-def _holds(location: Location, listing: Listing) -> bool:
-    """Whether the place should hold units of the listing."""
-    if location.keeper != listing.channel:
-        return False
-    if location.kind is LocationKind.FBA:
-        return listing.fulfilled_by is FulfilledBy.CHANNEL and listing.marketplace in location.marketplaces
-    return True
-
-
-async def _refresh(shelf: Shelf, ask: Ask, needs: Sequence[_Need], now: datetime, wished: timedelta) -> None:
-    """Ask each source once for all that is not young enough; sources are asked side by side and fail apart."""
-    due: dict[int, list[_Need]] = defaultdict(list)
-    for need in needs:
-        if need.stored is None or not young_enough(need.stored.as_of, now, wished):
-            due[id(need.source)].append(need)
-    await asyncio.gather(*(_ask_source(shelf, ask, group) for group in due.values()))
 
 
 async def _ask_source(shelf: Shelf, ask: Ask, needs: Sequence[_Need]) -> None:
@@ -146,48 +240,165 @@ def _by_sku(key: StockKey) -> str:
     return key.channel_sku
 
 
-def _answer(shelf: Shelf, sku: Sku, needs: Sequence[_Need], now: datetime, wished: timedelta) -> StockAnswer:
+async def _told_again(shelf: Shelf, skus: Sequence[Sku], needs: Mapping[Sku, Sequence[_Need]]) -> dict[Sku, Facts]:
+    """What is known of the SKUs now, with the readings that the asking has brought; these have been kept already."""
+    # Platforms take their time: everything else may have changed meanwhile.
+    known = await facts(shelf, skus)
+    for sku, before in known.items():
+        known[sku] = _younger(before, needs)
+        shelf.stock_cache.amend(sku, before, known[sku])
+    return known
+
+
+def _younger(known: Facts, needs: Mapping[Sku, Sequence[_Need]]) -> Facts:
+    """The facts with the readings of `needs` where these are younger."""
+    told: defaultdict[LocationCode, list[Reading]] = defaultdict(list)
+    for need in needs.get(known.sku, ()):
+        if (reading := need.live or need.stored) is not None:
+            told[need.location.code].append(reading)
+    places = [_younger_place(place, told[place.location.code]) for place in known.places]
+    components = [(_younger(part, needs), units) for part, units in known.components]
+    return replace(known, places=places, components=components)
+
+
+def _younger_place(place: Place, told: Sequence[Reading]) -> Place:
+    oldest_at = min((one.as_of for one in told), default=None)
+    if oldest_at is None or (place.as_of is not None and oldest_at <= place.as_of):
+        return place
+    return Place.read(place.location, told, place.freshness)
+
+
+def _answer(
+    known: Facts,
+    needs: Mapping[Sku, Sequence[_Need]],
+    now: datetime,
+    wished: timedelta | None,
+    at: datetime | None = None,
+) -> StockAnswer:
     """Put the places of one SKU together."""
-    at: Mapping[LocationCode, list[_Need]] = defaultdict(list)
-    for need in needs:
-        at[need.location.code].append(need)
-    levels = [_level(group, now, wished) for _, group in sorted(at.items())]
-    failed = [(need.failure, need.stored) for need in needs if need.failure is not None]
+    graded_facts = known if wished is None else _graded(known, needs, now, wished)
+    failed = [
+        (need.failure, need.stored)
+        for part in _parts(known)
+        for need in needs.get(part.sku, ())
+        if need.failure is not None
+    ]
     return StockAnswer(
-        stock_of(sku, levels, shelf.safety_stock if levels else 0),
+        _stock(graded_facts, now, at),
+        bool(_places(known)),
         unknown=[failure for failure, stored in failed if stored is None],
         aged=[failure for failure, stored in failed if stored is not None],
     )
 
 
-def _level(needs: Sequence[_Need], now: datetime, wished: timedelta) -> Level:
-    """The level of one place: its newest readings, graded by the oldest of them."""
-    readings = [reading for need in needs if (reading := need.live or need.stored) is not None]
-    if not readings:
-        return no_reading(needs[0].location)
-    if all(need.live is not None for need in needs):
-        return level_of(needs[0].location, readings, Freshness.LIVE)
-    oldest = min(reading.as_of for reading in readings)
-    return level_of(needs[0].location, readings, graded(oldest, now, wished))
+def _graded(known: Facts, needs: Mapping[Sku, Sequence[_Need]], now: datetime, wished: timedelta) -> Facts:
+    """The facts as they are to be told at `now`: the ledger speaks of this moment, the others are as old as they are."""
+    asked: defaultdict[LocationCode, list[bool]] = defaultdict(list)
+    for need in needs.get(known.sku, ()):
+        asked[need.location.code].append(need.live is not None)
+    live = {code for code, answered in asked.items() if all(answered)}
+    return replace(
+        known,
+        places=[_graded_place(place, place.location.code in live, now, wished) for place in known.places],
+        components=[(_graded(part, needs, now, wished), units) for part, units in known.components],
+    )
 
 
-async def follow(shelf: Shelf, ask: Ask, skus: Sequence[Sku], after: str | None) -> AsyncIterator[tuple[str, Stock]]:
+def _graded_place(place: Place, live: bool, now: datetime, wished: timedelta) -> Place:
+    if place.location.ours:
+        return place if place.as_of is None else replace(place, as_of=now)
+    freshness = Freshness.LIVE if live else graded(place.as_of, now, wished)
+    return place if freshness is place.freshness else replace(place, freshness=freshness)
+
+
+def _stock(known: Facts, now: datetime, at: datetime | None) -> Stock:
+    """The number with its parts. A kit lies nowhere: its counts are the kits that its components make."""
+    number = policy.available(known, now)
+    on_hand, free = _counts(known, now)
+    # Of a kit's components each has its own safety stock: what they cost in kits is what is left of the sum.
+    safety_stock = max(0, free) - number.quantity if known.components else policy.safety_stock(known, now)[0]
+    places = _places(known)
+    told = [place.as_of for place in places if place.as_of is not None]
+    return Stock(
+        sku=known.sku,
+        available_to_sell=number.quantity,
+        on_hand=on_hand,
+        reserved=on_hand - free,
+        inbound=sum(place.inbound for place in known.places),
+        safety_stock=safety_stock,
+        as_of=min(told) if told else None,
+        freshness=worst([place.freshness for place in places]),
+        levels=[_level(place) for place in sorted(known.places, key=lambda place: place.location.code)],
+        explanation=number.terms,
+        at=at,
+    )
+
+
+def _counts(known: Facts, now: datetime) -> tuple[int, int]:
+    """(units on hand, units of them that nobody was promised and nobody holds)."""
+    if known.components:
+        counts = [(_counts(part, now), units) for part, units in known.components]
+        return min(one[0] // units for one, units in counts), min(one[1] // units for one, units in counts)
+    on_hand = sum(place.on_hand for place in known.places)
+    held = sum(hold.quantity for hold in known.holds if hold.expires_at > now)
+    return on_hand, on_hand - sum(place.reserved for place in known.places) - held
+
+
+def _level(place: Place) -> Level:
+    return Level(
+        location=place.location,
+        on_hand=place.on_hand,
+        reserved=place.reserved,
+        inbound=place.inbound,
+        as_of=place.as_of,
+        freshness=place.freshness,
+        source=place.location.keeper,
+    )
+
+
+async def follow(
+    shelf: Shelf, ask: Ask, skus: Sequence[Sku], after: str | None
+) -> AsyncGenerator[tuple[str, Stock], None]:
     """(cursor, stock): how each known SKU stands now, then one SKU at each change; with `after` only what changed since.
 
-    Stored readings are told as they are; nothing is asked of a platform. Raises Invalid.
+    A kit changes with its components, and every SKU with the rules. Stored readings are told as they are; nothing is asked of a
+    platform. Raises Invalid.
     """
-    if len(skus) > MOST_SKUS:
-        raise Invalid(f"At most {MOST_SKUS} SKUs can be followed at once; these are {len(skus)}.")
+    _check_count(skus)
     if after is None:
         async with shelf.store.begin() as tx:
             start = await event.head(tx)
-        for answer in await by_skus(shelf, ask, skus, ask_platforms=False):
+        for answer in await by_skus(shelf, ask, skus, ask_platforms=False, anew=True):
             if answer is not None:
                 yield str(start), answer.stock
     else:
         start = read_place(after)
-    changes = shelf.events.follow(kinds=frozenset({EventKind.STOCK_CHANGED}), subjects=frozenset(skus), after=start)
-    async for change in changes:
-        for answer in await by_skus(shelf, ask, [Sku(change.subject)], ask_platforms=False):
-            if answer is not None:
-                yield change.cursor, answer.stock
+    while True:
+        moves = await _moves(shelf, skus)
+        subjects = frozenset(moves) | {EVERYTHING}
+        async with aclosing(shelf.events.follow(kinds=_CHANGES, subjects=subjects, after=start)) as changes:
+            async for change in changes:
+                shelf.stock_cache.hear(change)
+                start = change.seq
+                ruled = change.kind is EventKind.STOCK_RULES_CHANGED
+                moved = list(skus) if ruled else moves.get(Sku(change.subject), [])
+                told = [one.stock for one in await by_skus(shelf, ask, moved, ask_platforms=False) if one is not None]
+                for position, one in enumerate(told, 1):
+                    # Whoever resumes from within an event gets the whole event again.
+                    yield str(start if position == len(told) else start - 1), one
+                if ruled:
+                    break  # kits may be made of other components now
+            else:
+                return
+
+
+async def _moves(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, list[Sku]]:
+    """Which of `skus` change with which: each with itself, a kit with its components."""
+    known = await facts(shelf, skus, anew=True)
+    moves: defaultdict[Sku, list[Sku]] = defaultdict(list)
+    for sku in dict.fromkeys(skus):
+        for part in _parts(known[sku]) if sku in known else ():
+            moves[part.sku].append(sku)
+        if sku not in moves[sku]:
+            moves[sku].append(sku)
+    return dict(moves)

@@ -11,7 +11,7 @@ from domain import budget as budgets_domain
 from domain import channel as domain
 from domain.ids import node_id
 from resolvers import channel
-from schema.enums import Platform
+from schema.enums import DriftKind, Platform
 from schema.info import Info
 from schema.node import Node, describes
 from schema.scalars import Duration
@@ -52,6 +52,23 @@ class SyncStream:
     last_error: str | None = strawberry.field(description="Why the last run failed; null when it did not.")
 
 
+@strawberry.type(description="Measured over the last day, from a sale on one side to the lower number being seen here.")
+class StockLag:
+    samples: int
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+
+
+@strawberry.type(description="How often numbers differed from what we believe, for one reason.")
+class DriftCount:
+    kind: DriftKind
+    open: int = strawberry.field(description="Those that differ now.")
+    last_day: int = strawberry.field(
+        description="Those that differed at some time of the last 24 hours, open ones included."
+    )
+
+
 def _channel_id(root: domain.Channel) -> strawberry.ID:
     return strawberry.ID(node_id("Channel", root.id))
 
@@ -67,7 +84,7 @@ class Channel(Node):
     is_type_of = describes(domain.Channel)
 
     @strawberry.field(
-        description="Whether its work goes on: not paused, no stream failed last, live reads are answered."
+        description="Whether its work goes on: not paused, no stream failed last, no number differs, live reads are answered."
     )
     async def healthy(self, info: Info, root: strawberry.Parent[domain.Channel]) -> bool:
         return not await channel.ailments(info.context.shelf, root.id)
@@ -89,6 +106,25 @@ class Channel(Node):
             )
             for state in await channel.streams(info.context.shelf, root.id)
         ]
+
+    @strawberry.field(
+        description="How long its buyers see a number after a sale elsewhere; null when nothing was measured."
+    )
+    async def stock_lag(self, info: Info, root: strawberry.Parent[domain.Channel]) -> StockLag | None:
+        lag = await channel.stock_lag(info.context.shelf, root.id)
+        if lag is None:
+            return None
+        return StockLag(
+            samples=lag.samples,
+            p50_seconds=round(lag.p50_s, 3),
+            p95_seconds=round(lag.p95_s, 3),
+            p99_seconds=round(lag.p99_s, 3),
+        )
+
+    @strawberry.field(description="What of its numbers differs, and differed lately, by kind; empty when nothing did.")
+    async def drift_counts(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[DriftCount]:
+        counts = await channel.drift_counts(info.context.shelf, root.id)
+        return [DriftCount(kind=one.kind, open=one.open, last_day=one.last_day) for one in counts]
 
     @strawberry.field(description="Its rate budgets.")
     async def budgets(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[RateBudget]:

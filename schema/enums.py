@@ -5,12 +5,17 @@ from __future__ import annotations
 import strawberry
 
 from domain.channel import LocationKind, Platform
+from domain.drift import DriftKind
 from domain.freshness import Freshness, OnStale
+from domain.ledger import EntryKind
 from domain.operation import ItemStatus, OperationStatus
 from domain.order import OrderStatus
 from domain.product import FulfilledBy
+from domain.rule import RuleKind
 
 __all__ = [
+    "DriftKind",
+    "EntryKind",
     "Freshness",
     "FulfilledBy",
     "ItemStatus",
@@ -19,6 +24,7 @@ __all__ = [
     "OperationStatus",
     "OrderStatus",
     "Platform",
+    "RuleKind",
 ]
 
 strawberry.enum(Platform, description="What a channel runs on.")
@@ -45,5 +51,33 @@ strawberry.enum(
     description=(
         "SENT: left the house. ACCEPTED: the platform took it. VERIFIED: read back and seen live. "
         "PARKED: the outcome is unknown and wants a person."
+    ),
+)
+strawberry.enum(
+    EntryKind,
+    name="StockEntryKind",
+    description=(
+        "Why units moved. OPENING: the first count, as the place's keeper before us told it. EXPECTED: announced. "
+        "RECEIPT: arrived. ADJUSTMENT: found, lost, broken. COUNT: counted; told is the difference. TRANSFER: to another "
+        "own place. RETURN: came back. ALLOCATION: promised. RELEASE: promised no more. SHIPMENT: left."
+    ),
+)
+strawberry.enum(
+    RuleKind,
+    name="StockRuleKind",
+    description=(
+        "What a rule says. SAFETY_STOCK: keep `units` back. MAXIMUM_SHOWN: show no more than `units`. CHANNEL_SHARE: the "
+        "channel sells at most `percent`; `hard`: nobody else sells those. FBA_SHARE: what our own channels sell from FBA "
+        "(`percent`, `cap`, `floor`, `maxAge`, `countries`, `excludedStates`). VELOCITY_BUFFER: keep back what others "
+        "probably sell before the channel hears of it (`certainty`, `leastLag`). LAST_UNITS: at `units` or fewer only the "
+        "fastest channel sells on."
+    ),
+)
+strawberry.enum(
+    DriftKind,
+    description=(
+        "Why a number differs. UNSEEN_SALE: probably sold there. LOST_WRITE: it shows what it was told before. "
+        "EXTERNAL_EDIT: somebody else wrote there. NOT_OFFERED: not for sale there any more. POOL_DISAGREEMENT: two "
+        "marketplaces tell one FBA pool differently."
     ),
 )

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from domain import channel as channel_domain
+from domain import drift as drift_domain
 from domain import operation as operation_domain
 from domain import order as order_domain
+from domain import oversale as oversale_domain
 from domain import product as product_domain
 from domain import stock as stock_domain
-from domain.errors import HouseError, NotFound, Refused
+from domain.errors import HouseError, Insufficient, Invalid, NotFound, Refused
 from domain.freshness import OnStale as OnStaleDomain
-from domain.ids import ChannelId, OperationId, OrderId, Sku, node_key
-from resolvers import channel, node, operation, order, product, shipment, stock
+from domain.ids import ChannelId, LocationCode, OperationId, OrderId, ReservationId, RuleId, Sku, node_key
+from resolvers import (
+    adjustment,
+    channel,
+    drift,
+    kit,
+    ledger,
+    node,
+    operation,
+    order,
+    product,
+    reservation,
+    shipment,
+    stock,
+    stock_rule,
+)
 from resolvers.connection import Connection
+from schema.adjustment import AdjustStockInput
 from schema.channel import Channel, RateBudget, rate_budgets
+from schema.drift import OversaleConnection, StockDriftConnection
 from schema.enums import OnStale
 from schema.info import Info, path_of
+from schema.kit import KitConnection, KitPayload, SetKitInput
+from schema.ledger import LedgerCheck, LedgerCheckPayload, LedgerEntry, LedgerEntryConnection
 from schema.node import Node
 from schema.operation import (
     Operation,
@@ -33,9 +54,11 @@ from schema.operation import (
 from schema.order import ConfirmShipmentsInput, Order, OrderConnection, OrderFilter
 from schema.payload import UserError, user_errors
 from schema.product import Listing, Product, ProductConnection, ProductFilter
+from schema.reservation import Reservation, ReservationPayload, ReserveStockInput, holder
 from schema.scalars import SCALARS, Duration
 from schema.scopes import NODE_SCOPES
 from schema.stock import Stock, StockEvent
+from schema.stock_rule import StockRule, StockRuleInput, StockRulePayload, StockRulePreview, in_input
 
 
 @dataclass(slots=True)
@@ -43,6 +66,22 @@ class Payload:
     """What an operation's mutation answers."""
 
     operation: operation_domain.Operation | None
+    user_errors: list[UserError]
+
+
+@dataclass(slots=True)
+class Held:
+    """What a reservation's mutation answers."""
+
+    reservation: reservation.Seen | None
+    user_errors: list[UserError]
+
+
+@dataclass(slots=True)
+class KitChange:
+    """What a kit's mutation answers."""
+
+    kit: kit.Kit | None
     user_errors: list[UserError]
 
 
@@ -68,7 +107,10 @@ class Query:
 
     @strawberry.field(
         graphql_type=list[Stock | None],
-        description="What can be sold, in the order asked; at most 250 SKUs, null for an unknown one.",
+        description=(
+            "What can be sold, in the order asked; at most 250 SKUs, null for an unknown one. With `asOf`, as it was known "
+            "at that instant of the last 400 days."
+        ),
     )
     async def stock(
         self,
@@ -76,10 +118,15 @@ class Query:
         skus: list[str],
         max_age: Duration | None = None,
         on_stale: OnStale | None = OnStaleDomain.ANSWER,
+        as_of: datetime | None = None,
     ) -> list[stock_domain.Stock | HouseError | None]:
-        context = info.context
+        context, asked = info.context, [Sku(sku) for sku in skus]
         wish = on_stale or OnStaleDomain.ANSWER
-        answers = await stock.by_skus(context.shelf, context.ask, [Sku(sku) for sku in skus], max_age)
+        answers = await (
+            stock.by_skus(context.shelf, context.ask, asked, max_age)
+            if as_of is None
+            else stock.at_instant(context.shelf, asked, as_of)
+        )
         for index, answer in enumerate(answers):
             if answer is not None and wish is OnStaleDomain.ANSWER:
                 context.problems.extend(([*path_of(info), index], problem) for problem in answer.unknown)
@@ -132,6 +179,67 @@ class Query:
             raise NotFound(f"There is no channel {channel_id}.")
         return rate_budgets(await channel.budgets(info.context.shelf, only))
 
+    @strawberry.field(graphql_type=LedgerEntryConnection, description="The ledger of own places, newest entry first.")
+    async def stock_entries(
+        self,
+        info: Info,
+        first: int | None = 50,
+        after: str | None = None,
+        sku: str | None = None,
+        location: str | None = None,
+    ) -> Connection[LedgerEntry]:
+        only = (None if sku is None else Sku(sku), None if location is None else LocationCode(location))
+        return (await ledger.page(info.context.shelf, first, after, *only)).mapped(LedgerEntry.of)
+
+    @strawberry.field(description="The last proof that the ledger adds up; null before the first.")
+    async def ledger_check(self, info: Info) -> LedgerCheck | None:
+        found = await ledger.last_check(info.context.shelf)
+        return None if found is None else LedgerCheck.of(found)
+
+    @strawberry.field(description="Every rule of what may be sold where, by name.")
+    async def stock_rules(self, info: Info) -> list[StockRule]:
+        return [StockRule.of(one) for one in await stock_rule.rules(info.context.shelf)]
+
+    @strawberry.field(
+        graphql_type=StockRulePreview,
+        description="Which numbers channels would be told instead, if the rule were kept and the one of `removeId` ended.",
+    )
+    async def preview_stock_rule(
+        self, info: Info, input: StockRuleInput | None = None, remove_id: strawberry.ID | None = None
+    ) -> stock_rule.Preview:
+        if input is None and remove_id is None:
+            raise Invalid("Tell a rule as `input`, or one to end as `removeId`.", field=("input",))
+        wanted = None if input is None else input.to_domain()
+        removed = None if remove_id is None else RuleId(node_key("StockRule", remove_id))
+        return await stock_rule.preview(info.context.shelf, wanted, removed)
+
+    @strawberry.field(graphql_type=KitConnection, description="Kits and multipacks, by SKU.")
+    async def kits(self, info: Info, first: int | None = 50, after: str | None = None) -> Connection[kit.Kit]:
+        return await kit.page(info.context.shelf, first, after)
+
+    @strawberry.field(
+        graphql_type=StockDriftConnection,
+        description="Numbers that differ now from what we believe, newest first.",
+    )
+    async def stock_drift(
+        self, info: Info, first: int | None = 50, after: str | None = None, channel_id: strawberry.ID | None = None
+    ) -> Connection[drift_domain.Drift]:
+        return await drift.page(info.context.shelf, first, after, _channel(channel_id))
+
+    @strawberry.field(
+        graphql_type=OversaleConnection,
+        description="What marketplaces sold beyond what there was, last seen first.",
+    )
+    async def oversales(
+        self, info: Info, first: int | None = 50, after: str | None = None, channel_id: strawberry.ID | None = None
+    ) -> Connection[oversale_domain.Oversale]:
+        return await drift.oversales(info.context.shelf, first, after, _channel(channel_id))
+
+
+def _channel(id: str | None) -> ChannelId | None:
+    """Raises NotFound for an id of another kind."""
+    return None if id is None else ChannelId(node_key("Channel", id))
+
 
 def _key_or_none(kind: str, id: str) -> str | None:
     """The key of a global id; None for an id of another kind, which is answered like one that does not exist."""
@@ -148,6 +256,15 @@ async def _decided(id: str, decide: Callable[[OperationId], Awaitable[operation_
     except Refused as problem:
         problem.field = problem.field or ("id",)
         return Payload(None, user_errors([problem]))
+
+
+async def _held(id: str, decide: Callable[[ReservationId], Awaitable[reservation.Seen]]) -> Held:
+    """What is decided about a reservation."""
+    try:
+        return Held(await decide(ReservationId(node_key("Reservation", id))), [])
+    except Refused as problem:
+        problem.field = problem.field or ("id",)
+        return Held(None, user_errors([problem]))
 
 
 def _kinds(info: Info) -> frozenset[operation_domain.Kind]:
@@ -174,6 +291,95 @@ class Mutation:
             dry_run=bool(input.dry_run),
         )
         return Payload(kept.operation, user_errors(kept.problems, ("input",)))
+
+    @strawberry.mutation(
+        graphql_type=OperationPayload,
+        description="Book units in or out of our own places, or what was counted there; all or none, at once.",
+    )
+    async def adjust_stock(self, info: Info, input: AdjustStockInput) -> Payload:
+        kept = await adjustment.adjust(
+            info.context.shelf,
+            info.context.caller.name,
+            info.context.request_id,
+            [one.to_domain() for one in input.adjustments],
+            reason=input.reason,
+            idempotency_key=input.idempotency_key,
+        )
+        return Payload(kept.operation, user_errors(kept.problems, ("input",)))
+
+    @strawberry.mutation(
+        graphql_type=ReservationPayload,
+        description="Hold units for somebody who is about to buy: all of them for a while, or none.",
+    )
+    async def reserve_stock(self, info: Info, input: ReserveStockInput) -> Held:
+        shelf, by = info.context.shelf, holder(info)
+        try:
+            lines, ttl, buyer = input.to_domain()
+            held = await reservation.reserve(shelf, by, lines, ttl, buyer=buyer, idempotency_key=input.idempotency_key)
+        except Insufficient as problem:
+            return Held(None, user_errors([problem, *problem.others], ("input",)))
+        except Refused as problem:
+            return Held(None, user_errors([problem], ("input",)))
+        return Held(held, [])
+
+    @strawberry.mutation(
+        graphql_type=ReservationPayload,
+        description="It was bought: hold it until its order, which the channel calls `reference`, has shipped.",
+    )
+    async def commit_reservation(self, info: Info, id: strawberry.ID, reference: str | None = None) -> Held:
+        shelf, by = info.context.shelf, holder(info)
+        return await _held(id, lambda one: reservation.commit(shelf, by, one, reference))
+
+    @strawberry.mutation(
+        graphql_type=ReservationPayload, description="Give the units back; of what was committed, the promise."
+    )
+    async def release_reservation(self, info: Info, id: strawberry.ID) -> Held:
+        shelf, by = info.context.shelf, holder(info)
+        return await _held(id, lambda one: reservation.release(shelf, by, one))
+
+    @strawberry.mutation(description="Keep a rule of what may be sold where; another one of its name ends.")
+    async def set_stock_rule(self, info: Info, input: StockRuleInput) -> StockRulePayload:
+        context = info.context
+        try:
+            kept = await stock_rule.save(context.shelf, input.to_domain(), context.caller.name)
+        except Refused as problem:
+            return StockRulePayload(rule=None, user_errors=user_errors([in_input(problem)], ("input",)))
+        return StockRulePayload(rule=StockRule.of(kept), user_errors=[])
+
+    @strawberry.mutation(description="End a rule.")
+    async def remove_stock_rule(self, info: Info, id: strawberry.ID) -> StockRulePayload:
+        context = info.context
+        try:
+            ended = await stock_rule.remove(context.shelf, RuleId(node_key("StockRule", id)), context.caller.name)
+        except Refused as problem:
+            problem.field = problem.field or ("id",)
+            return StockRulePayload(rule=None, user_errors=user_errors([problem]))
+        return StockRulePayload(rule=StockRule.of(ended), user_errors=[])
+
+    @strawberry.mutation(
+        graphql_type=KitPayload, description="Say what a kit is made of; without components it is no kit any more."
+    )
+    async def set_kit(self, info: Info, input: SetKitInput) -> KitChange:
+        context = info.context
+        try:
+            kept = await kit.save(context.shelf, Sku(input.sku), input.to_domain(), context.caller.name)
+        except Refused as problem:
+            return KitChange(None, user_errors([problem], ("input",)))
+        return KitChange(kept, [])
+
+    @strawberry.mutation(description="Prove now that the ledger adds up.")
+    async def check_ledger(self, info: Info) -> LedgerCheckPayload:
+        return LedgerCheckPayload(check=LedgerCheck.of(await ledger.check(info.context.shelf)), user_errors=[])
+
+    @strawberry.mutation(
+        graphql_type=OperationPayload,
+        description="Take back what an adjustment of stock has booked, once, as an operation of its own.",
+    )
+    async def revert_operation(self, info: Info, id: strawberry.ID) -> Payload:
+        context, kinds = info.context, _kinds(info)
+        return await _decided(
+            id, lambda one: adjustment.revert(context.shelf, context.caller.name, context.request_id, one, kinds)
+        )
 
     @strawberry.mutation(graphql_type=OperationPayload, description="Let a preview, or what waits for approval, go.")
     async def approve_operation(self, info: Info, id: strawberry.ID) -> Payload:
@@ -227,6 +433,6 @@ schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
-    types=[Product, Listing, Order, Operation, Channel],
+    types=[Product, Listing, Order, Operation, Channel, Reservation],
     config=StrawberryConfig(**_CONFIG),
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 ALL = frozenset(
     {
         "stock:read",
+        "stock:reserve",
         "catalog:read",
         "orders:read",
         "orders:pii",
@@ -40,7 +41,24 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.operations": _WRITERS,
     "Query.channels": _INSIDERS,
     "Query.budgets": _INSIDERS,
+    "Query.stockEntries": _only("stock:write"),
+    "Query.stockRules": _only("stock:write"),
+    "Query.previewStockRule": _only("stock:write"),
+    "Query.kits": _only("catalog:read", "stock:write"),
+    "Query.stockDrift": _INSIDERS,
+    "Query.oversales": _INSIDERS,
+    "Query.ledgerCheck": _INSIDERS,
     "Mutation.confirmShipments": _only("shipments:write"),
+    "Mutation.adjustStock": _only("stock:write"),
+    # A check-out holds stock and does nothing else: what its key may not see stays hidden.
+    "Mutation.reserveStock": _only("stock:reserve", "stock:write"),
+    "Mutation.commitReservation": _only("stock:reserve", "stock:write"),
+    "Mutation.releaseReservation": _only("stock:reserve", "stock:write"),
+    "Mutation.setStockRule": _only("stock:write"),
+    "Mutation.removeStockRule": _only("stock:write"),
+    "Mutation.setKit": _only("stock:write"),
+    "Mutation.checkLedger": _only("stock:write"),
+    "Mutation.revertOperation": _only("stock:write"),  # only adjustments of stock can be taken back
     "Mutation.approveOperation": _only("operations:approve"),
     "Mutation.cancelOperation": _WRITERS - {"operations:approve"},
     "Mutation.retryOperation": _WRITERS - {"operations:approve"},
@@ -49,12 +67,18 @@ SCOPES: Mapping[str, frozenset[str]] = {
     # What a storefront's key must not see through a product.
     "Product.unitCost": _only("finance:read"),
     "Product.stock": _only("stock:read"),
+    "Stock.exposure": _INSIDERS,
+    "ChannelStock.lastError": _INSIDERS,
     "Stock.product": _only("catalog:read"),
+    "Kit.product": _only("catalog:read"),
+    "Oversale.order": _only("orders:read"),
     "OrderLine.product": _only("catalog:read"),
     "Channel.healthy": _INSIDERS,
     "Channel.ailments": _INSIDERS,
     "Channel.streams": _INSIDERS,
     "Channel.budgets": _INSIDERS,
+    "Channel.stockLag": _INSIDERS,
+    "Channel.driftCounts": _INSIDERS,
 }
 
 NODE_SCOPES: Mapping[str, frozenset[str]] = {
@@ -63,4 +87,5 @@ NODE_SCOPES: Mapping[str, frozenset[str]] = {
     "Order": SCOPES["Query.order"],
     "Operation": SCOPES["Query.operation"],
     "Channel": SCOPES["Query.channels"],
+    "Reservation": SCOPES["Mutation.reserveStock"],
 }

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from adapters.port import Port, StockKey
 from domain.budget import Ask, Plan
-from domain.channel import Channel, Location, LocationKind, Platform, StreamName
+from domain.channel import LEDGER, Channel, Location, LocationKind, Platform, StreamName
 from domain.errors import HouseError
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, listing_id
 from domain.product import FulfilledBy, Listing
@@ -64,6 +64,11 @@ def make_location(code: str, keeper: StockPlatform, *marketplaces: str) -> Locat
     """A warehouse of a shop, or an FBA pool when it has marketplaces."""
     kind = LocationKind.FBA if marketplaces else LocationKind.WAREHOUSE
     return Location(LocationCode(code), code.title(), kind, keeper.channel.id, code, marketplaces)
+
+
+def own_location(code: str, **more: Any) -> Location:
+    """A warehouse that the ledger counts."""
+    return Location(LocationCode(code), code.title(), LocationKind.WAREHOUSE, LEDGER, code, **more)
 
 
 def make_listing(sku: str, platform: StockPlatform, marketplace: str | None = None, **more: Any) -> Listing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -29,7 +29,7 @@ class PolledLog:
 
     async def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         place = after or 0
         while True:
             async with self._store.begin() as tx:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -17,15 +17,19 @@ from domain.channel import Platform
 from domain.errors import Invalid, TooStale, Transient
 from domain.event import Event, EventKind
 from domain.freshness import Freshness, OnStale
-from domain.ids import Sku
+from domain.ids import LocationCode, RuleId, Sku
+from domain.ledger import EntryKind, NewEntry
+from domain.reservation import Reservation, ReservedLine
+from domain.rule import Rule, SafetyStock
 from domain.stock import Stock
 from resolvers import stock
 from resolvers.live import LiveStock
 from resolvers.shelf import Bell, Shelf
-from store import event, product
+from resolvers.stock_cache import StockCache
+from store import event, kit, ledger, product, reservation, rule
 from store.budget import BudgetMemory
 from store.session import Store
-from tests.resolvers.platform import StockPlatform, make_listing, make_location
+from tests.resolvers.platform import StockPlatform, make_listing, make_location, own_location
 
 NOW = timedelta(0)
 OLD = timedelta(minutes=5)
@@ -39,14 +43,14 @@ class LogOnly:
 
     async def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         async with self._store.begin() as tx:
             for told in await event.after(tx, after or 0, kinds=kinds, subjects=subjects):
                 yield told
 
 
 class House:
-    """A shop with two warehouses and an Amazon account with one pan-EU pool, on real engines."""
+    """A shop with two warehouses, an Amazon account with one pan-EU pool and two warehouses of our own, on real engines."""
 
     def __init__(self, store: Store, redis: Redis) -> None:
         self.store = store
@@ -56,6 +60,8 @@ class House:
             make_location("berlin", self.shop),
             make_location("reno", self.shop),
             make_location("fba-eu", self.amazon, "DE", "FR"),
+            own_location("vienna"),
+            own_location("graz"),
         ]
         self.redis = redis
         self.shelf = self.make_shelf()
@@ -75,6 +81,8 @@ class House:
             bell=cast(Bell, None),
             events=LogOnly(self.store),
             clock=clock,
+            stock_cache=StockCache(self.store),
+            locations=self.places,
             stock_max_age=OLD,
         )
 
@@ -89,6 +97,31 @@ class House:
         """Stock of known SKUs."""
         answers = await stock.by_skus(self.shelf, ask or patient(), [Sku(sku) for sku in skus], max_age)
         return [answer.stock for answer in answers if answer is not None]
+
+    async def book(self, sku: str, units: int, place: str = "vienna") -> None:
+        """Units come to a place of ours, or leave it."""
+        entry = NewEntry(Sku(sku), LocationCode(place), EntryKind.ADJUSTMENT, "test", "test", "test", on_hand=units)
+        async with self.store.begin() as tx:
+            await ledger.post(tx, [entry])
+
+    async def hold(self, sku: str, units: int, seconds: float = 900) -> Reservation:
+        """A check-out holds units."""
+        async with self.store.begin() as tx:
+            held, _ = await reservation.reserve(
+                tx,
+                requested_by="checkout",
+                idempotency_key=None,
+                request_hash="",
+                lines=[ReservedLine(Sku(sku), units)],
+                ttl_s=seconds,
+            )
+        return held
+
+    async def make_kit(self, sku: str, **components: int) -> None:
+        """A kit of components that are listed."""
+        await self.list_everywhere(sku, *components)
+        async with self.store.begin() as tx:
+            await kit.save(tx, Sku(sku), {Sku(one): units for one, units in components.items()}, "test")
 
     async def events(self) -> list[str]:
         """The SKUs of the stock events so far."""
@@ -180,7 +213,7 @@ async def test_a_platform_that_is_down_is_not_asked_again_at_each_page_view(hous
     await house.stock("A1")
     house.amazon.problem = Transient("503")
     calls = len(house.amazon.calls)
-    for _ in range(20):
+    for _ in range(5):
         await house.stock("A1", max_age=NOW)
     assert len(house.amazon.calls) == calls + 1
 
@@ -320,3 +353,108 @@ async def test_claims_are_given_back_whatever_happens(house: House) -> None:
         house.amazon.problem = problem
         await house.stock("A1", max_age=NOW)
         assert await house.redis.keys("acorn:flight:*") == []
+
+
+async def test_what_the_ledger_counts_is_live_and_costs_no_call(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.shop.units["berlin", "A1"] = 3
+    await house.book("A1", 7)
+    await house.hold("A1", 2)
+    calls = len(house.shop.calls)
+    (answer,) = await house.stock("A1")
+    assert len(house.shop.calls) == calls + 1  # for the shop's own places alone
+    levels = {str(level.location.code): (level.on_hand, level.freshness) for level in answer.levels}
+    assert levels["vienna"] == (7, Freshness.LIVE)
+    assert (answer.on_hand, answer.reserved, answer.available_to_sell) == (10, 2, 8)
+    assert sum(term.quantity for term in answer.explanation) == 8
+
+
+async def test_what_is_promised_counts_as_reserved_and_the_number_never_falls_below_zero(house: House) -> None:
+    await house.list_everywhere("A1")
+    await house.book("A1", 5)
+    await house.hold("A1", 5)
+    await house.book("A1", -3)
+    (answer,) = await house.stock("A1")
+    assert (answer.on_hand, answer.reserved, answer.available_to_sell) == (2, 5, 0)
+    assert sum(term.quantity for term in answer.explanation) == 0
+
+
+async def test_a_kit_lies_nowhere_and_is_as_many_as_its_components_make(house: House) -> None:
+    await house.make_kit("SET", A1=2, B2=1)
+    await house.book("A1", 9)
+    await house.book("B2", 3)
+    await house.hold("A1", 4)
+    answers = await stock.by_skus(house.shelf, patient(), [Sku("SET")], OLD)
+    assert answers[0] is not None
+    answer = answers[0].stock
+    assert (answer.levels, answer.on_hand, answer.reserved, answer.available_to_sell) == ([], 3, 1, 2)
+    assert sum(term.quantity for term in answer.explanation) == 2
+    assert answer.freshness is Freshness.LIVE  # its components were asked for
+    house.amazon.problem = Transient("Amazon does not answer.")
+    (stale,) = await stock.by_skus(house.shelf, patient(), [Sku("SET")], NOW)
+    assert isinstance(stock.fresh_enough(stale, OnStale.FAIL), TooStale)
+
+
+async def test_a_past_instant_is_answered_as_it_was_known_then(house: House) -> None:
+    await house.list_everywhere("A1")
+    house.shop.units["berlin", "A1"] = 3
+    await house.book("A1", 7)
+    held = await house.hold("A1", 2)
+    await house.stock("A1", max_age=NOW)
+    then = datetime.now(UTC)
+    await house.book("A1", -6)
+    async with house.store.begin() as tx:
+        await reservation.release(tx, held.id, by="checkout")
+    house.shop.units["berlin", "A1"] = 50
+    (now,) = await house.stock("A1", max_age=NOW)
+    (past,) = await stock.at_instant(house.shelf, [Sku("A1")], then)
+    assert past is not None
+    assert (past.stock.available_to_sell, past.stock.at) == (8, then)
+    assert now.available_to_sell == 51
+    assert len(house.shop.calls) == 2  # none for the past
+
+
+@pytest.mark.parametrize("days", [-401, 1])
+async def test_only_the_last_400_days_are_remembered(house: House, days: int) -> None:
+    with pytest.raises(Invalid, match="400 days"):
+        await stock.at_instant(house.shelf, [Sku("A1")], datetime.now(UTC) + timedelta(days=days))
+
+
+async def test_a_subscriber_of_a_kit_hears_of_its_components(house: House) -> None:
+    await house.make_kit("SET", A1=2)
+    await house.book("A1", 8)
+    await house.events()
+    start = str(await head(house.store))
+    await house.book("A1", -4)
+    await house.events()
+    told = [one async for one in stock.follow(house.shelf, patient(), [Sku("A1"), Sku("SET")], start)]
+    assert [(one.sku, one.available_to_sell) for _, one in told] == [("A1", 4), ("SET", 2)]
+    # Whoever has seen only the first goes on with the second.
+    again = [one.sku async for _, one in stock.follow(house.shelf, patient(), [Sku("SET")], told[0][0])]
+    assert again == ["SET"]
+
+
+async def head(store: Store) -> int:
+    """The place of the newest event."""
+    async with store.begin() as tx:
+        return await event.head(tx)
+
+
+async def test_a_subscriber_hears_of_every_sku_when_rules_change_and_of_a_kit_with_its_new_components(
+    house: House,
+) -> None:
+    await house.make_kit("SET", A1=1)
+    await house.list_everywhere("B2")
+    await house.book("A1", 8)
+    await house.book("B2", 6)
+    await house.events()
+    start = str(await head(house.store))
+    async with house.store.begin() as tx:
+        await rule.save(tx, Rule(RuleId(""), "keep one", SafetyStock(1)), "test")
+    await house.make_kit("SET", B2=2)
+    await house.events()
+    await house.book("B2", -2)
+    await house.events()
+    told = [one async for _, one in stock.follow(house.shelf, patient(), [Sku("A1"), Sku("SET")], start)]
+    assert [one.sku for one in told] == ["A1", "SET", "A1", "SET", "SET"]  # the rules, the kit, its new component
+    assert told[-1].available_to_sell == 1  # of four, one is kept back

@@ -62,14 +62,16 @@ def told(text: str, names: dict[str, str]) -> str:
     return re.sub(r"\$\w+", lambda match: names.get(match[0], match[0]), text)
 
 
-def agrees(expected: Any, found: Any) -> bool:
-    """Equal, but for what the page leaves open."""
+def agrees(expected: Any, found: Any, names: dict[str, str]) -> bool:
+    """Equal, but for what the page leaves open; a name of the page that is new is what is found there."""
     if expected == ANYTHING:
         return found is not None
+    if isinstance(expected, str) and isinstance(found, str) and re.fullmatch(r"\$\w+", expected):
+        return names.setdefault(expected, found) == found
     if isinstance(expected, dict) and isinstance(found, dict):
-        return expected.keys() == found.keys() and all(agrees(expected[key], found[key]) for key in expected)
+        return expected.keys() == found.keys() and all(agrees(expected[key], found[key], names) for key in expected)
     if isinstance(expected, list) and isinstance(found, list):
-        return len(expected) == len(found) and all(map(agrees, expected, found))
+        return len(expected) == len(found) and all(agrees(*pair, names) for pair in zip(expected, found, strict=True))
     return bool(expected == found)
 
 
@@ -77,7 +79,7 @@ def agrees(expected: Any, found: Any) -> bool:
 async def test_a_page_says_the_truth(whole: Whole, names: dict[str, str], spec: Spec) -> None:
     marks = {"amazon": await whole.amazon.mark(), "shop": await whole.shop.mark()}
     data = await whole.data(told(spec.query, names))
-    assert agrees(json.loads(told(spec.answer, names)), data), json.dumps(data, indent=1)
+    assert agrees(json.loads(told(spec.answer, names)), data, names), json.dumps(data, indent=1)
     calls: Counter[str] = Counter()
     for name, platform in (("amazon", whole.amazon), ("shop", whole.shop)):
         calls.update(f"{name} {call['operation']}" for call in await platform.calls(marks[name]))
@@ -85,6 +87,10 @@ async def test_a_page_says_the_truth(whole: Whole, names: dict[str, str], spec: 
 
 
 def test_agreement_sees_a_difference() -> None:
-    assert agrees({"a": [1, ANYTHING]}, {"a": [1, "x"]})
+    names: dict[str, str] = {}
+    assert agrees({"a": [1, ANYTHING]}, {"a": [1, "x"]}, names)
+    assert agrees(["$one", "$one", "$two"], ["x", "x", "y"], names)
+    assert names == {"$one": "x", "$two": "y"}
+    assert not agrees("$one", "y", names)
     others: list[Any] = [{"a": [1]}, {"a": [2, "x"]}, {"a": [1, None]}, {"a": [1, "x"], "b": 1}, []]
-    assert not any(agrees({"a": [1, ANYTHING]}, other) for other in others)
+    assert not any(agrees({"a": [1, ANYTHING]}, other, names) for other in others)

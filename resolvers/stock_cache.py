@@ -1,0 +1,228 @@
+"""What is known of many SKUs, in memory: a question asked again costs no statement while nothing has changed.
+
+Numbers are not kept, only the facts that they are computed from: what ends by time alone (a reservation, a rule) needs no news.
+What is kept is believed while somebody looks at the event log: ten times a second as long as anybody asks. An answer is therefore
+no older than the last look, whatever becomes of the relay, its bell or Redis; without a look all is read from the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from domain.event import Event, EventKind
+from domain.ids import Sku
+from domain.policy import Facts
+from store import event
+from store.session import UNAVAILABLE, Store
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+TRUST_S = 0.15  # so old may the last look be when somebody asks
+PATIENCE_S = 1.0  # how long a reader waits for the next look before it reads the rows
+IDLE_S = 2.0  # unasked for so long, nobody looks until somebody asks again
+REST_S = 0.5  # after a look that failed
+KEPT_S = 60.0  # ages of readings, sales and lags move on without an event
+UNKNOWN_S = 1.0  # how long a SKU that there is not stays unknown
+MOST = 50_000  # SKUs, of some 2 kB each
+MOST_TOLD = 2_000  # when so much has changed at once, everything is read anew
+
+KINDS = (EventKind.STOCK_CHANGED, EventKind.STOCK_RULES_CHANGED)
+
+Read: TypeAlias = Callable[[Sequence[Sku]], Awaitable[Mapping[Sku, Facts]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Facts read at `at` of the monotonic clock; None for a SKU that there is not."""
+
+    facts: Facts | None
+    at: float
+
+    def holds(self, now: float) -> bool:
+        return now - self.at < (UNKNOWN_S if self.facts is None else KEPT_S)
+
+
+@dataclass(eq=False, slots=True)
+class _Load:
+    """A reading of rows under way, and what has changed since it began."""
+
+    began: float
+    changed: set[Sku] = field(default_factory=set)
+    all_changed: bool = False
+
+    def misses(self, sku: Sku, facts: Facts | None) -> bool:
+        """Whether it may have read how the SKU was before a change."""
+        return self.all_changed or not self.changed.isdisjoint(_parts(sku, facts))
+
+
+class StockCache:
+    """`run()` looks at the event log; `facts()` is what resolvers use, and what reads all from the rows while nobody looks."""
+
+    def __init__(self, store: Store, most: int = MOST) -> None:
+        self._store = store
+        self._most = most
+        self._kept: OrderedDict[Sku, _Kept] = OrderedDict()
+        self._kits: defaultdict[Sku, set[Sku]] = defaultdict(set)
+        self._loads: set[_Load] = set()
+        self._place: int | None = None
+        self._heard: set[int] = set()  # places after it
+        self._looked_at = -math.inf
+        self._asked_at = 0.0
+        self._asked = asyncio.Event()
+        self._next_look: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def run(self) -> None:
+        """For ever. A look that fails is told and made again; until it succeeds nothing kept is believed."""
+        failing = False
+        try:
+            while True:
+                self._next_look = self._next_look or asyncio.get_running_loop().create_future()
+                if time.monotonic() - self._asked_at > IDLE_S:
+                    self._asked.clear()
+                    await self._asked.wait()
+                try:
+                    await self._look()
+                except Exception as problem:
+                    if not failing:
+                        expected = isinstance(problem, UNAVAILABLE)
+                        log.warning("stock_cache.blind", exc_info=None if expected else problem)
+                    failing = True
+                else:
+                    failing = False
+                self._next_look.set_result(None)
+                self._next_look = None if failing else asyncio.get_running_loop().create_future()
+                await asyncio.sleep(REST_S if failing else LOOK_S)
+        finally:
+            self._next_look = None
+            self.forget_all()
+
+    async def facts(self, skus: Sequence[Sku], read: Read, *, anew: bool = False) -> dict[Sku, Facts]:
+        """What is known of the SKUs that there are: from memory, and with `read` what is missing there (or all of it, `anew`)."""
+        wanted = list(dict.fromkeys(skus))
+        if not await self._watched():
+            return dict(await read(wanted))
+        now = time.monotonic()
+        found: dict[Sku, Facts | None] = {}
+        if not anew:
+            for sku in wanted:
+                kept = self._kept.get(sku)
+                if kept is not None and kept.holds(now):
+                    self._kept.move_to_end(sku)
+                    found[sku] = kept.facts
+        missing = [sku for sku in wanted if sku not in found]
+        if missing:
+            found |= await self._read(missing, read)
+        return {sku: facts for sku in wanted if (facts := found[sku]) is not None}
+
+    def amend(self, sku: Sku, before: Facts, after: Facts) -> None:
+        """Keep `after` in the place of `before`, which was got at this very moment: it has younger readings, and nothing else."""
+        kept = self._kept.get(sku)
+        if kept is not None and kept.facts is before:
+            self._kept[sku] = _Kept(after, kept.at)
+
+    def forget(self, sku: Sku) -> None:
+        """The SKU has changed: it and the kits made of it are read anew, also by those who are reading them now."""
+        for load in self._loads:
+            load.changed.add(sku)
+        for one in (sku, *self._kits.get(sku, ())):
+            self._drop(one)
+
+    def wrote(self, skus: Iterable[Sku]) -> None:
+        """This process has just changed these SKUs, or components of these kits: whoever asks here next sees it."""
+        for sku in skus:
+            kept = self._kept.get(sku)
+            for part in {sku} if kept is None else _parts(sku, kept.facts):
+                self.forget(part)
+
+    def forget_all(self) -> None:
+        """Anything may have changed."""
+        for load in self._loads:
+            load.all_changed = True
+        self._kept.clear()
+        self._kits.clear()
+
+    def hear(self, told: Event) -> None:
+        """Take an event in before anybody is told of it; once, however many are."""
+        if self._next_look is None:
+            return  # nobody looks, so nothing kept is believed
+        if told.seq not in self._heard and (self._place is None or told.seq > self._place):
+            self._heard.add(told.seq)
+            self._take(told.kind, told.subject)
+
+    async def _watched(self) -> bool:
+        """Whether what is kept may be believed: the log was looked at a moment ago, or is while the caller waits."""
+        asked_at = self._asked_at = time.monotonic()
+        self._asked.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while self._looked_at < asked_at - TRUST_S and self._next_look is not None:
+                    await asyncio.shield(self._next_look)
+        return self._looked_at >= asked_at - TRUST_S
+
+    async def _read(self, skus: Sequence[Sku], read: Read) -> dict[Sku, Facts | None]:
+        """Read from the rows, and keep what did not change meanwhile."""
+        load = _Load(time.monotonic())
+        self._loads.add(load)
+        try:
+            rows = await read(skus)
+        finally:
+            self._loads.discard(load)
+        found = {sku: rows.get(sku) for sku in skus}
+        for sku, facts in found.items():
+            if not load.misses(sku, facts):
+                self._keep(sku, _Kept(facts, load.began))
+        return found
+
+    def _take(self, kind: EventKind, subject: str) -> None:
+        if kind is EventKind.STOCK_CHANGED:
+            self.forget(Sku(subject))
+        else:
+            self.forget_all()
+
+    async def _look(self) -> None:
+        """Take in what has been committed since the last look."""
+        began = time.monotonic()
+        async with self._store.begin() as tx:
+            if self._place is None:
+                self._place = await event.head(tx)
+            head, told = await event.since(tx, self._place, kinds=KINDS, limit=MOST_TOLD)
+        if head < self._place or len(told) >= MOST_TOLD:
+            self.forget_all()
+        else:
+            for kind, subject in told:
+                self._take(kind, subject)
+        self._place, self._looked_at = head, began
+        self._heard.clear()
+
+    def _keep(self, sku: Sku, kept: _Kept) -> None:
+        self._drop(sku)
+        self._kept[sku] = kept
+        for part in _parts(sku, kept.facts) - {sku}:
+            self._kits[part].add(sku)
+        while len(self._kept) > self._most:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, sku: Sku) -> None:
+        kept = self._kept.pop(sku, None)
+        if kept is not None:
+            for part in _parts(sku, kept.facts) - {sku}:
+                self._kits[part].discard(sku)
+                if not self._kits[part]:
+                    del self._kits[part]
+
+
+def _parts(sku: Sku, facts: Facts | None) -> set[Sku]:
+    """The SKU, and a kit's components."""
+    return {sku} if facts is None else {sku, *(part.sku for part, _ in facts.components)}
