@@ -8,6 +8,7 @@ import sys
 EACH = (
     ["benchmarks.budget", "--processes", "4", "--seconds", "60"],
     ["benchmarks.reads"],
+    ["benchmarks.reserve"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
 )
 

@@ -11,6 +11,7 @@ import json
 import logging
 import multiprocessing
 import random
+import re
 import subprocess
 import sys
 import urllib.request
@@ -37,6 +38,7 @@ from gateway.worker import deps_of, run
 from resolvers.live import LiveStock
 from resolvers.shelf import Bell, Shelf
 from resolvers.shipment import ShipmentRequest, confirm
+from resolvers.stock_cache import StockCache
 from store import order, stream
 from workers import crash
 from workers.deps import Timing
@@ -120,6 +122,15 @@ name = "Reno"
 keeper = "shop"
 external_id = "gid://shopify/Location/72000000000002"
 """
+
+
+def ledger_kept(config: str) -> str:
+    """The same houses, their warehouses counted by the ledger and shown at the shop, which opens it."""
+    return re.sub(
+        r'keeper = "shop"\nexternal_id = (".*")',
+        r'keeper = "ledger"\nopens_from = "shop"\n\n[locations.shown]\nshop = \1',
+        config,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +369,9 @@ def make_shelf(house: House, bell: Bell) -> Shelf:
         bell=bell,
         events=EventHub(house.store, house.settings.redis_url.get_secret_value()),
         clock=clock,
+        stock_cache=StockCache(house.store),
+        locations=house.locations,
+        safety_stock=house.safety_stock,
     )
 
 

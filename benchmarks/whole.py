@@ -14,10 +14,11 @@ import httpx
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from benchmarks.rehearsal import CONFIG
+from benchmarks.rehearsal import CONFIG, ledger_kept
 from gateway.app import App
 from gateway.auth import hash_secret, new_secret
-from gateway.server import Server, config, listen
+from gateway.server import Server, listen
+from gateway.server import config as server_config
 from gateway.settings import Settings
 from gateway.wiring import build_house
 from gateway.worker import deps_of
@@ -92,9 +93,16 @@ class Whole:
 
 @asynccontextmanager
 async def whole_house(
-    database_url: str, redis_url: str, folder: Path, *, speed: float = 50, load: bool = True, **sizes: Any
+    database_url: str,
+    redis_url: str,
+    folder: Path,
+    *,
+    speed: float = 50,
+    load: bool = True,
+    ledger: bool = False,
+    **sizes: Any,
 ) -> AsyncIterator[Whole]:
-    """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes."""
+    """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes. With `ledger` we count the warehouses."""
     async with Redis.from_url(redis_url) as redis:
         await redis.flushdb()  # tokens and budgets of another house's sandboxes open nothing here
     async with AsyncExitStack() as stack:
@@ -104,7 +112,8 @@ async def whole_house(
             Platform(await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))) for url in urls
         ]
         path = folder / "acorn.toml"
-        path.write_text(CONFIG.format(amazon=urls[0], shop=urls[1]), encoding="utf-8")
+        config = ledger_kept(CONFIG) if ledger else CONFIG
+        path.write_text(config.format(amazon=urls[0], shop=urls[1]), encoding="utf-8")
         settings = Settings(
             _env_file=None,  # type: ignore[call-arg]  # a developer's own .env is no part of a test
             database_url=SecretStr(database_url),
@@ -115,7 +124,7 @@ async def whole_house(
         app = App(settings)
         _, url = await stack.enter_async_context(served(app))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
-        keys = [await _key(app, name, scopes) for name, scopes in (("admin", ALL), ("storefront", STOREFRONT))]
+        keys = [await key_for(app, name, scopes) for name, scopes in (("admin", ALL), ("storefront", STOREFRONT))]
         if load:
             problems = await sync_once(deps_of(app.standing.house), lambda *_: None)
             assert problems == {}
@@ -142,7 +151,7 @@ async def served(
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server on a free port and its URL, stopped at the end."""
     listener = listen("127.0.0.1", 0)
-    server = Server(config(app, connection_limit=connection_limit, stop_within_s=stop_within_s), app)
+    server = Server(server_config(app, connection_limit=connection_limit, stop_within_s=stop_within_s), app)
     # `serve` would take the signals, which belong to pytest.
     task = asyncio.create_task(server._serve([listener]))
     while not server.started:
@@ -156,7 +165,8 @@ async def served(
         await task
 
 
-async def _key(app: App, name: str, scopes: frozenset[str]) -> str:
+async def key_for(app: App, name: str, scopes: frozenset[str]) -> str:
+    """A new key of this name, to be sent as it is."""
     secret = new_secret()
     async with app.standing.house.store.begin() as tx:
         await api_key.create(tx, uuid4().hex, name, hash_secret(secret), scopes, None)

@@ -15,6 +15,7 @@ from gateway.asgi import Receive, Scope, Send, header, request_id, respond
 from gateway.endpoint import Endpoint, Terms, preflight
 from gateway.errors import internal
 from gateway.execution import Executor, write_json
+from gateway.feeds import PREFIX, Feeds
 from gateway.pages import page
 from gateway.plan import Plans
 from gateway.settings import Settings
@@ -50,6 +51,7 @@ class App:
         self._streams: Streams | None = None
         self._sockets: Sockets | None = None
         self._endpoint: Endpoint | None = None
+        self._feeds: Feeds | None = None
 
     @property
     def standing(self) -> Standing:
@@ -86,6 +88,8 @@ class App:
             allowed_origins=settings.allowed_origins,
         )
         self._endpoint = Endpoint(self._plans, self._executor, keys, self._streams, terms)
+        house = self._standing.house
+        self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
         # What stands now stands until the end. Left to the collector, a full collection stops all requests for 100 ms.
         gc.collect()
         gc.freeze()
@@ -135,6 +139,10 @@ class App:
         path, method = scope["path"], scope["method"]
         if path == "/graphql":
             await self._graphql(scope, receive, send, method, id)
+            return
+        if path.startswith(PREFIX):
+            assert self._feeds is not None
+            await self._feeds(scope, receive, send)
             return
         if method not in ("GET", "HEAD"):
             await _refused(send, 405, "Only GET is answered here.", id, {"allow": "GET, HEAD"})

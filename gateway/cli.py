@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Annotated, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
 from gateway.settings import PORT_WANTED, Settings, SettingsError, read_settings
 from schema.scopes import ALL
+
+if TYPE_CHECKING:
+    from domain.booking import Outcome
+    from domain.channel import Location
+    from gateway.config import Config
 
 T = TypeVar("T")
 
@@ -29,7 +35,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 schema_app = typer.Typer(no_args_is_help=True, help="The public contract.")
+stock_app = typer.Typer(no_args_is_help=True, help="Bring counts in and out, prove the ledger, explain a number.")
 app.add_typer(keys_app, name="keys")
+app.add_typer(stock_app, name="stock")
 app.add_typer(schema_app, name="schema")
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -206,6 +214,132 @@ def keys_revoke(id: Annotated[str, typer.Argument(help="The key's id, as `acorn 
     typer.echo(f"{id} is revoked.")
 
 
+@stock_app.command("import")
+def stock_import(
+    file: Annotated[
+        Path, typer.Argument(help="CSV (sku,quantity[,location,kind,reason,reference]) or JSON Lines, in UTF-8.")
+    ],
+    location: Annotated[str | None, typer.Option(help="The place of rows that name none.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Rows say what lies there (the default).")] = False,
+    full: Annotated[bool, typer.Option("--full", help="As --count, and what is not named lies there no more.")] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Rows say what came or went, signed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; for rows that give no reason.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Book a file of deltas a second time.")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="A full file may empty most of a place.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the report goes; by default to the standard output.")
+    ] = None,
+) -> None:
+    """Take counts or movements from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
+    from domain.booking import Result
+    from domain.errors import Invalid
+    from domain.feed import FeedKind
+    from domain.ids import LocationCode
+    from gateway import stock
+
+    if sum((count, full, delta)) > 1:
+        _fail("Say one of --count, --full and --delta.")
+    ours = frozenset(place.code for place in _places())
+    if location is not None and location not in ours:
+        _fail(f"{location} is no place that the ledger counts; there is {', '.join(sorted(ours)) or 'none'}.")
+    wanted = stock.Import(
+        path=file,
+        kind=FeedKind.FULL if full else FeedKind.DELTA if delta else FeedKind.COUNT,
+        locations=ours,
+        location=None if location is None else LocationCode(location),
+        reason=reason or f"import of {file.name}",
+        actor=_user(),
+        dry_run=dry_run,
+        again=again,
+        confirm=confirm,
+    )
+    try:
+        with _report(report) as tell, _progress(wanted=report is not None or not sys.stdout.isatty()) as progress:
+            found = _with_store(lambda store: stock.run_import(store, wanted, tell, progress))
+    except (stock.FileProblem, Invalid) as problem:
+        _fail(str(problem))
+    told = ", ".join(f"{found[result]} {result.value}" for result in Result if found[result])
+    typer.echo(f"{told}." + (" Nothing was booked: this was a dry run." if dry_run else ""), err=True)
+    if found[Result.REJECTED]:
+        raise typer.Exit(1)
+
+
+@stock_app.command("export")
+def stock_export(
+    form: Annotated[str, typer.Option("--format", help="csv or jsonl")] = "csv",
+    location: Annotated[str | None, typer.Option(help="Only this place.")] = None,
+) -> None:
+    """Print what lies at the places of the ledger: SKU, place, on hand, reserved, inbound, available."""
+    import csv
+
+    import orjson
+
+    from domain.ids import LocationCode
+    from gateway import stock
+    from store.session import Store
+
+    if form not in ("csv", "jsonl"):
+        _fail("--format must be csv or jsonl.")
+    if location is not None and location not in (ours := [place.code for place in _places()]):
+        _fail(f"{location} is no place that the ledger counts; there is {', '.join(sorted(ours)) or 'none'}.")
+
+    async def write(store: Store) -> None:
+        rows = csv.DictWriter(sys.stdout, stock.EXPORT, lineterminator="\n")
+        if form == "csv":
+            rows.writeheader()
+        async for one in stock.exported(store, None if location is None else LocationCode(location)):
+            if form == "csv":
+                rows.writerow(stock.export_row(one))
+            else:
+                sys.stdout.write(orjson.dumps(stock.export_row(one)).decode() + "\n")
+
+    _with_store(write)
+
+
+@stock_app.command("check")
+def stock_check() -> None:
+    """Prove that the balances are the sums of their entries. Exit code 1 when one is not."""
+    from domain.ledger import Check
+    from store import ledger
+    from store.session import Store
+
+    async def check(store: Store) -> Check:
+        async with store.begin() as tx:
+            return await ledger.check(tx)
+
+    found = _with_store(check)
+    for one in found.wrong:
+        typer.echo(
+            f"{one.sku} at {one.location}: the balance is {_counts(one.balance)}, the entries sum to {_counts(one.entries)}."
+        )
+    wrong = f"{len(found.wrong)} are wrong." if found.wrong else "All are right."
+    typer.echo(f"{found.balances} balances, {found.entries} entries. {wrong}")
+    if found.wrong:
+        raise typer.Exit(1)
+
+
+@stock_app.command("explain")
+def stock_explain(sku: Annotated[str, typer.Argument(help="One of our SKUs.")]) -> None:
+    """Tell what the number of a SKU is made of, and what each channel is to show of it."""
+    from domain.errors import NotFound
+    from domain.ids import Sku
+    from gateway import stock
+    from gateway.stock_text import tables
+
+    config = _config(_settings())
+    terms = config.file.stock
+    try:
+        told = _with_store(
+            lambda store: stock.explain(store, Sku(sku), config.locations, terms.safety_stock, terms.max_age)
+        )
+    except NotFound as problem:
+        _fail(problem.message)
+    console = Console(highlight=False)
+    for table in tables(told, config.locations, datetime.now(UTC)):
+        console.print(table)
+
+
 @schema_app.command("print")
 def schema_print() -> None:
     """Print the schema in GraphQL's own language."""
@@ -226,15 +360,25 @@ def _settings() -> Settings:
     return settings
 
 
-def _ready(settings: Settings) -> Settings:
-    """Settings of a house that can stand: its channels are sound, its database is at the newest schema."""
+def _config(settings: Settings) -> Config:
     from gateway.config import ConfigError, read_config
-    from store import migrate as migrations
 
     try:
-        read_config(settings.config)
+        return read_config(settings.config)
     except ConfigError as problem:
         _fail(str(problem))
+
+
+def _places() -> list[Location]:
+    """The places that the ledger counts."""
+    return [place for place in _config(_settings()).locations if place.ours]
+
+
+def _ready(settings: Settings) -> Settings:
+    """Settings of a house that can stand: its channels are sound, its database is at the newest schema."""
+    from store import migrate as migrations
+
+    _config(settings)
     current = _asked_database(lambda: migrations.current(settings.database_url.get_secret_value()))
     if current != migrations.head():
         _fail(
@@ -248,6 +392,8 @@ def _asked_database(ask: Callable[[], T]) -> T:
 
     try:
         return ask()
+    except BrokenPipeError:
+        raise  # Not the database: whoever reads what we print has read enough, as `head` does.
     except UNAVAILABLE as problem:
         _fail(f"The database does not answer ({type(problem).__name__}). Check ACORN_DATABASE_URL and that it runs.")
 
@@ -266,6 +412,49 @@ def _with_store(work: Callable[..., Awaitable[T]]) -> T:
             await store.close()
 
     return _asked_database(lambda: asyncio.run(run()))
+
+
+@contextlib.contextmanager
+def _report(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
+    """Where each row's outcome is told."""
+    import csv
+
+    from gateway import stock
+
+    with contextlib.ExitStack() as stack:
+        try:
+            out = sys.stdout if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        except OSError as problem:
+            _fail(f"{path} cannot be written: {problem.strerror}.")
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(stock.REPORT)
+        yield lambda outcome: rows.writerow(stock.report_row(outcome))
+
+
+@contextlib.contextmanager
+def _progress(*, wanted: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the standard error, where somebody looks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (wanted and console.is_terminal)) as progress:
+        bar = progress.add_task("rows")
+        yield lambda done, all: progress.update(bar, completed=done, total=all)
+
+
+def _user() -> str:
+    """Who runs the command; an account without a name is nobody in particular."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()} (acorn stock)"
+    except (KeyError, OSError):
+        return "acorn stock"
+
+
+def _counts(counts: tuple[int, int, int]) -> str:
+    return "{} on hand, {} reserved, {} inbound".format(*counts)
 
 
 def _fail(message: str) -> NoReturn:

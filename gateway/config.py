@@ -4,169 +4,39 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import isodate
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import BaseModel, ValidationError
 
-from domain.channel import Channel, Location, LocationKind, Platform, StreamName
-from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
+from domain.channel import LEDGER, Location, StreamName
+from domain.ids import ChannelId, ChannelSku, Sku
 from domain.product import SkuMap
+from gateway.entries import (
+    AmazonEntry,
+    FeedEntry,
+    FeedInEntry,
+    FeedOutEntry,
+    FileEntry,
+    LocationEntry,
+    PoolEntry,
+    ShopifyEntry,
+    StockEntry,
+    StreamsEntry,
+)
 from gateway.lines import Lines, Place
 from gateway.settings import ENV_FILE
 
 AMAZON_ORDERS_EVERY = timedelta(minutes=3)
-ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class ConfigError(Exception):
     """A configuration that no house can be built from; one line per problem: file, line, what is wrong, what to do."""
-
-
-def _duration(value: Any) -> timedelta:
-    """ISO 8601, positive, of fixed length."""
-    try:
-        read = isodate.parse_duration(value)
-    except (isodate.ISO8601Error, TypeError):
-        raise ValueError("write a duration such as PT5M (five minutes) or PT6H") from None
-    if not isinstance(read, timedelta) or read < timedelta(0):
-        raise ValueError("write a positive duration without months or years, such as PT5M")
-    return read
-
-
-def _resolved(value: Any, info: ValidationInfo) -> Any:
-    """`env:NAME` is the value of NAME in the environment or in `.env`."""
-    if not isinstance(value, str) or not value.startswith("env:"):
-        return value
-    name = value.removeprefix("env:")
-    found = (info.context or {}).get(name)
-    if not found:
-        raise ValueError(f"{name} is not set; put it into the environment or into .env")
-    return found
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Text = Annotated[str, Field(min_length=1), BeforeValidator(_resolved)]
-Secret = Annotated[SecretStr, Field(min_length=1), BeforeValidator(_resolved)]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
-
-
-class Entry(BaseModel):
-    """A table of the file; a key that we do not know is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StockEntry(Entry):
-    safety_stock: int = Field(default=0, ge=0)
-    max_age: Duration = timedelta(minutes=5)
-
-
-class StreamsEntry(Entry):
-    """How often each stream runs, where it differs from the default."""
-
-    listings: Duration | None = None
-    stock: Duration | None = None
-    orders: Duration | None = None
-
-
-class PoolEntry(Entry):
-    """An FBA pool: units that several marketplaces report and that count once."""
-
-    code: str = Field(pattern=ID)
-    name: str = Field(min_length=1)
-    marketplaces: tuple[Country, ...] = Field(min_length=1)
-
-
-class ChannelEntry(Entry):
-    id: str = Field(pattern=ID)
-    name: str = Field(min_length=1)
-    sandbox: bool = False
-    endpoint: Text | None = None
-    visibility_lag: Duration = timedelta(minutes=2)
-    streams: StreamsEntry = StreamsEntry()
-
-
-class AmazonEntry(ChannelEntry):
-    """One selling account in one region."""
-
-    platform: Literal["amazon"]
-    region: Literal["na", "eu", "fe"]
-    marketplaces: tuple[Country, ...] = Field(min_length=1)
-    seller_id: Text
-    client_id: Text
-    client_secret: Secret
-    refresh_token: Secret
-    token_endpoint: Text | None = None
-    pools: tuple[PoolEntry, ...] = ()
-
-    def channel(self) -> Channel:
-        """As the house knows it."""
-        return Channel(ChannelId(self.id), Platform.AMAZON, self.name, self.sandbox, self.marketplaces)
-
-    def locations(self) -> list[Location]:
-        """The pools as named, and one of its own for each other marketplace. A pool is asked through its first marketplace."""
-        named = {code for pool in self.pools for code in pool.marketplaces}
-        own = tuple(
-            PoolEntry(code=f"fba-{code.lower()}", name=f"FBA {code}", marketplaces=(code,))
-            for code in self.marketplaces
-            if code not in named
-        )
-        return [
-            Location(
-                code=LocationCode(pool.code),
-                name=pool.name,
-                kind=LocationKind.FBA,
-                keeper=ChannelId(self.id),
-                external_id=pool.marketplaces[0],
-                marketplaces=pool.marketplaces,
-            )
-            for pool in (*self.pools, *own)
-        ]
-
-
-class ShopifyEntry(ChannelEntry):
-    """One shop, with an access token or with an app's client id and secret."""
-
-    platform: Literal["shopify"]
-    shop: Text
-    access_token: Secret | None = None
-    client_id: Text | None = None
-    client_secret: Secret | None = None
-    api_version: str = "2026-07"
-
-    def channel(self) -> Channel:
-        """As the house knows it."""
-        return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox)
-
-
-class LocationEntry(Entry):
-    """An own place, counted by a storefront."""
-
-    code: str = Field(min_length=1, max_length=63)
-    name: str = Field(min_length=1)
-    kind: Literal["WAREHOUSE", "THIRD_PARTY", "STORE"] = "WAREHOUSE"
-    keeper: str
-    external_id: Text
-
-    def location(self) -> Location:
-        """As the house knows it."""
-        return Location(
-            LocationCode(self.code), self.name, LocationKind(self.kind), ChannelId(self.keeper), self.external_id
-        )
-
-
-class FileEntry(Entry):
-    stock: StockEntry = StockEntry()
-    channels: tuple[Annotated[AmazonEntry | ShopifyEntry, Field(discriminator="platform")], ...] = Field(min_length=1)
-    locations: tuple[LocationEntry, ...] = ()
-    sku_map: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +73,25 @@ class Config:
             for name in StreamName
             if (every := getattr(one.streams, name.value)) is not None
         }
+
+    @property
+    def feeds(self) -> list[tuple[str, Sequence[FeedEntry]]]:
+        """The tables of feeds, by name."""
+        return [("feeds_in", self.file.feeds_in), ("feeds_out", self.file.feeds_out)]
+
+    @property
+    def hints(self) -> list[str]:
+        """What is sound and may still not be meant, in words for people."""
+        ours = [one for one in self.file.locations if one.ours]
+        kept = {one.keeper for one in self.file.locations}
+        return [
+            f"{shop.id} shows no place of the ledger, so its numbers are left alone; name its places under [locations.shown]."
+            for shop in self.file.channels
+            if isinstance(shop, ShopifyEntry)
+            and shop.id not in kept
+            and any(one.sells_to is None or shop.id in one.sells_to for one in ours)
+            and not any(shop.id in one.shown for one in ours)
+        ]
 
     def problem(self, place: Place, message: str) -> ConfigError:
         """An error at a place of the file."""
@@ -311,6 +200,8 @@ def _known(place: Place, data: Mapping[str, Any]) -> list[str]:
         ("channels", "pools"): PoolEntry,
         ("channels", "streams"): StreamsEntry,
         ("locations",): LocationEntry,
+        ("feeds_in",): FeedInEntry,
+        ("feeds_out",): FeedOutEntry,
     }
     return list(models[table].model_fields)
 
@@ -322,6 +213,8 @@ def _once(config: Config) -> Problems:
     """Ids and codes name one thing."""
     seen: set[str] = set()
     for index, channel in enumerate(config.file.channels):
+        if channel.id == LEDGER:
+            yield ("channels", index, "id"), f"`{LEDGER}` is what we count ourselves; give this channel another id."
         if channel.id in seen:
             yield ("channels", index, "id"), f"another channel is called {channel.id} too; give this one another id."
         seen.add(channel.id)
@@ -330,6 +223,11 @@ def _once(config: Config) -> Problems:
         if one.code in codes:
             yield ("locations", index, "code"), f"another location has the code {one.code} too; give this one another."
         codes[one.code] = ChannelId(one.keeper)
+    for table, feeds in config.feeds:
+        ids = [feed.id for feed in feeds]
+        for index, id in enumerate(ids):
+            if id in ids[:index]:
+                yield (table, index, "id"), f"another feed is called {id} too; give this one another id."
     for index, channel in enumerate(config.file.channels):
         for place in channel.locations() if isinstance(channel, AmazonEntry) else []:
             if place.code in codes:
@@ -359,18 +257,100 @@ def _pooled(config: Config) -> Problems:
 
 
 def _kept(config: Config) -> Problems:
-    """Own places are counted by a shop of ours; SKU maps are of channels of ours."""
+    """Own places are counted by the ledger or by a shop of ours; SKU maps are of channels of ours."""
     shops = [one.id for one in config.file.channels if isinstance(one, ShopifyEntry)]
+    keepers = ", ".join([f'"{LEDGER}" for what we count ourselves', *shops])
     for index, location in enumerate(config.file.locations):
+        at: Place = ("locations", index)
+        if location.ours:
+            if location.external_id is not None:
+                yield (
+                    (*at, "external_id"),
+                    "`external_id` is for places that a channel counts. Remove it; what a channel calls this place stands "
+                    "under [locations.shown].",
+                )
+            continue
         if location.keeper not in shops:
             yield (
-                ("locations", index, "keeper"),
-                f"`keeper` must be the id of a storefront channel that counts here: {', '.join(shops) or 'there is none'}.",
+                (*at, "keeper"),
+                f"`keeper` must be who counts here: {keepers}.",
             )
+        elif location.external_id is None:
+            yield (
+                at,
+                f"`external_id` is missing here: what {location.keeper} calls this place. Add it, or count here "
+                f'yourself with `keeper = "{LEDGER}"`.',
+            )
+        for key in ("shown", "opens_from"):
+            if getattr(location, key):
+                yield (
+                    (*at, key),
+                    f"{location.keeper} counts here itself, so nothing is shown to it or opened from it; remove `{key}`, "
+                    f'or write `keeper = "{LEDGER}"`.',
+                )
     channels = [one.id for one in config.file.channels]
     for channel in config.file.sku_map:
         if channel not in channels:
             yield ("sku_map", channel), f"no channel is called {channel}; there are {', '.join(channels)}."
+
+
+def _shown(config: Config) -> Problems:
+    """Places of the ledger show up at places of storefronts, one at each; none shows up where the shop counts itself."""
+    channels = {one.id: one for one in config.file.channels}
+    shops = [one.id for one in config.file.channels if isinstance(one, ShopifyEntry)]
+    taken = {(one.keeper, one.external_id): one.code for one in config.file.locations if not one.ours}
+    counted = dict(taken)
+    for index, location in enumerate(config.file.locations):
+        at: Place = ("locations", index)
+        for channel in location.sells_to or ():
+            if channel not in channels:
+                yield (*at, "sells_to"), f"no channel is called {channel}; there are {', '.join(channels)}."
+        if not location.ours:
+            continue
+        for channel, place in location.shown.items():
+            here = (*at, "shown", channel)
+            if channel not in shops:
+                yield here, _no_places(channel, channels, shops)
+            elif location.sells_to is not None and channel not in location.sells_to:
+                yield here, f"{channel} may not sell from {location.code}; add it to `sells_to`, or remove this line."
+            elif (other := taken.setdefault((channel, place), location.code)) != location.code:
+                yield (
+                    here,
+                    f"this place of {channel} stands for {other} already; one place there can show only one of ours.",
+                )
+        if location.opens_from is not None and location.opens_from not in location.shown:
+            yield (
+                (*at, "opens_from"),
+                f"`opens_from` must be a channel that stands under [locations.shown]: there is "
+                f"{', '.join(location.shown) or 'none'}. Add a line `{location.opens_from} = …` there, or remove this one.",
+            )
+    for index, account in enumerate(config.file.channels):
+        for number, pool in enumerate(account.pools if isinstance(account, AmazonEntry) else ()):
+            for channel, place in pool.shown.items():
+                here = ("channels", index, "pools", number, "shown", channel)
+                if channel not in shops:
+                    yield here, _no_places(channel, channels, shops)
+                elif (channel, place) in counted:
+                    yield here, f"{channel} counts at this place itself ({counted[channel, place]}); name another one."
+
+
+def _no_places(channel: str, channels: Mapping[str, Any], shops: Sequence[str]) -> str:
+    if channel in channels:
+        return f"{channel} shows one number for all places together; remove this line."
+    return f"no channel is called {channel}; those that know places are {', '.join(shops) or 'none'}."
+
+
+def _fed(config: Config) -> Problems:
+    """Feeds speak of places that the ledger counts."""
+    ours = [one.code for one in config.file.locations if one.ours]
+    for table, feeds in config.feeds:
+        for index, feed in enumerate(feeds):
+            for code in feed.locations:
+                if code not in ours:
+                    yield (
+                        (table, index, "locations"),
+                        f"{code} is no place that the ledger counts; there is {', '.join(ours) or 'none'}.",
+                    )
 
 
 def _paced(config: Config) -> Problems:
@@ -384,4 +364,4 @@ def _paced(config: Config) -> Problems:
             )
 
 
-_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _paced)
+_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _shown, _fed, _paced)

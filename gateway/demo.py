@@ -26,11 +26,11 @@ from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, three_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, Examples, four_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
-from store import api_key, migrate, order, product
+from store import api_key, ledger, migrate, order, product
 from workers.streams import sync_once
 
 HOST = "127.0.0.1"
@@ -126,6 +126,8 @@ class _Demo:
         settings = self._settings(folder, running)
         await asyncio.to_thread(migrate.upgrade, running.database_url)
         environ = _environ(settings)
+        # So that the command line, called in this folder, speaks of this house.
+        (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in environ.items()), encoding="utf-8")
         house = await build_house(settings)
         try:
             await _make_keys(house)
@@ -135,10 +137,10 @@ class _Demo:
             await self._load(house)
             self._child("worker", [sys.executable, "-m", "gateway", "work"], folder, environ)
             await self._answers("gateway", f"http://{HOST}:{self.ports.gateway}/readyz")
-            open_order, sku = await _examples(house)
+            examples = await _examples(house)
         finally:
             await house.close()
-        self._tell(open_order, sku, folder)
+        self._tell(examples, folder)
 
     def _settings(self, folder: Path, running: engines.Engines) -> Settings:
         path = folder / "acorn.toml"
@@ -202,7 +204,7 @@ class _Demo:
         for (channel, stream), problem in problems.items():
             self.console.print(f"[yellow]{house.channels[channel].name}: {stream.value} failed: {problem}[/]")
 
-    def _tell(self, open_order: Order, sku: str, folder: Path) -> None:
+    def _tell(self, examples: Examples, folder: Path) -> None:
         """What there is, and what to try. Plain text, so that it can be copied."""
         home = f"http://{HOST}:{self.ports.gateway}"
         addresses = ADDRESSES.format(
@@ -210,8 +212,9 @@ class _Demo:
             amazon=f"http://{HOST}:{self.ports.amazon}",
             shopify=f"http://{HOST}:{self.ports.shopify}",
             folder=folder,
+            acorn=Path(sys.executable).parent / "acorn",
         )
-        text = f"{addresses}\n{three_things(home, sku, open_order)}\n\nready"
+        text = f"{addresses}\n{four_things(home, examples)}\n\nready"
         print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
 
     async def _watch(self) -> None:
@@ -261,16 +264,25 @@ async def _make_keys(house: House) -> None:
             await api_key.create(tx, f"key_{name}", name, hash_secret(secret), scopes, None)
 
 
-async def _examples(house: House) -> tuple[Order, str]:
-    """An order that we can ship now, one of Amazon's where there is one, and a SKU that lies in many places."""
-    found = []
+async def _examples(house: House) -> Examples:
+    """What the demo shows things with, one of Amazon's orders where there is one."""
+    found: list[Order] = []
     for status in SHIPPABLE:
         async with house.store.begin() as tx:
             page, _ = await order.page(tx, first=100, statuses=[status])
         found += [one for one in page if one.fulfilled_by is FulfilledBy.MERCHANT]
     if not found:
         raise DemoFailed("The sandboxes gave no order that could be shipped. This is a mistake of ours.")
-    async with house.store.begin() as tx:
-        everywhere, _ = await product.page(tx, first=1, channel=ChannelId("amazon-jp"))
     best = next((one for one in found if one.channel != ChannelId("shop")), found[0])
-    return best, everywhere[0].sku
+    async with house.store.begin() as tx:
+        everywhere, _ = await product.page(tx, first=100, channel=ChannelId("amazon-jp"))
+        skus = [one.sku for one in everywhere]
+        listings = await product.listings_by_skus(tx, skus)
+        balances = await ledger.balances(tx, skus)
+    shared = (
+        sku
+        for sku in skus
+        if all(one.fulfilled_by is FulfilledBy.MERCHANT for one in listings[sku])
+        and sum(one.free for one in balances.get(sku, ())) > 1
+    )
+    return Examples(best, skus[0], next(shared, skus[0]))

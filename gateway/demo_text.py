@@ -6,16 +6,20 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from domain.ids import node_id
+from domain.ids import Sku, node_id
 from domain.order import Order
 from schema.scopes import ALL
 
 # The key's own text is what is sent: `Authorization: Bearer demo-operator`.
 KEYS: Mapping[str, frozenset[str]] = {
     "demo-storefront": frozenset({"stock:read", "catalog:read"}),
-    "demo-operator": frozenset({"stock:read", "catalog:read", "orders:read", "shipments:write", "operations:approve"}),
+    "demo-checkout": frozenset({"stock:read", "catalog:read", "stock:reserve"}),
+    "demo-operator": frozenset(
+        {"stock:read", "stock:write", "catalog:read", "orders:read", "shipments:write", "operations:approve"}
+    ),
     "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read"}),
     "demo-admin": ALL,
 }
@@ -38,6 +42,7 @@ refresh_token = "Atzr|sandbox-na"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
+streams = {{ orders = "PT3M", shown = "PT5M" }}
 
 [[channels]]
 id = "amazon-eu"
@@ -52,6 +57,7 @@ refresh_token = "Atzr|sandbox-eu"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
+streams = {{ orders = "PT3M", shown = "PT5M" }}
 
 [[channels.pools]]
 code = "fba-eu"
@@ -71,6 +77,7 @@ refresh_token = "Atzr|sandbox-fe"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
+streams = {{ orders = "PT3M", shown = "PT5M" }}
 
 [[channels]]
 id = "shop"
@@ -85,14 +92,25 @@ visibility_lag = "PT{lag}S"
 [[locations]]
 code = "BER"
 name = "Berlin"
-keeper = "shop"
-external_id = "gid://shopify/Location/72000000000001"
+keeper = "ledger"
+opens_from = "shop"
+
+[locations.shown]
+shop = "gid://shopify/Location/72000000000001"
 
 [[locations]]
 code = "RNO"
 name = "Reno"
-keeper = "shop"
-external_id = "gid://shopify/Location/72000000000002"
+keeper = "ledger"
+opens_from = "shop"
+
+[locations.shown]
+shop = "gid://shopify/Location/72000000000002"
+
+[[feeds_in]]
+id = "wms-berlin"
+secret = "whsec_a25vd24gdG8gZXZlcnlib2R5LCBmb3IgdGhlIGRlbW8="
+locations = ["BER"]
 """
 
 ADDRESSES = """
@@ -100,11 +118,13 @@ GraphQL            {home}/graphql    (a browser gets GraphiQL)
 Health             {home}/readyz   {home}/metrics
 Amazon sandbox     {amazon}/_sandbox/
 Shopify sandbox    {shopify}/_sandbox/
-Logs               {folder}
+Logs, acorn.toml   {folder}
+Command line       cd {folder} && {acorn} stock --help
 
 Keys, as `Authorization: Bearer …`
   demo-storefront  reads stock and products
-  demo-operator    reads orders too, ships them, approves operations
+  demo-checkout    reserves units too
+  demo-operator    reads orders, ships them, adjusts stock and its rules, approves operations
   demo-finance     reads orders and costs
   demo-admin       may do everything
 """
@@ -122,6 +142,16 @@ FOLLOW = """subscription { operation(id: "%s") {
     cursor operation { status progress { total accepted verified failed } } } }"""
 
 
+HOLD = """mutation { reserveStock(input: { idempotencyKey: "%s", channelId: "Channel:shop", ttl: "PT5M",
+    lines: [ { sku: "%s", quantity: 1 } ] }) {
+    reservation { id status expiresAt } userErrors { message } } }"""
+
+WATCH = """{ stock(skus: ["%s"]) {
+    availableToSell explanation { label quantity } channels { channel { name } quantity confirmedAt } } }"""
+
+RELEASE = """mutation { releaseReservation(id: "%s") { reservation { status } userErrors { message } } }"""
+
+
 def curl(home: str, key: str, query: str, *options: str) -> str:
     """A command to paste; its parts stand on lines of their own."""
     body = json.dumps({"query": re.sub(r"\s+", " ", query)})
@@ -135,23 +165,38 @@ def curl(home: str, key: str, query: str, *options: str) -> str:
     return " \\\n  ".join(parts)
 
 
-def three_things(home: str, sku: str, order: Order) -> str:
-    """What to try first: read, write, follow."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """An order that we can ship now, a SKU that lies in many places, and one that many channels sell from our warehouses."""
+
+    order: Order
+    sku: Sku
+    shared: Sku
+
+
+def four_things(home: str, examples: Examples) -> str:
+    """What to try first: read, write, follow, reserve."""
+    order = examples.order
     key = f"first-try-{secrets.token_hex(3)}"
     tracking = f"00340434{secrets.randbelow(10**12):012}"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ship = curl(home, "demo-operator", SHIP % (key, node_id("Order", order.id), tracking, now))
     # Ends the quoting, lets the shell put its variable in, and takes the quoting up again.
     follow = curl(home, "demo-operator", FOLLOW % "'$OPERATION'", "-N -H 'Accept: text/event-stream'")
+    hold = curl(home, "demo-checkout", HOLD % (f"cart-{secrets.token_hex(3)}", examples.shared))
     return "\n".join(
         [
-            "Three things to paste:\n",
+            "Four things to paste:\n",
             "1. What can be sold, and why? One answer from Amazon, the shop and the warehouses, with its bill.\n",
-            curl(home, "demo-storefront", STOCK % sku, "-H 'X-Acorn-Bill: 1'"),
+            curl(home, "demo-storefront", STOCK % examples.sku, "-H 'X-Acorn-Bill: 1'"),
             f"\n2. Ship order {order.external_id} of {order.channel}: kept as an operation, which a worker carries out.\n",
             f"OPERATION=$({ship} | grep -o 'Operation:[0-9a-f-]*'); echo $OPERATION",
             "\n3. Follow that operation until its effect has been read back at the channel.\n",
             follow,
+            "\n4. Reserve a unit as a check-out does, see the number fall in every channel, give it back.\n",
+            f"RESERVATION=$({hold} | grep -o 'Reservation:[0-9a-f-]*'); echo $RESERVATION; sleep 8",
+            curl(home, "demo-storefront", WATCH % examples.shared),
+            curl(home, "demo-checkout", RELEASE % "'$RESERVATION'"),
             "\nCtrl-C stops all of it and leaves nothing behind.",
         ]
     )

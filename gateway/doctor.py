@@ -18,7 +18,7 @@ from gateway.config import ConfigError, read_config
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, migrate, quarantine
+from store import api_key, beat, event, feed, migrate, quarantine
 from store.session import UNAVAILABLE
 
 CHANNEL_PATIENCE_S = 20.0
@@ -62,6 +62,8 @@ async def examine(env_file: Path | None = ENV_FILE) -> AsyncIterator[Finding]:
         yield Finding(
             Grade.WELL, "channels", f"{settings.config} names {len(house.channels)}: {', '.join(house.channels)}"
         )
+        for hint in config.hints:
+            yield Finding(Grade.NOTE, "places", hint)
         async for finding in _examine_house(house, settings):
             yield finding
     finally:
@@ -80,6 +82,8 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             yield await _keys(house)
             yield await _workers(house)
             yield await _quarantine(house)
+            for finding in await _feeds(house):
+                yield finding
             if redis.grade is Grade.WELL:
                 for finding in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
                     yield finding
@@ -143,8 +147,31 @@ async def _quarantine(house: House) -> Finding:
     if not kept:
         return Finding(Grade.WELL, "quarantine", "empty")
     reasons = "; ".join(f"{one.what} {one.key} of {one.channel}: {one.reason}" for one in newest)
-    do = "Mend them at the channel; they are left out until then. Once mended they stay listed here."
+    do = "Mend them where they come from; they are left out until then. Once mended they stay listed here."
     return Finding(Grade.NOTE, "quarantine", f"{kept} kept out. The newest: {reasons}", do)
+
+
+async def _feeds(house: House) -> list[Finding]:
+    """How the outgoing feeds go."""
+    async with house.store.begin() as tx:
+        states = {state.feed: state for state in await feed.states(tx)}
+        oldest = await event.oldest(tx) or 0
+    return [_feed(one.id, states.get(one.id), oldest) for one in house.feeds_out]
+
+
+def _feed(id: str, state: feed.FeedState | None, oldest: int) -> Finding:
+    what = f"feed {id}"
+    if state is None:
+        return Finding(Grade.NOTE, what, "no worker has begun to tell it", "Start one with `acorn work`.")
+    if state.seq + 1 < oldest:
+        do = "Bring it up to date with `acorn stock export`; what happens from now on it will be told."
+        return Finding(Grade.NOTE, what, "it was away for longer than events are kept", do)
+    if state.failures:
+        last = "never" if state.last_success_at is None else f"{state.last_success_at:%Y-%m-%d %H:%M} UTC"
+        found = f"{state.failures} times in a row not taken; the last time it was: {last}. {state.last_error}"
+        do = "Check its address and whether it answers; it is tried again at least every 15 minutes, and nothing is lost."
+        return Finding(Grade.NOTE, what, found, do)
+    return Finding(Grade.WELL, what, "takes what it is told")
 
 
 async def _channel(port: Port) -> Finding:

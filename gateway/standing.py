@@ -16,6 +16,7 @@ from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from resolvers.live import LiveStock
 from resolvers.shelf import Shelf
+from resolvers.stock_cache import StockCache
 from store import migrate
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
@@ -36,6 +37,7 @@ class Standing:
     hub: EventHub
     bell: ArqBell | SilentBell
     tail: asyncio.Task[None]
+    watch: asyncio.Task[None]
     at_head: bool = False
 
     async def ailments(self) -> list[str]:
@@ -46,7 +48,7 @@ class Standing:
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""
-        await end([self.tail])
+        await end([self.tail, self.watch])
         await self.bell.close()
         await self.house.close()
 
@@ -92,6 +94,7 @@ def stand(house: House) -> Standing:
     def clock() -> datetime:
         return datetime.now(UTC)
 
+    cache = StockCache(house.store)
     live = LiveStock(house.store, house.redis, house.budgets, house.ports, house.locations, clock)
     shelf = Shelf(
         store=house.store,
@@ -102,12 +105,15 @@ def stand(house: House) -> Standing:
         bell=bell,
         events=hub,
         clock=clock,
+        stock_cache=cache,
+        locations=house.locations,
         safety_stock=house.safety_stock,
         stock_max_age=house.stock_max_age,
     )
     tail = asyncio.create_task(hub.run())
     tail.add_done_callback(_tell_of_a_dead_hub)
-    return Standing(house, shelf, Keys(house.store, house.redis), hub, bell, tail)
+    watch = asyncio.create_task(cache.run())
+    return Standing(house, shelf, Keys(house.store, house.redis), hub, bell, tail, watch)
 
 
 def _tell_of_a_dead_hub(tail: asyncio.Task[None]) -> None:

@@ -23,9 +23,11 @@ from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.channel import Channel, Location, StreamName
 from domain.errors import Invalid
+from domain.feed import FeedIn, FeedOut
 from domain.ids import ChannelId
 from domain.product import SkuMap
-from gateway.config import AmazonEntry, Config, ShopifyEntry, read_config
+from gateway.config import Config, read_config
+from gateway.entries import AmazonEntry, ShopifyEntry
 from gateway.settings import Settings
 from store.budget import BudgetMemory
 from store.session import Store
@@ -48,6 +50,8 @@ class House:
     transport: Transport
     safety_stock: int
     stock_max_age: timedelta
+    feeds_in: list[FeedIn]
+    feeds_out: list[FeedOut]
     intervals: dict[tuple[ChannelId, StreamName], timedelta]
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -102,6 +106,8 @@ async def build_house(settings: Settings, config: Config | None = None) -> House
         transport=transport,
         safety_stock=config.file.stock.safety_stock,
         stock_max_age=config.file.stock.max_age,
+        feeds_in=[one.feed() for one in config.file.feeds_in],
+        feeds_out=[one.feed() for one in config.file.feeds_out],
         intervals=config.intervals,
         _closing=closing,
     )

@@ -29,6 +29,8 @@ def deps_of(house: House, timing: Timing | None = None) -> Deps:
         clock=lambda: datetime.now(UTC),
         worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}",
         intervals=house.intervals,
+        safety_stock=house.safety_stock,
+        feeds=house.feeds_out,
         timing=timing or replace(Timing(), finish_s=float(house.settings.stop_within_s)),
     )
 

@@ -103,7 +103,7 @@ async def test_the_readmes_first_query_is_answered_as_it_says_and_nothing_is_lef
     async with demo(port) as (process, said):
         told = await ask(port, query[1])
         assert told == {"data": json.loads(answer[1])}
-        for key in ("demo-storefront", "demo-operator", "demo-finance", "demo-admin"):
+        for key in ("demo-storefront", "demo-checkout", "demo-operator", "demo-finance", "demo-admin"):
             assert key in said
             assert "errors" not in await ask(port, "{ __typename }", key)
         assert (await ask(port, "{ __typename }", "demo-nobody"))["errors"][0]["extensions"][
@@ -122,8 +122,8 @@ async def test_the_readmes_first_query_is_answered_as_it_says_and_nothing_is_lef
 async def test_what_the_demo_says_to_paste_ships_an_order_to_its_end() -> None:
     port = free_ports()
     async with demo(port) as (_, said):
-        pasted = re.findall(r"((?:OPERATION=\$\()?curl -s .*?)(?=\n\n)", said, re.DOTALL)
-        assert len(pasted) == 3
+        pasted = re.findall(r"((?:[A-Z]+=\$\()?curl -s .*?)(?=\n\n)", said, re.DOTALL)
+        assert len(pasted) == 4
         shell = await asyncio.create_subprocess_exec("bash", "-c", "\n".join(pasted), stdout=PIPE, stderr=STDOUT)
         told, _ = await asyncio.wait_for(shell.communicate(), 60)
         assert '"status":"SUCCEEDED"' in told.decode()

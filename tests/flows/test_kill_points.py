@@ -43,6 +43,8 @@ OF_EACH = (
     "after_relay_commit",
 )
 OF_SOME = ("before_ring", "after_look", "after_page", "before_cursor")
+# Of numbers, whose workers die in tests/workers/test_push.py.
+OF_NUMBERS = ("before_tell", "after_tell", "before_shown_record")
 PLATFORMS = ("amazon-na", "shop")
 
 
@@ -112,7 +114,7 @@ def judged(on: Stage, orders: list[Order]) -> dict[str, str]:
 
 
 def test_every_place_is_died_at() -> None:
-    assert sorted(OF_EACH + OF_SOME) == sorted(crash.POINTS)
+    assert sorted(OF_EACH + OF_SOME + OF_NUMBERS) == sorted(crash.POINTS)
 
 
 @pytest.mark.parametrize("channel", PLATFORMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ from uuid import uuid4
 import httpx
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner, Result
 
 from benchmarks.whole import served as serving
 from domain.event import EventKind, NewEvent
+from gateway import cli, logs
 from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.config import read_config
+from gateway.pages import install
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.standing import Standing, stand
@@ -142,3 +146,27 @@ async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(30):
         while not true():
             await asyncio.sleep(0.01)
+
+
+Acorn = Callable[..., Result]
+
+
+@pytest.fixture
+def acorn(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: object) -> Acorn:
+    """Runs `acorn` in a house of one shop, on empty engines."""
+    # pytest's own handlers must stay.
+    monkeypatch.setattr(logs, "set_up", lambda level, form: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acorn.toml").write_text(CHANNELS, encoding="utf-8")
+    monkeypatch.setenv("ACORN_DATABASE_URL", database_url)
+    monkeypatch.setenv("ACORN_REDIS_URL", redis_url)
+    monkeypatch.setattr(install, "installed", lambda: True)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "TERM": "dumb"})
+
+    return run
+
+
+def plain(result: Result) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", result.output)

@@ -16,48 +16,22 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
 from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
 from domain.ids import ChannelId
 from domain.product import Rejected
-from gateway import cli, logs
-from gateway.pages import install
 from schema.root import schema
 from schema.scopes import ALL
 from store import migrate, quarantine
 from store.session import Store
-from tests.gateway.conftest import CHANNELS
+from tests.gateway.conftest import CHANNELS, Acorn, plain
 from tests.gateway.test_app import empty_database
-
-Acorn = Callable[..., Result]
-
-
-@pytest.fixture
-def acorn(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: object) -> Acorn:
-    """Runs `acorn` in a house of one shop, on empty engines."""
-    # pytest's own handlers must stay.
-    monkeypatch.setattr(logs, "set_up", lambda level, form: None)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "acorn.toml").write_text(CHANNELS, encoding="utf-8")
-    monkeypatch.setenv("ACORN_DATABASE_URL", database_url)
-    monkeypatch.setenv("ACORN_REDIS_URL", redis_url)
-    monkeypatch.setattr(install, "installed", lambda: True)
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "TERM": "dumb"})
-
-    return run
-
-
-def plain(result: Result) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", result.output)
 
 
 def test_help_names_every_command(acorn: Acorn) -> None:
     told = plain(acorn("--help"))
-    for command in ("demo", "serve", "work", "migrate", "sandbox", "keys", "schema", "doctor"):
+    for command in ("demo", "serve", "work", "migrate", "sandbox", "keys", "schema", "stock", "doctor"):
         assert re.search(rf"[ │]{command} +[A-Z]", told), command
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,13 +12,14 @@ import pytest
 
 from adapters.amazon.platform import AmazonPort
 from domain.channel import LocationKind, StreamName
-from domain.ids import ChannelId, ChannelSku
+from domain.ids import ChannelId, ChannelSku, Sku
 from gateway.config import Config, ConfigError, read_config
 from gateway.lines import Lines
 from gateway.settings import Settings
 from gateway.wiring import build_house
 
 EXAMPLE = Path(__file__).parents[2] / "acorn.example.toml"
+SIGNING = "whsec_" + base64.b64encode(bytes(24)).decode()
 NAMES = sorted(set(re.findall(r'= "env:([A-Z0-9_]+)"', EXAMPLE.read_text(encoding="utf-8"))))
 
 SOUND = """\
@@ -76,13 +78,18 @@ def test_the_rehearsal_of_the_example_is_sound_once_it_is_wanted(folder: Path) -
 def test_the_example_of_settings_names_all_that_the_example_of_channels_asks_for() -> None:
     text = (EXAMPLE.parent / ".env.example").read_text(encoding="utf-8")
     named = re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE)
-    assert len(NAMES) == 9
+    assert len(NAMES) == 11
     assert sorted(named) == sorted([*NAMES, "ACORN_DATABASE_URL", "ACORN_REDIS_URL", "ACORN_DATABASE_PASSWORD"])
     assert "letters and digits only" in text
 
 
+def example() -> Config:
+    signing = ("WMS_BERLIN_SECRET", "PLANNING_SECRET")
+    return read_config(EXAMPLE, {name: SIGNING if name in signing else "gid://shopify/Location/2" for name in NAMES})
+
+
 async def test_the_example_builds_a_house(settings: Settings) -> None:
-    config = read_config(EXAMPLE, dict.fromkeys(NAMES, "gid://shopify/Location/2"))
+    config = example()
     house = await build_house(settings, config)
     try:
         assert list(house.channels) == [
@@ -95,6 +102,7 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
         assert [place.code for place in house.locations] == [
             "BER",
             "RNO",
+            "HAM",
             "fba-us",
             "fba-ca",
             "fba-eu",
@@ -108,12 +116,29 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
             "DE",
             ("DE", "FR"),
         )
+        assert pool.shown == {"shop": "gid://shopify/Location/1"}
+        berlin, reno, hamburg = house.locations[:3]
+        assert [place.ours for place in house.locations] == [True, True] + [False] * 6
+        assert (berlin.shown, berlin.opens_from) == ({"shop": "gid://shopify/Location/1"}, "shop")
+        assert sorted(berlin.sells_to or ()) == ["amazon-eu", "amazon-us", "shop"]
+        assert not berlin.sells(ChannelId("shop-b2b"))
+        assert reno.sells_to is None
+        assert reno.sells(ChannelId("shop-b2b"))
+        assert (hamburg.keeper, hamburg.external_id, hamburg.shown) == ("shop", "gid://shopify/Location/3", {})
+        assert [(one.id, one.secrets, sorted(one.locations)) for one in house.feeds_in] == [
+            ("wms-berlin", (bytes(24),), ["BER"]),
+        ]
+        [out] = house.feeds_out
+        assert (out.id, out.secret, out.locations) == ("planning", bytes(24), ("BER", "RNO"))
+        assert [sku for sku in ("TEE-1", "BAG-2", "CUP-3") if out.wants(Sku(sku))] == ["TEE-1", "BAG-2"]
+        assert config.hints == []
         assert house.sku_map.ours(ChannelId("amazon-us"), ChannelSku("AMZ-TEE-NAVY-M")) == "TEE-00001-NAVY-M"
         assert house.sku_map.ours(ChannelId("shop"), ChannelSku("AMZ-TEE-NAVY-M")) == "AMZ-TEE-NAVY-M"
         assert house.intervals == {
             (ChannelId("amazon-us"), StreamName.ORDERS): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.STOCK): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.LISTINGS): timedelta(hours=6),
+            (ChannelId("amazon-us"), StreamName.SHOWN): timedelta(minutes=15),
         }
         assert (house.safety_stock, house.stock_max_age) == (0, timedelta(minutes=5))
         assert isinstance(house.ports[ChannelId("amazon-us")], AmazonPort)
@@ -157,7 +182,11 @@ def test_secrets_come_from_the_environment_and_never_print(folder: Path) -> None
         ('["DE", "FR"]', '["DE", "US"]', "acorn.toml, line 1: US is not sold from the region eu but from na."),
         ('"env:TOKEN"', '"env:NOWHERE"', "acorn.toml, line 10: `refresh_token`: NOWHERE is not set; put it into"),
         ('"acorn.myshopify.com"', '"acorn.com"', "acorn.toml, line 12: 'acorn.com' is not a shop's address"),
-        ('keeper = "shop"', 'keeper = "amazon-eu"', "acorn.toml, line 22: `keeper` must be the id of a storefront"),
+        (
+            'keeper = "shop"',
+            'keeper = "amazon-eu"',
+            'acorn.toml, line 22: `keeper` must be who counts here: "ledger" for what we count ourselves, shop.',
+        ),
         (
             'code = "BER"',
             'code = "fba-de"',
@@ -190,6 +219,164 @@ async def test_a_mistake_is_told_with_its_line_and_its_mend(
         found = str(problem).replace(f"{folder}/", "")
     assert said in found
     assert "s3cret" not in found
+
+
+LEDGER = """\
+[[locations]]
+code = "BER"
+name = "Berlin"
+keeper = "ledger"
+opens_from = "shop"
+sells_to = ["shop", "amazon-eu"]
+
+[locations.shown]
+shop = "gid://shopify/Location/1"
+
+[[locations]]
+code = "HAM"
+name = "Hamburg"
+keeper = "shop"
+external_id = "gid://shopify/Location/3"
+
+[[feeds_in]]
+id = "wms"
+secret = "env:SIGNING"
+locations = ["BER"]
+
+[[feeds_out]]
+id = "planning"
+url = "https://planning.example.com/stock"
+secret = "env:SIGNING"
+"""
+COUNTED = SOUND.partition("[[locations]]")[0] + LEDGER
+POOL = '[[channels.pools]]\ncode = "p"\nname = "P"\nmarketplaces = ["DE"]\n[channels.pools.shown]\n'
+
+
+def test_a_place_can_be_counted_by_ourselves(folder: Path) -> None:
+    berlin, hamburg, *_ = read(folder, COUNTED, {**ENVIRON, "SIGNING": SIGNING}).locations
+    assert (berlin.keeper, berlin.ours, berlin.external_id, berlin.opens_from) == ("ledger", True, "", "shop")
+    assert (hamburg.keeper, hamburg.ours) == ("shop", False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('id = "shop"', 'id = "ledger"', "line 13: `ledger` is what we count ourselves; give this channel another id."),
+        (
+            'opens_from = "shop"',
+            'opens_from = "amazon-eu"',
+            "line 23: `opens_from` must be a channel that stands under [locations.shown]: there is shop. "
+            "Add a line `amazon-eu = …` there, or remove this one.",
+        ),
+        (
+            '[locations.shown]\nshop = "gid://shopify/Location/1"',
+            "",
+            "line 23: `opens_from` must be a channel that stands under [locations.shown]: there is none.",
+        ),
+        (
+            '"shop", "amazon-eu"',
+            '"shop", "amazn-eu"',
+            "line 24: no channel is called amazn-eu; there are amazon-eu, shop.",
+        ),
+        (
+            'shop = "gid://shopify/Location/1"',
+            'shp = "gid://shopify/Location/1"',
+            "line 27: no channel is called shp; those that know places are shop.",
+        ),
+        (
+            'shop = "gid://shopify/Location/1"',
+            'shop = "gid://shopify/Location/1"\namazon-eu = "BER"',
+            "line 28: amazon-eu shows one number for all places together; remove this line.",
+        ),
+        (
+            '["shop", "amazon-eu"]',
+            '["amazon-eu"]',
+            "line 27: shop may not sell from BER; add it to `sells_to`, or remove this line.",
+        ),
+        (
+            'shop = "gid://shopify/Location/1"',
+            'shop = "gid://shopify/Location/3"',
+            "line 27: this place of shop stands for HAM already; one place there can show only one of ours.",
+        ),
+        (
+            'keeper = "ledger"',
+            'keeper = "ledger"\nexternal_id = "gid://shopify/Location/1"',
+            "line 23: `external_id` is for places that a channel counts. Remove it; what a channel calls this place stands",
+        ),
+        (
+            'keeper = "shop"\nexternal_id = "gid://shopify/Location/3"',
+            'keeper = "shop"',
+            "line 29: `external_id` is missing here: what shop calls this place. Add it, or count here yourself",
+        ),
+        (
+            'keeper = "shop"\n',
+            'keeper = "shop"\nopens_from = "shop"\n',
+            "line 33: shop counts here itself, so nothing is shown to it or opened from it; remove `opens_from`",
+        ),
+        ('id = "wms"', 'id = "WMS"', "line 36: `id` must match"),
+        (
+            "env:SIGNING",
+            "whsec_c2hvcnQ=",
+            'line 37: `secret`: write "whsec_" and the base64 of at least 24 random bytes',
+        ),
+        ("env:SIGNING", "hunter2", 'line 37: `secret`: write "whsec_" and the base64 of at least 24 random bytes'),
+        (
+            'locations = ["BER"]',
+            'locations = ["HAM"]',
+            "line 38: HAM is no place that the ledger counts; there is BER.",
+        ),
+        ('locations = ["BER"]', "", "line 35: `locations` is missing here."),
+        ("https://planning", "http://planning", "line 42: `url`: write an address that begins with https://"),
+        ("https://planning", "planning", "line 42: `url`: write an address that begins with https://"),
+        ("[[feeds_out]]", "[[feeds_out]]\nurls = 1", "line 41: `urls` is no key of ours. Did you mean `url`?"),
+        (
+            "[[feeds_out]]",
+            '[[feeds_in]]\nid = "wms"\nsecret = "env:SIGNING"\nlocations = ["BER"]\n[[feeds_out]]',
+            "line 41: another feed is called wms too; give this one another id.",
+        ),
+        (
+            'refresh_token = "env:TOKEN"\n',
+            f'refresh_token = "env:TOKEN"\n{POOL}shop = "gid://shopify/Location/3"\n',
+            "line 16: shop counts at this place itself (HAM); name another one.",
+        ),
+        (
+            'refresh_token = "env:TOKEN"\n',
+            f'refresh_token = "env:TOKEN"\n{POOL}amazon-eu = "x"\n',
+            "line 16: amazon-eu shows one number for all places together; remove this line.",
+        ),
+    ],
+)
+def test_places_and_feeds_that_make_no_sense_are_told(folder: Path, old: str, new: str, said: str) -> None:
+    assert old in COUNTED
+    found = problem(folder, COUNTED.replace(old, new, 1), {**ENVIRON, "SIGNING": SIGNING})
+    assert said in found
+    assert "hunter2" not in found
+
+
+def test_two_places_of_ours_cannot_share_one_of_a_shop(folder: Path) -> None:
+    second = LEDGER.partition('[[locations]]\ncode = "HAM"')[0].replace("BER", "RNO")
+    text = COUNTED.replace("[[feeds_in]]", second + "[[feeds_in]]")
+    assert problem(folder, text, {**ENVIRON, "SIGNING": SIGNING}) == (
+        "acorn.toml, line 43: this place of shop stands for BER already; one place there can show only one of ours."
+    )
+
+
+def test_a_feed_may_go_to_this_very_machine_in_the_clear(folder: Path) -> None:
+    for host in ("localhost:8080", "127.0.0.1", "[::1]:9"):
+        text = COUNTED.replace("https://planning.example.com", f"http://{host}")
+        [feed] = read(folder, text, {**ENVIRON, "SIGNING": SIGNING}).file.feeds_out
+        assert feed.url == f"http://{host}/stock"
+
+
+def test_a_shop_that_shows_no_place_of_ours_is_hinted_at(folder: Path) -> None:
+    other = SOUND[SOUND.index('[[channels]]\nid = "shop"') : SOUND.index("[[locations]]")].replace('"shop"', '"b2b"')
+    text = COUNTED.replace("[[locations]]", other + "[[locations]]", 1).replace(
+        'sells_to = ["shop", "amazon-eu"]\n', ""
+    )
+    assert read(folder, text, {**ENVIRON, "SIGNING": SIGNING}).hints == [
+        "b2b shows no place of the ledger, so its numbers are left alone; name its places under [locations.shown]."
+    ]
+    assert read(folder, COUNTED, {**ENVIRON, "SIGNING": SIGNING}).hints == []
 
 
 INNER = """

@@ -102,7 +102,15 @@ def started() -> Iterator[Demo]:
 def test_demo_keys_are_what_their_names_say() -> None:
     assert {name: sorted(scopes) for name, scopes in KEYS.items() if name != "demo-admin"} == {
         "demo-storefront": ["catalog:read", "stock:read"],
-        "demo-operator": ["catalog:read", "operations:approve", "orders:read", "shipments:write", "stock:read"],
+        "demo-checkout": ["catalog:read", "stock:read", "stock:reserve"],
+        "demo-operator": [
+            "catalog:read",
+            "operations:approve",
+            "orders:read",
+            "shipments:write",
+            "stock:read",
+            "stock:write",
+        ],
         "demo-finance": ["catalog:read", "finance:read", "orders:read"],
     }
     assert KEYS["demo-admin"] == ALL
@@ -134,7 +142,7 @@ async def test_no_secret_is_a_name(settings: Settings, store: Store) -> None:
     async with store.begin() as tx:
         kept = {one.name: one for one in await api_key.all(tx)}
         found = [await api_key.by_hash(tx, hash_secret(secret)) for secret in KEYS]
-    assert sorted(kept) == ["admin", "finance", "operator", "storefront"]
+    assert sorted(kept) == ["admin", "checkout", "finance", "operator", "storefront"]
     assert found == [kept[secret.removeprefix("demo-")] for secret in KEYS]
     assert not {one.id for one in kept.values()} & set(KEYS)
 
@@ -174,11 +182,11 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
 
 
 def check_pastes(demo: Demo) -> None:
-    """The three things to paste do what is said of them."""
+    """The four things to paste do what is said of them."""
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("what the demo says to paste needs bash and curl")
     said = demo.said()
-    text = said[said.index("Three things to paste:") : said.index("Ctrl-C stops")]
+    text = said[said.index("Four things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
@@ -186,3 +194,6 @@ def check_pastes(demo: Demo) -> None:
     assert re.search(r"^.*Operation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
     assert '"status":"SUCCEEDED","progress":{"total":1,"accepted":1,"verified":1,"failed":0}' in done.stdout
     assert "event: complete" in done.stdout
+    assert re.search(r"^Reservation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
+    assert '{"label":"open reservations","quantity":-1}' in done.stdout
+    assert '"releaseReservation":{"reservation":{"status":"RELEASED"}' in done.stdout

@@ -1,0 +1,238 @@
+"""The tables of `acorn.toml`: what each may say, and what it is to the house."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import isodate
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+
+from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
+from domain.feed import FeedIn, FeedOut, secret_bytes
+from domain.ids import ChannelId, LocationCode
+
+ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _duration(value: Any) -> timedelta:
+    """ISO 8601, positive, of fixed length."""
+    try:
+        read = isodate.parse_duration(value)
+    except (isodate.ISO8601Error, TypeError):
+        raise ValueError("write a duration such as PT5M (five minutes) or PT6H") from None
+    if not isinstance(read, timedelta) or read < timedelta(0):
+        raise ValueError("write a positive duration without months or years, such as PT5M")
+    return read
+
+
+def _resolved(value: Any, info: ValidationInfo) -> Any:
+    """`env:NAME` is the value of NAME in the environment or in `.env`."""
+    if not isinstance(value, str) or not value.startswith("env:"):
+        return value
+    name = value.removeprefix("env:")
+    found = (info.context or {}).get(name)
+    if not found:
+        raise ValueError(f"{name} is not set; put it into the environment or into .env")
+    return found
+
+
+def _signing(value: Any, info: ValidationInfo) -> Any:
+    """A secret of Standard Webhooks."""
+    resolved = _resolved(value, info)
+    if isinstance(resolved, str):
+        secret_bytes(resolved)
+    return resolved
+
+
+def _address(value: str) -> str:
+    """Where a feed goes: nobody on the way may read it."""
+    parts = urlsplit(value)
+    if parts.hostname is None or not (
+        parts.scheme == "https" or (parts.scheme, parts.hostname in LOOPBACK) == ("http", True)
+    ):
+        raise ValueError("write an address that begins with https://; http:// is for this machine alone")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_resolved)]
+Secret = Annotated[SecretStr, Field(min_length=1), BeforeValidator(_resolved)]
+SigningSecret = Annotated[SecretStr, BeforeValidator(_signing)]
+Address = Annotated[Text, AfterValidator(_address)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+class Entry(BaseModel):
+    """A table of the file; a key that we do not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StockEntry(Entry):
+    safety_stock: int = Field(default=0, ge=0)
+    max_age: Duration = timedelta(minutes=5)
+
+
+class StreamsEntry(Entry):
+    """How often each stream runs, where it differs from the default."""
+
+    listings: Duration | None = None
+    stock: Duration | None = None
+    orders: Duration | None = None
+    shown: Duration | None = None
+
+
+class PoolEntry(Entry):
+    """An FBA pool: units that several marketplaces report and that count once."""
+
+    code: str = Field(pattern=ID)
+    name: str = Field(min_length=1)
+    marketplaces: tuple[Country, ...] = Field(min_length=1)
+    shown: dict[str, Text] = {}
+
+
+class ChannelEntry(Entry):
+    id: str = Field(pattern=ID)
+    name: str = Field(min_length=1)
+    sandbox: bool = False
+    endpoint: Text | None = None
+    visibility_lag: Duration = timedelta(minutes=2)
+    streams: StreamsEntry = StreamsEntry()
+
+
+class AmazonEntry(ChannelEntry):
+    """One selling account in one region."""
+
+    platform: Literal["amazon"]
+    region: Literal["na", "eu", "fe"]
+    marketplaces: tuple[Country, ...] = Field(min_length=1)
+    seller_id: Text
+    client_id: Text
+    client_secret: Secret
+    refresh_token: Secret
+    token_endpoint: Text | None = None
+    pools: tuple[PoolEntry, ...] = ()
+
+    def channel(self) -> Channel:
+        """As the house knows it."""
+        return Channel(ChannelId(self.id), Platform.AMAZON, self.name, self.sandbox, self.marketplaces)
+
+    def locations(self) -> list[Location]:
+        """The pools as named, and one of its own for each other marketplace. A pool is asked through its first marketplace."""
+        named = {code for pool in self.pools for code in pool.marketplaces}
+        own = tuple(
+            PoolEntry(code=f"fba-{code.lower()}", name=f"FBA {code}", marketplaces=(code,))
+            for code in self.marketplaces
+            if code not in named
+        )
+        return [
+            Location(
+                code=LocationCode(pool.code),
+                name=pool.name,
+                kind=LocationKind.FBA,
+                keeper=ChannelId(self.id),
+                external_id=pool.marketplaces[0],
+                marketplaces=pool.marketplaces,
+                shown=_channels(pool.shown),
+            )
+            for pool in (*self.pools, *own)
+        ]
+
+
+class ShopifyEntry(ChannelEntry):
+    """One shop, with an access token or with an app's client id and secret."""
+
+    platform: Literal["shopify"]
+    shop: Text
+    access_token: Secret | None = None
+    client_id: Text | None = None
+    client_secret: Secret | None = None
+    api_version: str = "2026-07"
+
+    def channel(self) -> Channel:
+        """As the house knows it."""
+        return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox)
+
+
+class LocationEntry(Entry):
+    """An own place: counted by our ledger, or by a storefront."""
+
+    code: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1)
+    kind: Literal["WAREHOUSE", "THIRD_PARTY", "STORE"] = "WAREHOUSE"
+    keeper: str
+    external_id: Text | None = None
+    shown: dict[str, Text] = {}
+    opens_from: str | None = None
+    sells_to: tuple[str, ...] | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the ledger counts here."""
+        return self.keeper == LEDGER
+
+    def location(self) -> Location:
+        """As the house knows it."""
+        return Location(
+            code=LocationCode(self.code),
+            name=self.name,
+            kind=LocationKind(self.kind),
+            keeper=ChannelId(self.keeper),
+            external_id=self.external_id or "",
+            shown=_channels(self.shown),
+            opens_from=None if self.opens_from is None else ChannelId(self.opens_from),
+            sells_to=None if self.sells_to is None else frozenset(map(ChannelId, self.sells_to)),
+        )
+
+
+class FeedEntry(Entry):
+    """A signed feed, in or out."""
+
+    id: str = Field(pattern=ID)
+    secret: SigningSecret
+    locations: tuple[str, ...] = ()
+
+
+class FeedInEntry(FeedEntry):
+    """A warehouse's own system that tells us its counts."""
+
+    previous_secret: SigningSecret | None = None
+    locations: tuple[str, ...] = Field(min_length=1)
+
+    def feed(self) -> FeedIn:
+        """As the house knows it."""
+        secrets = [self.secret] + ([] if self.previous_secret is None else [self.previous_secret])
+        return FeedIn(
+            self.id,
+            tuple(secret_bytes(one.get_secret_value()) for one in secrets),
+            frozenset(map(LocationCode, self.locations)),
+        )
+
+
+class FeedOutEntry(FeedEntry):
+    """Somebody who is told of changes of stock."""
+
+    url: Address
+    skus: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    def feed(self) -> FeedOut:
+        """As the house knows it."""
+        key = secret_bytes(self.secret.get_secret_value())
+        return FeedOut(self.id, self.url, key, self.skus, tuple(map(LocationCode, self.locations)))
+
+
+def _channels(shown: Mapping[str, str]) -> dict[ChannelId, str]:
+    return {ChannelId(channel): place for channel, place in shown.items()}
+
+
+class FileEntry(Entry):
+    stock: StockEntry = StockEntry()
+    channels: tuple[Annotated[AmazonEntry | ShopifyEntry, Field(discriminator="platform")], ...] = Field(min_length=1)
+    locations: tuple[LocationEntry, ...] = ()
+    feeds_in: tuple[FeedInEntry, ...] = ()
+    feeds_out: tuple[FeedOutEntry, ...] = ()
+    sku_map: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = {}
