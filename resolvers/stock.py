@@ -18,13 +18,13 @@ from domain.event import EventKind
 from domain.freshness import Freshness, OnStale, graded, worst, young_enough
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.policy import Facts, Place
-from domain.product import Listing
 from domain.stock import Level, Reading, Stock, holds
 from resolvers.cursor import read_place
 from resolvers.live import Source
 from resolvers.shelf import Shelf
 from store import event, product, stock
 from store import facts as facts_rows
+from store.product import Offering
 from store.session import ONE_SNAPSHOT
 
 MOST_SKUS = 250
@@ -188,7 +188,7 @@ async def _refresh(
 ) -> dict[Sku, list[_Need]]:
     """Ask each source once for all that is not young enough; sources are asked side by side and fail apart."""
     async with shelf.store.begin() as tx:
-        listings = await product.listings_by_skus(tx, skus)
+        listings = await product.offerings(tx, skus)
         stored = await stock.readings(tx, skus)
     needs = {sku: _needs(shelf, listings.get(sku, []), stored.get(sku, [])) for sku in skus}
     due: dict[int, list[_Need]] = defaultdict(list)
@@ -199,7 +199,7 @@ async def _refresh(
     return needs
 
 
-def _needs(shelf: Shelf, listings: Sequence[Listing], stored: Sequence[Reading]) -> list[_Need]:
+def _needs(shelf: Shelf, listings: Sequence[Offering], stored: Sequence[Reading]) -> list[_Need]:
     """Every place of others that should hold the SKU, by its listings: FBA pools of channel-fulfilled offers, a shop's places.
 
     One channel SKU in one place is one thing, whichever of the place's marketplaces lists it and with whatever refs.

@@ -56,8 +56,14 @@ class _Load:
     """A reading of rows under way, and what has changed since it began."""
 
     began: float
+    skus: frozenset[Sku]
+    rows: asyncio.Future[Mapping[Sku, Facts]]
     changed: set[Sku] = field(default_factory=set)
     all_changed: bool = False
+
+    def answers(self, sku: Sku, now: float) -> bool:
+        """Whether somebody who asks now may have what this brings: it is as young as what is believed without a look."""
+        return sku in self.skus and now - self.began < TRUST_S and not self.misses(sku, None)
 
     def misses(self, sku: Sku, facts: Facts | None) -> bool:
         """Whether it may have read how the SKU was before a change."""
@@ -122,6 +128,9 @@ class StockCache:
                     self._kept.move_to_end(sku)
                     found[sku] = kept.facts
         missing = [sku for sku in wanted if sku not in found]
+        if missing and not anew:
+            found |= await self._read_along(missing, now)
+            missing = [sku for sku in missing if sku not in found]
         if missing:
             found |= await self._read(missing, read)
         return {sku: facts for sku in wanted if (facts := found[sku]) is not None}
@@ -171,14 +180,27 @@ class StockCache:
                     await asyncio.shield(self._next_look)
         return self._looked_at >= asked_at - TRUST_S
 
+    async def _read_along(self, skus: Sequence[Sku], now: float) -> dict[Sku, Facts | None]:
+        """What others are reading at this moment, so that a crowd that asks for the same reads it once."""
+        found: dict[Sku, Facts | None] = {}
+        for load in [load for load in self._loads if any(load.answers(sku, now) for sku in skus)]:
+            asked = [sku for sku in skus if load.answers(sku, now)]
+            await asyncio.wait({load.rows})
+            if not load.rows.cancelled() and load.rows.exception() is None:
+                rows = load.rows.result()
+                found |= {sku: rows.get(sku) for sku in asked if not load.misses(sku, rows.get(sku))}
+        return found
+
     async def _read(self, skus: Sequence[Sku], read: Read) -> dict[Sku, Facts | None]:
         """Read from the rows, and keep what did not change meanwhile."""
-        load = _Load(time.monotonic())
+        load = _Load(time.monotonic(), frozenset(skus), asyncio.get_running_loop().create_future())
         self._loads.add(load)
         try:
             rows = await read(skus)
+            load.rows.set_result(rows)
         finally:
             self._loads.discard(load)
+            load.rows.cancel()  # of a reading that failed; each of those who waited reads for itself
         found = {sku: rows.get(sku) for sku in skus}
         for sku, facts in found.items():
             if not load.misses(sku, facts):

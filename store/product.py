@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -86,6 +86,29 @@ async def listings_by_skus(tx: AsyncConnection, skus: Collection[Sku]) -> dict[S
     found: defaultdict[Sku, list[Listing]] = defaultdict(list)
     for row in rows:
         found[Sku(row.sku)].append(_listing(row))
+    return dict(found)
+
+
+class Offering(NamedTuple):
+    """Of a listing, what says where its units lie and how they are asked for."""
+
+    channel: ChannelId
+    channel_sku: ChannelSku
+    marketplace: str | None
+    fulfilled_by: FulfilledBy
+    refs: Mapping[str, str]
+
+
+async def offerings(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, list[Offering]]:
+    """Where `skus` are listed, in the order of `listings_by_skus`, at a fraction of its cost."""
+    c = listing.c
+    columns = (c.sku, c.channel, c.channel_sku, c.marketplace, c.fulfilled_by, c.refs)
+    rows = await tx.execute(
+        select(*columns).where(among(c.sku, skus)).order_by(c.channel, c.marketplace, c.channel_sku)
+    )
+    found: defaultdict[Sku, list[Offering]] = defaultdict(list)
+    for sku, channel, channel_sku, marketplace, by, refs in rows:
+        found[sku].append(Offering(channel, channel_sku, marketplace or None, FulfilledBy(by), refs))
     return dict(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from domain.drift import DriftKind
 from domain.ids import ChannelId, ChannelSku, Sku
@@ -20,6 +20,7 @@ from store import channel_stock, drift, order
 from store.channel_stock import NumberKey, Target
 from store.drift import Noted
 from store.session import Store
+from store.stock_push import UNSEEN_SALE
 from store.tables import channel_stock as channel_stock_table
 from store.tables import oversale, stock_push
 from tests.resolvers.platform import own_location
@@ -426,6 +427,16 @@ async def test_drift_and_oversales_are_told(house: House, shelf: Shelf) -> None:
         oversale=found["oversales"]["pageInfo"]["endCursor"],
     )
     assert (len(rest["stockDrift"]["nodes"]), len(rest["oversales"]["nodes"])) == (1, 1)
+
+
+async def test_numbers_that_long_wait_for_orders_ail_their_channel(house: House, shelf: Shelf) -> None:
+    await tell_shop(house, 9, told=8)
+    for minutes, ailments in ((1, []), (6, ["stock: 1 number waits for the orders to be read before being raised"])):
+        async with house.store.begin() as tx:
+            seen_at = datetime.now(UTC) - timedelta(minutes=minutes)
+            await tx.execute(update(channel_stock_table).values(error_code=UNSEEN_SALE, shown_at=seen_at))
+        found = (await data(shelf, "{ channels { id ailments } }"))["channels"]
+        assert {one["id"]: one["ailments"] for one in found} == {"Channel:shop": ailments, "Channel:amazon-eu": []}
 
 
 async def test_how_long_a_channel_takes_is_null_until_it_was_measured(house: House, shelf: Shelf) -> None:
