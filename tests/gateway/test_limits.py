@@ -70,7 +70,7 @@ def test_a_bomb_of_fragments_is_refused_at_once(plans: Plans, last: str) -> None
         began = time.process_time()
         code, message = refusal(plans, spreads(last))
         took.append(time.process_time() - began)
-    assert min(took) < 0.05
+    assert min(took) < 0.15
     assert code == "LIMIT_EXCEEDED"
     assert "millions of" in message
 
@@ -104,7 +104,7 @@ def test_no_document_holds_the_process_up(public: Plans, name: str) -> None:
         code, _ = refusal(public, BOMBS[name], operation="A" if name != "many operations" else "A0")
         took.append(time.process_time() - began)
     assert code == "LIMIT_EXCEEDED"
-    assert min(took) < 0.05
+    assert min(took) < 0.15
 
 
 def test_a_field_may_be_named_again_within_reason(public: Plans) -> None:

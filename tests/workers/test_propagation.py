@@ -132,6 +132,12 @@ async def test_a_sale_on_one_side_is_seen_on_the_other_and_its_lag_is_measured(m
         market.amazon.buy("A", units=2)
         await market.count("A", -2)
         await until(lambda: _shows(market, 8))
+
+        async def measured() -> bool:
+            async with market.store.begin() as tx:
+                return SHOP in await channel_stock.lags(tx, [SHOP])
+
+        await until(measured)
     async with market.store.begin() as tx:
         lags = await channel_stock.lags(tx, [SHOP, AMAZON])
     assert lags[SHOP].samples == 1
