@@ -1,4 +1,4 @@
-"""Run every benchmark one after the other: `python -m benchmarks` (about six minutes)."""
+"""Run every benchmark one after the other: `python -m benchmarks` (about ten minutes)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ EACH = (
     ["benchmarks.budget", "--processes", "4", "--seconds", "60"],
     ["benchmarks.reads"],
     ["benchmarks.reserve"],
+    ["benchmarks.stock_read"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
 )
 

@@ -84,11 +84,12 @@ async def by_skus(
     """
     _check_count(skus)
     wished = shelf.stock_max_age if max_age is None else max_age
+    began = shelf.clock()
     known = await facts(shelf, skus, anew=anew)
     now = shelf.clock()
     needs: Mapping[Sku, list[_Need]] = {}
     if ask_platforms and (old := [sku for sku, one in known.items() if _too_old(one, now, wished)]):
-        needs = await _refresh(shelf, ask, {part.sku for sku in old for part in _parts(known[sku])}, now, wished)
+        needs = await _refresh(shelf, ask, {part.sku for sku in old for part in _parts(known[sku])}, began, now, wished)
         known |= await _told_again(shelf, old, needs)
         now = shelf.clock()
     return [_answer(known[sku], needs, now, wished) if sku in known else None for sku in skus]
@@ -184,16 +185,21 @@ def _too_old(known: Facts, now: datetime, wished: timedelta) -> bool:
 
 
 async def _refresh(
-    shelf: Shelf, ask: Ask, skus: Collection[Sku], now: datetime, wished: timedelta
+    shelf: Shelf, ask: Ask, skus: Collection[Sku], began: datetime, now: datetime, wished: timedelta
 ) -> dict[Sku, list[_Need]]:
-    """Ask each source once for all that is not young enough; sources are asked side by side and fail apart."""
+    """Ask each source once for all that is not young enough; sources are asked side by side and fail apart.
+
+    What somebody else has asked since `began`, when this caller asked, is live for this caller too.
+    """
     async with shelf.store.begin() as tx:
         listings = await product.offerings(tx, skus)
         stored = await stock.readings(tx, skus)
     needs = {sku: _needs(shelf, listings.get(sku, []), stored.get(sku, [])) for sku in skus}
     due: dict[int, list[_Need]] = defaultdict(list)
     for need in (one for group in needs.values() for one in group):
-        if need.stored is None or not young_enough(need.stored.as_of, now, wished):
+        if need.stored is not None and need.stored.as_of >= began:
+            need.live = need.stored
+        elif need.stored is None or not young_enough(need.stored.as_of, now, wished):
             due[id(need.source)].append(need)
     await asyncio.gather(*(_ask_source(shelf, ask, group) for group in due.values()))
     return needs
