@@ -37,6 +37,11 @@ class HouseError(Exception):
         self.upstream_request_id = upstream_request_id
         self.upstream_code = upstream_code
 
+    @property
+    def words(self) -> str:
+        """What people are told: our words, and the platform's own code behind them."""
+        return self.message if self.upstream_code is None else f"{self.message} ({self.upstream_code})"
+
 
 class Throttled(HouseError):
     """The budget has no slot in time, or the platform said 429. `retry_after_s` is in seconds from now."""
@@ -106,6 +111,15 @@ class Conflict(Refused):
     """It contradicts what is already there, such as an idempotency key used with other contents."""
 
     code = "CONFLICT"
+
+
+def key_used(key: str | None) -> Conflict:
+    """What a repeated request is told that asks for something else than the first of its idempotency key."""
+    return Conflict(
+        f"The idempotency key {key!r} was used before with other contents. "
+        "Send the same contents again, or use a new key for new contents.",
+        field=("idempotencyKey",),
+    )
 
 
 class Insufficient(Conflict):

@@ -75,19 +75,7 @@ async def adjust(
             if problems:
                 return Accepted(None, problems)
             await ledger.post(tx, entries)
-            kept, _ = await operation.create(
-                tx,
-                kind=Kind.ADJUST_STOCK,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=told,
-                dry_run=False,
-                status=OperationStatus.QUEUED,
-                items=items,
-                correlation_id=correlation_id,
-                id=id,
-                item_status=ItemStatus.VERIFIED,
-            )
+            kept = await _done(tx, id, requested_by, correlation_id, items, request_hash=told, key=idempotency_key)
     except Refused as problem:
         return Accepted(None, [problem])
     shelf.stock_cache.wrote(skus)
@@ -121,21 +109,38 @@ async def revert(
         counts = await _counts(tx, skus)
         items = [_reverting_item(group, counts) for group in groups if group]
         await ledger.post(tx, opposite)
-        made, _ = await operation.create(
-            tx,
-            kind=Kind.ADJUST_STOCK,
-            requested_by=requested_by,
-            idempotency_key=None,
-            request_hash=contents_hash("revert", one),
-            dry_run=False,
-            status=OperationStatus.QUEUED,
-            items=items,
-            correlation_id=correlation_id,
-            id=id,
-            item_status=ItemStatus.VERIFIED,
-            reverts=one,
-        )
+        told = contents_hash("revert", one)
+        made = await _done(tx, id, requested_by, correlation_id, items, request_hash=told, reverts=one)
     shelf.stock_cache.wrote(skus)
+    return made
+
+
+async def _done(
+    tx: AsyncConnection,
+    id: OperationId,
+    requested_by: str,
+    correlation_id: str,
+    items: Sequence[NewItem],
+    *,
+    request_hash: str,
+    key: str | None = None,
+    reverts: OperationId | None = None,
+) -> Operation:
+    """The operation of what has just been posted: it has succeeded."""
+    made, _ = await operation.create(
+        tx,
+        kind=Kind.ADJUST_STOCK,
+        requested_by=requested_by,
+        idempotency_key=key,
+        request_hash=request_hash,
+        dry_run=False,
+        status=OperationStatus.QUEUED,
+        items=items,
+        correlation_id=correlation_id,
+        id=id,
+        item_status=ItemStatus.VERIFIED,
+        reverts=reverts,
+    )
     return made
 
 

@@ -21,7 +21,7 @@ from domain.ids import LineId, LocationCode, OrderId, ReservationId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy
-from store import channel_stock, kit, ledger, order, reservation
+from store import kit, ledger, marks, order, reservation
 from store.session import among
 from store.tables import order_allocation, oversale, reservation_hold, stock_push
 from store.tables import reservation as reservation_table
@@ -314,7 +314,7 @@ def _chosen(plan: _Plan, wish: _Wish, units: int, codes: Sequence[LocationCode])
 
 async def _write(tx: AsyncConnection, plan: _Plan) -> set[Sku]:
     posted = await ledger.post(tx, plan.entries)
-    await channel_stock.caused(tx, _sold(plan))
+    await marks.caused(tx, _sold(plan))
     told = {one.sku for one in plan.entries}
     ended = {sku for (_, sku), ends in plan.ends.items() if ends}
     if plan.ends:

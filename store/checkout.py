@@ -17,7 +17,7 @@ from domain.ids import ChannelId, Sku
 from domain.policy import Facts, Hold
 from domain.reservation import Buyer, Reservation, ReservedLine
 from domain.rule import Rule
-from store import channel_stock, facts, ledger, reservation, rule
+from store import channel_stock, facts, ledger, marks, reservation, rule
 from store.reservation import all_of, line_of
 
 
@@ -39,7 +39,7 @@ async def unsettled(tx: AsyncConnection, skus: Collection[Sku]) -> set[Sku]:
 async def settle(tx: AsyncConnection, skus: Collection[Sku], terms: Terms) -> None:
     """Compute the safety stock of these SKUs, which are no kits, where nobody has."""
     await ledger.lock(tx, skus)
-    now = await channel_stock.as_stirred(tx, skus)
+    now = await marks.as_stirred(tx, skus)
     known = await _facts(tx, skus, terms, now[0].at) if now else {}
     units = {sku: policy.safety_stock(one, now[0].at)[0] for sku, one in known.items()}
     await tx.execute(_SETTLE, {"skus": list(units), "units": list(units.values())})

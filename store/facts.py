@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Location
@@ -18,12 +18,10 @@ from domain.policy import Facts, Hold, Place, Shown
 from domain.product import FulfilledBy
 from domain.rule import Rule, Rulebook, RuleKind, kind_of
 from domain.stock import Reading, holds
-from store import channel_stock, kit, ledger, reservation, rule, sales
-from store.session import AnyRow, among
-from store.tables import listing
+from store import channel_stock, kit, ledger, product, reservation, rule, sales
+from store.product import Offering
+from store.session import AnyRow
 
-# (channel, marketplace, fulfilled by, channel SKU), as the row has them: thousands of them are looked up.
-_Listed = tuple[ChannelId, str, str, ChannelSku]
 _Readings = Mapping[tuple[LocationCode, ChannelId, ChannelSku], Reading]
 _Kits = Mapping[Sku, Sequence[tuple[Sku, int]]]
 
@@ -69,7 +67,7 @@ class _Known:
     default_safety_stock: int
     rules: _Rules
     tags: Mapping[Sku, frozenset[str]]
-    listings: Mapping[Sku, Sequence[_Listed]]
+    listings: Mapping[Sku, Sequence[Offering]]
     readings: _Readings
     balances: Mapping[Sku, Sequence[Balance]]
     holds: Mapping[Sku, list[Hold]]
@@ -133,7 +131,7 @@ async def facts(
         default_safety_stock=default_safety_stock,
         rules=held,
         tags=await _tags(tx, every),
-        listings=await _listings(tx, every),
+        listings=await product.offerings(tx, every),
         readings=await _readings(tx, every),
         balances=await ledger.balances(tx, every),
         holds=await reservation.holds(tx, every),
@@ -142,7 +140,7 @@ async def facts(
     if with_sales and RuleKind.VELOCITY_BUFFER in held.kinds:
         known.sold_per_day = await sales.sold_per_day(tx, every)
     if with_sales and held.kinds & {RuleKind.VELOCITY_BUFFER, RuleKind.LAST_UNITS}:
-        channels = {listed[0] for group in known.listings.values() for listed in group}
+        channels = {listed.channel for group in known.listings.values() for listed in group}
         lags = await channel_stock.lags(tx, sorted(channels))
         known.lag_s = {channel: lag.p99_s for channel, lag in lags.items() if lag.samples}
     return _assembled(known, skus, kits)
@@ -171,7 +169,7 @@ async def facts_at(
         default_safety_stock=default_safety_stock,
         rules=_Rules(await rule.rules(tx, at)),
         tags=await _tags(tx, every),
-        listings=await _listings(tx, every),
+        listings=await product.offerings(tx, every),
         readings=await _readings_at(tx, every, at, locations),
         balances=await ledger.balances_at(tx, every, at),
         holds=await reservation.holds_at(tx, every, at),
@@ -214,9 +212,9 @@ def _of_kit(known: _Known, sku: Sku, components: list[tuple[Facts, int]], where:
     """A kit lies where its components lie, and is shown where its own listings are."""
     shown = {
         location.code: location
-        for channel, marketplace, fulfilled_by, _ in known.listings.get(sku, ())
-        for location in where.holding(channel, marketplace, fulfilled_by)
-        if channel in location.shown
+        for listed in known.listings.get(sku, ())
+        for location in where.holding(listed)
+        if listed.channel in location.shown
     }
     made = _made(known, sku, places=[], holds=[])
     made.components = [(_also_at(known, one, shown.values()), units) for one, units in components]
@@ -254,24 +252,24 @@ class _Where:
 
     def __init__(self, locations: Sequence[Location]) -> None:
         self.by_code = {location.code: location for location in locations}
-        self._holding: dict[tuple[ChannelId, str, str], list[Location]] = {}
+        self._holding: dict[tuple[ChannelId, str | None, bool], list[Location]] = {}
 
-    def holding(self, channel: ChannelId, marketplace: str, fulfilled_by: str) -> list[Location]:
+    def holding(self, listed: Offering) -> list[Location]:
         """The places that should hold units of it, as another one counts them, or open or show with its channel."""
-        key = (channel, marketplace, fulfilled_by)
+        key = (listed.channel, listed.marketplace, listed.fulfilled_by is FulfilledBy.MERCHANT)
         if key not in self._holding:
-            way = FulfilledBy(fulfilled_by)
-            self._holding[key] = [one for one in self.by_code.values() if holds(one, channel, marketplace, way)]
+            told = (listed.channel, listed.marketplace, listed.fulfilled_by)
+            self._holding[key] = [one for one in self.by_code.values() if holds(one, *told)]
         return self._holding[key]
 
 
-def _kept_elsewhere(known: _Known, listings: Iterable[_Listed], where: _Where) -> list[Place]:
+def _kept_elsewhere(known: _Known, listings: Iterable[Offering], where: _Where) -> list[Place]:
     """FBA pools and places that a shop counts, as they told it last; one channel SKU at one place is counted once."""
     wanted: dict[LocationCode, dict[tuple[ChannelId, ChannelSku], None]] = {}
-    for channel, marketplace, fulfilled_by, channel_sku in listings:
-        for location in where.holding(channel, marketplace, fulfilled_by):
+    for listed in listings:
+        for location in where.holding(listed):
             if not location.ours:
-                wanted.setdefault(location.code, {})[channel, channel_sku] = None
+                wanted.setdefault(location.code, {})[listed.channel, listed.channel_sku] = None
     places = []
     for code, keys in wanted.items():
         told = [reading for key in keys if (reading := known.readings.get((code, *key))) is not None]
@@ -286,7 +284,7 @@ def _read(known: _Known, location: Location, told: Sequence[Reading]) -> Place:
     return Place.read(location, told, graded(oldest_at, known.at, known.max_age))
 
 
-def _kept_here(known: _Known, listings: Iterable[_Listed], balances: Iterable[Balance], where: _Where) -> list[Place]:
+def _kept_here(known: _Known, listings: Iterable[Offering], balances: Iterable[Balance], where: _Where) -> list[Place]:
     """Own places with entries of the SKU; and without: those that wait for a first count, of which nothing is known, and those
     where a channel that lists it shows units, of which there are none."""
     places = {
@@ -297,11 +295,11 @@ def _kept_here(known: _Known, listings: Iterable[_Listed], balances: Iterable[Ba
         if one.location in where.by_code and where.by_code[one.location].ours
     }
     counted = set(places)
-    for channel, marketplace, fulfilled_by, _ in listings:
-        for location in where.holding(channel, marketplace, fulfilled_by):
+    for listed in listings:
+        for location in where.holding(listed):
             if not location.ours or location.code in counted:
                 continue
-            if location.opens_from == channel:
+            if location.opens_from == listed.channel:
                 places[location.code] = Place(location, 0, 0, 0, None, Freshness.UNKNOWN)
             else:
                 places.setdefault(location.code, Place(location, 0, 0, 0, known.at, Freshness.LIVE))
@@ -315,18 +313,6 @@ async def _tags(tx: AsyncConnection, skus: Sequence[Sku]) -> dict[Sku, frozenset
     """The tags of each known SKU."""
     rows = await tx.execute(_TAGS, {"skus": skus})
     return {Sku(row.sku): frozenset(row.tags) for row in rows}
-
-
-async def _listings(tx: AsyncConnection, skus: Sequence[Sku]) -> dict[Sku, list[_Listed]]:
-    c = listing.c
-    columns = (c.sku, c.channel, c.marketplace, c.fulfilled_by, c.channel_sku)
-    found: defaultdict[Sku, list[_Listed]] = defaultdict(list)
-    for sku, channel, marketplace, fulfilled_by, channel_sku in await tx.execute(
-        select(*columns).where(among(c.sku, skus))
-    ):
-        assert sku is not None, "a SKU was asked for"
-        found[Sku(sku)].append((ChannelId(channel), marketplace, fulfilled_by, ChannelSku(channel_sku)))
-    return found
 
 
 async def _readings(tx: AsyncConnection, skus: Sequence[Sku]) -> _Readings:

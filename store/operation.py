@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_, upda
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, key_used
 from domain.event import EventKind, NewEvent
 from domain.ids import OperationId
 from domain.operation import (
@@ -175,11 +175,7 @@ async def by_key(
     )
     row = rows.one_or_none()
     if row is not None and row.request_hash != request_hash:
-        raise Conflict(
-            f"The idempotency key {idempotency_key!r} was used before with other contents. "
-            "Send the same contents again, or use a new key for new contents.",
-            field=("idempotencyKey",),
-        )
+        raise key_used(idempotency_key)
     return None if row is None else _operation(row)
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.allocation import choose
 from domain.channel import Location
-from domain.errors import Conflict, Insufficient, Invalid, NotFound
+from domain.errors import Conflict, Insufficient, Invalid, NotFound, key_used
 from domain.ids import ChannelId, LocationCode, ReservationId, Sku
 from domain.ledger import Entry, EntryKind, NewEntry
 from domain.policy import Hold
@@ -232,11 +232,7 @@ async def _first(tx: AsyncConnection, requested_by: str, key: str | None, reques
     rows = await tx.execute(select(reservation).where(r.requested_by == requested_by, r.idempotency_key == key))
     row = rows.one()
     if row.request_hash != request_hash:
-        raise Conflict(
-            f"The idempotency key {key!r} was used before with other contents. "
-            "Send the same contents again, or use a new key for new contents.",
-            field=("idempotencyKey",),
-        )
+        raise key_used(key)
     return _reservation(row)
 
 

@@ -21,10 +21,9 @@ from sqlalchemy.types import Text
 
 from domain.channel import StreamName
 from domain.errors import OutcomeUnknown
-from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, ChannelSku, Sku
 from store import channel_stock as numbers
-from store import event, stock_sweep
+from store import ledger, stock_sweep
 from store.channel import not_paused
 from store.channel_stock import NumberKey
 from store.session import AnyRow, among, as_table, from_now, storable
@@ -327,9 +326,9 @@ async def record(tx: AsyncConnection, records: Sequence[Record]) -> list[Seen]:
     if not seen:
         return []
     marked = await _mark_seen(tx, seen, rows)
-    skus = sorted({one.claimed.sku for one in seen})
-    await event.append(tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in skus])
-    few = await numbers.arbitrated(tx, {one.claimed.sku for one in seen})
+    skus = {one.claimed.sku for one in seen}
+    await ledger.tell(tx, skus)
+    few = await numbers.arbitrated(tx, skus)
     await stock_sweep.mark(tx, few)
     return marked
 

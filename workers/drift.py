@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,10 +27,10 @@ from domain.product import Rejected
 from store import channel, channel_stock, drift, quarantine, stock_sweep, stream
 from store.channel_stock import NumberKey
 from store.drift import Key, Noted, Number
+from workers.calls import batches
 from workers.deps import Deps
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 LOOK_EVERY_S = 5.0
 LOOK_WAIT_S = 30.0
@@ -79,7 +78,7 @@ class Sweep:
                 return
             after = keys[-1]
             untold = [key for key in untold if key not in known or known[key].kind is not DriftKind.NOT_OFFERED]
-            for batch in _batches(untold, port.shown_batch)[: LOOKS_PER_SWEEP - looks]:
+            for batch in batches(untold, port.shown_batch)[: LOOKS_PER_SWEEP - looks]:
                 looks += 1
                 await look(self.deps, self.channel, batch, Ask(Priority.BACKGROUND))
 
@@ -260,7 +259,3 @@ async def _ready(tx: AsyncConnection, deps: Deps, id: ChannelId) -> list[Key]:
     ]
     known = await drift.numbers(tx, id, keys)
     return [key for key in keys if key in known and not known[key].believed.in_flight]
-
-
-def _batches(keys: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]

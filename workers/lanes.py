@@ -23,7 +23,7 @@ from domain.operation import Capability, ClaimedItem, ItemError, ItemStatus, Out
 from domain.order import Order
 from store import agenda, allocation, channel, event, order
 from store.session import UNAVAILABLE
-from workers.backoff import jittered
+from workers.calls import Hold
 from workers.crash import point
 from workers.deps import Deps
 from workers.watch import end
@@ -34,8 +34,6 @@ WIDTH = 10
 RECORD_AGAIN_S = 0.3
 # Claims of one item that ended without a record, before a person must look: it may be what kills its worker.
 DEATHS = 5
-# A slot may be far away, but what is new wants to be picked up and what was taken wants to be looked at.
-LONGEST_HOLD_S = 1.0
 
 
 class Lane(NamedTuple):
@@ -73,12 +71,6 @@ Handler = Callable[[Deps, ClaimedItem], Awaitable[Worked]]
 
 
 @dataclass(slots=True)
-class _Hold:
-    until: float = 0.0
-    failures: int = 0
-
-
-@dataclass(slots=True)
 class Lanes:
     """The lanes that this process drains."""
 
@@ -86,7 +78,7 @@ class Lanes:
     handlers: Mapping[Capability, Handler]
     _draining: dict[Lane, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[Lane] = field(default_factory=set)
-    _holds: dict[Lane, _Hold] = field(default_factory=dict)
+    _holds: dict[Lane, Hold] = field(default_factory=dict)
     _closed: bool = False
 
     def wake(self, lane: Lane) -> None:
@@ -126,12 +118,12 @@ class Lanes:
 
     async def _drain(self, lane: Lane) -> None:
         """Until nothing is left to be claimed now, or the lane has to be left alone for a while."""
-        hold = self._holds.setdefault(lane, _Hold())
+        hold = self._holds.setdefault(lane, Hold())
         working: set[asyncio.Task[Worked]] = set()
         try:
             while True:
                 self._again.discard(lane)
-                open_now = not self._closed and time.monotonic() >= hold.until
+                open_now = not self._closed and hold.over
                 claimed = await self._claim(lane, WIDTH - len(working)) if open_now else []
                 working |= {asyncio.create_task(self._work(lane, item)) for item in claimed}
                 if not working:
@@ -141,7 +133,8 @@ class Lanes:
                 done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
                 results = [task.result() for task in done]
                 await self._record(lane, results)
-                self._mind(hold, results)
+                for worked in results:
+                    hold.mind(failing=worked.failing, hold_s=worked.hold_s, done=worked.outcome is not None)
         finally:
             await end(working)
 
@@ -250,18 +243,6 @@ class Lanes:
         # What has been shipped has left its place, whoever tells of it. The locks of stock come last.
         kept = await order.by_ids(tx, shipped)
         await allocation.settle(tx, list(kept.values()), self.deps.locations)
-
-    def _mind(self, hold: _Hold, results: Sequence[Worked]) -> None:
-        """Leave the lane alone after a refusal for lack of budget, or while the channel cannot be reached."""
-        now = time.monotonic()
-        for worked in results:
-            if worked.failing:
-                hold.failures += 1
-                hold.until = max(hold.until, now + jittered(hold.failures, first_s=0.5, most_s=30.0))
-            elif worked.hold_s:
-                hold.until = max(hold.until, now + min(worked.hold_s, LONGEST_HOLD_S))
-            elif worked.outcome is not None:
-                hold.failures = 0
 
 
 def _without_order(seen: Seen | None) -> Seen | None:

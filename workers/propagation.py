@@ -16,12 +16,12 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain import policy
-from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, Sku
 from domain.policy import Facts, Number
 from domain.product import Rejected
-from store import channel_stock, drift, event, facts, kit, quarantine, stock_sweep
-from store.channel_stock import Carried, NumberKey, Outlet, Stirred, Target
+from store import channel_stock, drift, facts, kit, ledger, marks, quarantine, stock_sweep
+from store.channel_stock import NumberKey, Outlet, Target
+from store.marks import Carried, Stirred
 from workers import opening
 from workers.deps import Deps
 from workers.drift import places_shown
@@ -74,12 +74,12 @@ class Propagation:
     async def _round(self) -> int | None:
         """How many SKUs that waited were computed anew; None when another worker does it now."""
         async with self.deps.store.begin() as tx:
-            if not await channel_stock.propagating(tx):
+            if not await marks.propagating(tx):
                 return None
-            stirred = await channel_stock.stirred(tx, BATCH)
+            stirred = await marks.stirred(tx, BATCH)
             if stirred:
                 kits = await kit.kits_with(tx, [one.sku for one in stirred]) - {one.sku for one in stirred}
-                await self._carry(tx, [*stirred, *(await channel_stock.as_stirred(tx, kits) if kits else [])])
+                await self._carry(tx, [*stirred, *(await marks.as_stirred(tx, kits) if kits else [])])
         return len(stirred)
 
     async def _carry(self, tx: AsyncConnection, stirred: Sequence[Stirred]) -> None:
@@ -120,9 +120,8 @@ class Propagation:
             carried.append(_carried(one, known[one.sku], offered))
         await channel_stock.put(tx, targets)
         # What changed by time alone, or through its components, nobody has told of yet.
-        told = [one.sku for one in stirred if one.by_time or one.sku in cleared]
-        await event.append(tx, [NewEvent(EventKind.STOCK_CHANGED, sku, {"sku": sku}) for sku in told])
-        await channel_stock.carried(tx, carried)
+        await ledger.tell(tx, [one.sku for one in stirred if one.by_time or one.sku in cleared])
+        await marks.carried(tx, carried)
 
     def _places(self) -> dict[ChannelId, list[str]]:
         """The places that each channel is told numbers of."""

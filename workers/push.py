@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,14 +31,14 @@ from domain.errors import (
     OutcomeUnknown,
     Refused,
     Throttled,
-    Transient,
     Unauthorized,
 )
 from domain.ids import ChannelId
-from store import channel, channel_stock, stock_push, stream
+from store import channel, marks, stock_push, stream
 from store.channel_stock import SOLD, NumberKey
 from store.stock_push import UNSEEN_SALE, Claimed, Errand, Outcome, Record, Write
 from workers.backoff import jittered
+from workers.calls import Hold, as_house_error, batches
 from workers.crash import point
 from workers.deps import Deps
 from workers.watch import end
@@ -60,11 +60,8 @@ COUNTED_WITHIN = timedelta(seconds=60)
 ORDERS_LOOK_S = 0.5
 ORDERS_LATER_LOOK_S = 5.0
 REFUSED_FROM_S, REFUSED_TO_S = 600.0, 6 * 3600.0
-# A slot may be far away, but what becomes smaller meanwhile wants to be first.
-LONGEST_HOLD_S = 1.0
 BROKEN_S = 1.0
 
-T = TypeVar("T")
 Key: TypeAlias = tuple[ChannelId, Errand]
 
 
@@ -85,12 +82,6 @@ class _Worked:
 
 
 @dataclass(slots=True)
-class _Hold:
-    until: float = 0.0
-    failures: int = 0
-
-
-@dataclass(slots=True)
 class Push:
     """Tells and looks, for each channel by itself. `pulse` is called at each look at the rows; `woken` is set by whoever has just
     made numbers due, so that nobody has to wait for the next one."""
@@ -99,7 +90,7 @@ class Push:
     pulse: Callable[[], None]
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
-    _holds: dict[Key, _Hold] = field(default_factory=dict)
+    _holds: dict[Key, Hold] = field(default_factory=dict)
     _asked_orders: dict[ChannelId, datetime] = field(default_factory=dict)
     _closed: bool = False
 
@@ -138,10 +129,10 @@ class Push:
             await end(late)
 
     def _open(self, key: Key) -> bool:
-        return not self._closed and time.monotonic() >= self._hold(key).until
+        return not self._closed and self._hold(key).over
 
-    def _hold(self, key: Key) -> _Hold:
-        return self._holds.setdefault(key, _Hold())
+    def _hold(self, key: Key) -> Hold:
+        return self._holds.setdefault(key, Hold())
 
     async def _run(self, key: Key) -> None:
         try:
@@ -183,7 +174,7 @@ class Push:
             await stock_push.record(tx, list(waiting.values()))
         if asked_at is not None:
             self._asked_orders[port.channel.id] = asked_at
-        return [self._send_and_record(port, batch) for batch in _batches(writes, port.tell_batch)]
+        return [self._send_and_record(port, batch) for batch in batches(writes, port.tell_batch)]
 
     async def _for_orders(
         self, tx: AsyncConnection, port: Port, claimed: Sequence[Claimed]
@@ -199,7 +190,7 @@ class Push:
         id, now = port.channel.id, self.deps.clock()
         read = await stream.read_at(tx, id, StreamName.ORDERS) is not None
         asked_at = self._asked_orders.get(id)
-        uncounted = await channel_stock.waiting(tx, {one.sku for one in doubtful})
+        uncounted = await marks.waiting(tx, {one.sku for one in doubtful})
         ask = False
         waiting: dict[NumberKey, Record] = {}
         for one in doubtful:
@@ -258,8 +249,7 @@ class Push:
         except Exception as problem:
             if not isinstance(problem, TimeoutError):
                 log.exception("push.unexpected", extra={"channel": port.channel.id})
-            words = f"An unexpected {type(problem).__name__} came up."
-            return _failed(port, writes, OutcomeUnknown(words) if sent else Transient(words), sent)
+            return _failed(port, writes, as_house_error(problem, sent), sent)
         assert len(answers) == len(writes), "one answer per write"
         return await self._answered(port, list(zip(writes, answers, strict=True)))
 
@@ -291,7 +281,7 @@ class Push:
     async def _shown_instead(self, port: Port, writes: Sequence[Write]) -> dict[NumberKey, int]:
         """What the channel shows where it only said that it is not what we expected; without those that cannot be read."""
         found: dict[NumberKey, int] = {}
-        for batch in _batches(writes, port.shown_batch):
+        for batch in batches(writes, port.shown_batch):
             answers = await self._ask(port, [write.claimed for write in batch])
             if isinstance(answers, list):
                 for write, answer in zip(batch, answers, strict=True):
@@ -306,7 +296,7 @@ class Push:
         limit, lease_s = port.shown_batch * room, self.deps.timing.lease_s
         async with self.deps.store.begin() as tx:
             claimed = await stock_push.claim(tx, port.channel.id, Errand.LOOK, limit=limit, lease_s=lease_s)
-        return [self._look_and_record(port, batch) for batch in _batches(claimed, port.shown_batch)]
+        return [self._look_and_record(port, batch) for batch in batches(claimed, port.shown_batch)]
 
     async def _look_and_record(self, port: Port, claimed: Sequence[Claimed]) -> None:
         answers = await self._ask(port, claimed)
@@ -330,7 +320,7 @@ class Push:
         except Exception as problem:
             if not isinstance(problem, TimeoutError):
                 log.exception("push.unexpected", extra={"channel": port.channel.id})
-            return Transient(f"An unexpected {type(problem).__name__} came up.")
+            return as_house_error(problem, sent=False)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -350,18 +340,7 @@ class Push:
             slowest_s = max((send.lag_s for send in seen if send.lag_s is not None), default=None)
             log.info("stock.confirmed", extra={"channel": id, "count": len(seen), "slowest_s": slowest_s})
         _log(id, worked.records)
-        self._mind(self._hold((id, errand)), worked)
-
-    def _mind(self, hold: _Hold, worked: _Worked) -> None:
-        """Leave the channel alone after a refusal for lack of budget, or while it cannot be reached."""
-        now = time.monotonic()
-        if worked.failing:
-            hold.failures += 1
-            hold.until = max(hold.until, now + jittered(hold.failures, first_s=0.5, most_s=30.0))
-        elif worked.hold_s:
-            hold.until = max(hold.until, now + min(worked.hold_s, LONGEST_HOLD_S))
-        elif worked.records:
-            hold.failures = 0
+        self._hold((id, errand)).mind(failing=worked.failing, hold_s=worked.hold_s, done=bool(worked.records))
 
 
 def _failed(port: Port, writes: Sequence[Write], problem: HouseError, sent: bool) -> _Worked:
@@ -381,12 +360,11 @@ def _failed(port: Port, writes: Sequence[Write], problem: HouseError, sent: bool
 def _failure(port: Port, write: Write, problem: HouseError, *, sent: bool) -> Record:
     """One write that was not taken."""
     attempts = write.claimed.attempts + 1
-    words = problem.message if problem.upstream_code is None else f"{problem.message} ({problem.upstream_code})"
     failed = replace(
         _of(write, Outcome.UNCHANGED, jittered(attempts, first_s=0.5, most_s=60.0)),
         push=write.id if sent else None,
         error_code=problem.code,
-        error_message=words,
+        error_message=problem.words,
         upstream_request_id=problem.upstream_request_id,
     )
     match problem:
@@ -499,10 +477,6 @@ def _wire(write: Write) -> StockWrite:
 
 def _wire_key(one: Claimed) -> ShownKey:
     return ShownKey(one.key.channel_sku, one.key.place, tuple(sorted(one.refs.items())))
-
-
-def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _log(channel: ChannelId, records: Sequence[Record]) -> None:

@@ -30,6 +30,7 @@ from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
 from store import agenda
 from workers.backoff import jittered
+from workers.calls import as_house_error
 from workers.crash import point
 from workers.deps import Deps
 from workers.lanes import Seen, Worked
@@ -142,16 +143,10 @@ async def _send(deps: Deps, task: _Task) -> Worked:
     except Exception as problem:
         if not isinstance(problem, TimeoutError):
             log.exception("shipment.unexpected", extra={"item": item.id})
-        return _send_failed(task, _as_house_error(problem, sent), sent)
+        return _send_failed(task, as_house_error(problem, sent), sent)
     point("after_send")
     due_in_s = task.port.visibility_lag_s
     return Worked(task.ends(ItemStatus.ACCEPTED, due_in_s, request_id=receipt.upstream_request_id))
-
-
-def _as_house_error(problem: Exception, sent: bool) -> HouseError:
-    """A failure that no adapter has understood: unknown once something was sent, else nothing has changed."""
-    words = f"An unexpected {type(problem).__name__} came up."
-    return OutcomeUnknown(words) if sent else Transient(words)
 
 
 def _send_failed(task: _Task, problem: HouseError, sent: bool) -> Worked:
@@ -262,7 +257,7 @@ async def _look(deps: Deps, task: _Task) -> Sighting | HouseError:
     except Exception as problem:
         if not isinstance(problem, TimeoutError):
             log.exception("shipment.unexpected", extra={"item": task.item.id})
-        return _as_house_error(problem, sent=False)
+        return as_house_error(problem, sent=False)
 
 
 async def _order_as_seen(deps: Deps, task: _Task, seen: Sighting) -> Order | HouseError:
@@ -275,7 +270,7 @@ async def _order_as_seen(deps: Deps, task: _Task, seen: Sighting) -> Order | Hou
     except HouseError as problem:
         return problem
     except TimeoutError as problem:
-        return _as_house_error(problem, sent=False)
+        return as_house_error(problem, sent=False)
     except Exception as problem:
         log.exception("shipment.order_unreadable", extra={"item": task.item.id})
         return HouseError(f"An unexpected {type(problem).__name__} came up.")
@@ -289,5 +284,4 @@ def _refusal(item: ClaimedItem) -> ItemError | None:
 
 def _told(problem: HouseError) -> ItemError:
     """Our code, and the platform's own words."""
-    words = problem.message if problem.upstream_code is None else f"{problem.message} ({problem.upstream_code})"
-    return ItemError(problem.code, words)
+    return ItemError(problem.code, problem.words)

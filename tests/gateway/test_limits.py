@@ -64,13 +64,13 @@ def spreads(last: str, fragments: int = 40) -> str:
 
 @pytest.mark.parametrize("last", ["{ hello }", "{ a: hello }", "{}", "{ branches { totalCount } }"])
 def test_a_bomb_of_fragments_is_refused_at_once(plans: Plans, last: str) -> None:
-    # Our own time, the best of three: the garbage of all the tests before is collected now and then.
+    # Our own time, the best of ten: the garbage of all the tests before is collected now and then.
     took = []
-    for _ in range(3):
+    for _ in range(10):
         began = time.process_time()
         code, message = refusal(plans, spreads(last))
         took.append(time.process_time() - began)
-    assert min(took) < 0.15
+    assert min(took) < 0.05
     assert code == "LIMIT_EXCEEDED"
     assert "millions of" in message
 
@@ -97,14 +97,14 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_document_holds_the_process_up(public: Plans, name: str) -> None:
-    # Our own time, the best of three.
+    # Our own time, the best of ten.
     took = []
-    for _ in range(3):
+    for _ in range(10):
         began = time.process_time()
         code, _ = refusal(public, BOMBS[name], operation="A" if name != "many operations" else "A0")
         took.append(time.process_time() - began)
     assert code == "LIMIT_EXCEEDED"
-    assert min(took) < 0.15
+    assert min(took) < 0.05
 
 
 def test_a_field_may_be_named_again_within_reason(public: Plans) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -458,3 +458,36 @@ async def test_a_subscriber_hears_of_every_sku_when_rules_change_and_of_a_kit_wi
     told = [one async for _, one in stock.follow(house.shelf, patient(), [Sku("A1"), Sku("SET")], start)]
     assert [one.sku for one in told] == ["A1", "SET", "A1", "SET", "SET"]  # the rules, the kit, its new component
     assert told[-1].available_to_sell == 1  # of four, one is kept back
+
+
+async def test_what_was_asked_since_the_caller_asked_is_live_without_another_call(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    calls = len(house.amazon.calls)
+    real, others = stock.facts, 0
+
+    async def overtaken(*asked: Any, **more: Any) -> Any:
+        """Between this caller's question and its look at the readings another one has asked the platforms."""
+        nonlocal others
+        if not others:
+            others += 1
+            await house.stock("A1", max_age=NOW)
+        return await real(*asked, **more)
+
+    monkeypatch.setattr(stock, "facts", overtaken)
+    (told,) = await house.stock("A1", max_age=NOW)
+    assert told.freshness is Freshness.LIVE
+    assert len(house.amazon.calls) == calls + 1
+
+
+async def test_what_was_asked_before_is_asked_for_again(house: House) -> None:
+    """The twin."""
+    await house.list_everywhere("A1")
+    await house.stock("A1")
+    calls = len(house.amazon.calls)
+    for _ in range(2):
+        (told,) = await house.stock("A1", max_age=NOW)
+        assert told.freshness is Freshness.LIVE
+    assert len(house.amazon.calls) == calls + 2

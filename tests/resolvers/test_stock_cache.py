@@ -318,3 +318,63 @@ async def test_no_more_is_kept_than_there_is_room_for_and_the_longest_unasked_go
 async def _kept(cache: StockCache, read: stock_cache.Read, sku: str) -> bool:
     await cache.facts([Sku(sku)], read)
     return len(cache) == 1
+
+
+async def test_a_crowd_that_asks_for_the_same_at_once_reads_it_once(house: House, reads: list[list[Sku]]) -> None:
+    await house.list_everywhere("A1", "A2")
+    await house.stock("A1", "A2")
+    await settled(house, reads)
+    house.shelf.stock_cache.forget_all()
+    count = len(reads)
+    told = await asyncio.gather(*(house.stock("A1", "A2") for _ in range(20)))
+    assert len({str([one.available_to_sell for one in answer]) for answer in told}) == 1
+    assert reads[count:] == [["A1", "A2"]]
+
+
+async def test_what_changes_while_a_crowd_reads_is_read_by_those_who_ask_after_it(house: House) -> None:
+    await house.list_everywhere("A1")
+    before = await stock.facts(house.shelf, [Sku("A1")])
+    cache, begun, go = StockCache(house.store), asyncio.Event(), asyncio.Event()
+    reading: list[str] = []
+
+    async def slow(skus: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        reading.append("slow")
+        begun.set()
+        await go.wait()
+        return before
+
+    async def quick(skus: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        reading.append("quick")
+        return before
+
+    async with running(cache):
+        first = asyncio.create_task(cache.facts([Sku("A1")], slow))
+        await begun.wait()
+        cache.wrote([Sku("A1")])
+        await cache.facts([Sku("A1")], quick)
+        go.set()
+        await first
+    assert reading == ["slow", "quick"]
+
+
+async def test_a_reading_that_fails_leaves_each_of_the_crowd_to_its_own(house: House) -> None:
+    await house.list_everywhere("A1")
+    before = await stock.facts(house.shelf, [Sku("A1")])
+    cache, begun, go = StockCache(house.store), asyncio.Event(), asyncio.Event()
+
+    async def failing(skus: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        begun.set()
+        await go.wait()
+        raise OperationalError("select", None, Exception("away"))
+
+    async def good(skus: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        return before
+
+    async with running(cache):
+        first = asyncio.create_task(cache.facts([Sku("A1")], failing))
+        await begun.wait()
+        second = asyncio.create_task(cache.facts([Sku("A1")], good))
+        go.set()
+        with pytest.raises(OperationalError):
+            await first
+        assert await second == before

@@ -16,7 +16,7 @@ from domain.channel import StreamName
 from domain.ids import ChannelId, ChannelSku, Sku
 from domain.policy import Shown
 from domain.stock import Term
-from store import channel_stock, kit, stock_push, stream
+from store import channel_stock, kit, marks, stock_push, stream
 from store.channel_stock import NumberKey, Target, Told
 from store.session import Store
 from store.stock_push import Errand, Outcome, Record, Write
@@ -335,11 +335,11 @@ async def test_the_newest_samples_say_enough(shelf: Store) -> None:
 
 async def test_only_one_transaction_carries_at_a_time(store: Store) -> None:
     async with store.begin() as first:
-        assert await channel_stock.propagating(first)
+        assert await marks.propagating(first)
         async with store.begin() as second:
-            assert not await channel_stock.propagating(second)
+            assert not await marks.propagating(second)
     async with store.begin() as third:
-        assert await channel_stock.propagating(third)
+        assert await marks.propagating(third)
 
 
 async def test_who_waits_longest_is_computed_first_and_so_is_what_changes_by_itself(shelf: Store) -> None:
@@ -349,20 +349,20 @@ async def test_who_waits_longest_is_computed_first_and_so_is_what_changes_by_its
         await tx.execute(insert(product).values(sku="C", title="C"))
         await tx.execute(update(sku_stock).where(c.sku == "C").values(dirty_since=THEN))
     async with shelf.begin() as tx:
-        found = await channel_stock.stirred(tx, 1)
-        everything = await channel_stock.stirred(tx, 10)
+        found = await marks.stirred(tx, 1)
+        everything = await marks.stirred(tx, 10)
     assert [(one.sku, one.by_time) for one in found] == [("A", True), ("C", False)]
     assert [one.sku for one in everything] == ["A", "B", "C"]
 
 
 async def test_what_somebody_holds_is_left_for_the_next_round(shelf: Store) -> None:
     async with shelf.begin() as tx:
-        stirred = await channel_stock.stirred(tx, 10)
-    done = [channel_stock.Carried(one, at(60), 3) for one in stirred]
+        stirred = await marks.stirred(tx, 10)
+    done = [marks.Carried(one, at(60), 3) for one in stirred]
     async with shelf.begin() as holder:
         await holder.execute(select(sku_stock).where(sku_stock.c.sku == A).with_for_update())
         async with shelf.begin() as tx:
-            await channel_stock.carried(tx, done)
+            await marks.carried(tx, done)
     async with shelf.begin() as tx:
         rows = (await tx.execute(select(sku_stock).order_by(sku_stock.c.sku))).all()
     assert [(one.dirty_since is None, one.recompute_at, one.safety_stock) for one in rows] == [
@@ -375,15 +375,15 @@ async def test_a_kit_waits_when_a_component_of_it_does(shelf: Store) -> None:
     async with shelf.begin() as tx:
         await kit.save(tx, B, {A: 2}, "tests")
         await tx.execute(update(sku_stock).values(dirty_since=None))
-        assert await channel_stock.waiting(tx, [A, B]) == set()
+        assert await marks.waiting(tx, [A, B]) == set()
         await tx.execute(update(sku_stock).where(sku_stock.c.sku == A).values(dirty_since=THEN))
-        assert await channel_stock.waiting(tx, [A, B]) == {A, B}
-        assert await channel_stock.waiting(tx, [B]) == {B}
+        assert await marks.waiting(tx, [A, B]) == {A, B}
+        assert await marks.waiting(tx, [B]) == {B}
 
 
 async def test_a_sale_is_as_old_as_its_order(shelf: Store) -> None:
     async with shelf.begin() as tx:
         await tx.execute(update(sku_stock).values(caused_at=at(5)))
-        await channel_stock.caused(tx, {A: at(2), B: at(9)})
+        await marks.caused(tx, {A: at(2), B: at(9)})
         rows = (await tx.execute(select(sku_stock.c.sku, sku_stock.c.caused_at).order_by(sku_stock.c.sku))).all()
     assert [tuple(one) for one in rows] == [(A, at(2)), (B, at(5))]

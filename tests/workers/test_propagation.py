@@ -30,6 +30,7 @@ from store import (
     intake,
     kit,
     ledger,
+    marks,
     product,
     quarantine,
     reservation,
@@ -147,10 +148,10 @@ async def test_a_sale_on_one_side_is_seen_on_the_other_and_its_lag_is_measured(m
 async def test_a_change_while_another_is_carried_still_waits(market: Market) -> None:
     await market.sell("A", stock=10)
     async with market.store.begin() as tx:
-        [before] = await channel_stock.stirred(tx, 10)
+        [before] = await marks.stirred(tx, 10)
     await market.count("A", 5)
     async with market.store.begin() as tx:
-        await channel_stock.carried(tx, [channel_stock.Carried(before, None, 0)])
+        await marks.carried(tx, [marks.Carried(before, None, 0)])
         row = (await tx.execute(select(sku_stock))).one()
     # What was read is carried; what came since is younger than that.
     assert (row.dirty_since, row.caused_at) == (before.at, before.at)
