@@ -193,7 +193,7 @@ async def clear(
         if key.place not in places.get(key.channel, ()) or (key.channel, key.channel_sku) not in listings
     ]
     rest = [(key, listings[key.channel, key.channel_sku]) for key in sorted(set(strays) - set(gone))]
-    moved = [{**_of(key), "new_sku": sku} for key, sku in rest if sku is not None]
+    moved = [{**of(key), "new_sku": sku} for key, sku in rest if sku is not None]
     if moved:
         await tx.execute(_MOVE, moved)
     noted = [(key, units) for key, sku in rest if sku is None and (units := await _unmap(tx, key)) is not None]
@@ -204,7 +204,7 @@ async def clear(
 async def forget(tx: AsyncConnection, keys: Collection[NumberKey]) -> None:
     """Forget these numbers; what was sent of them stays in `stock_push`."""
     if keys:
-        await tx.execute(_FORGET, [_of(key) for key in sorted(keys)])
+        await tx.execute(_FORGET, [of(key) for key in sorted(keys)])
 
 
 async def placed_elsewhere(
@@ -293,20 +293,22 @@ def _is(key: NumberKey) -> ColumnElement[bool]:
     return and_(c.channel == key.channel, c.channel_sku == key.channel_sku, c.place == key.place)
 
 
-def _of(key: NumberKey) -> dict[str, str]:
+def of(key: NumberKey) -> dict[str, str]:
+    """The parameters of THIS."""
     return {"of_channel": key.channel, "of_channel_sku": key.channel_sku, "of_place": key.place}
 
 
-_THIS = (
+THIS = (
     c.channel == bindparam("of_channel"),
     c.channel_sku == bindparam("of_channel_sku"),
     c.place == bindparam("of_place"),
 )
-_FORGET = delete(channel_stock).where(*_THIS)
+"""One number's row, for statements that are run for many."""
+_FORGET = delete(channel_stock).where(*THIS)
 # The versions of the other SKU are another count; its target is put next.
 _MOVE = (
     update(channel_stock)
-    .where(*_THIS)
+    .where(*THIS)
     .values(sku=bindparam("new_sku"), version=-1, due_at=None, lease_until=None, fence=c.fence + 1)
 )
 _LISTED = text(
@@ -401,7 +403,7 @@ async def repair(
     """Have a number written again, over what the channel was seen to show `at` then. One that waits already keeps its time."""
     await tx.execute(
         update(channel_stock)
-        .where(c.channel == channel, c.channel_sku == channel_sku, c.place == place)
+        .where(_is(NumberKey(channel, channel_sku, place)))
         .values(
             shown=shown,
             shown_at=at,

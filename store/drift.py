@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.drift import Believed, Drift, DriftCount, DriftKind
 from domain.ids import ChannelId, ChannelSku, Sku
-from store.channel_stock import SOLD, UNMAPPED
+from store.channel_stock import SOLD, THIS, UNMAPPED, NumberKey, of
 from store.session import AnyRow, as_table
 from store.stock_push import UNSEEN_SALE
 from store.tables import channel_stock, stock_drift, stock_push
@@ -25,15 +25,7 @@ c = stock_drift.c
 Key = tuple[ChannelSku, str]
 """A channel's SKU, and the channel's own name of a place (or the code of an FBA pool)."""
 
-_SHOWN = (
-    update(channel_stock)
-    .where(
-        channel_stock.c.channel == bindparam("of_channel"),
-        channel_stock.c.channel_sku == bindparam("of_channel_sku"),
-        channel_stock.c.place == bindparam("of_place"),
-    )
-    .values(shown=bindparam("new_shown"), shown_at=bindparam("new_shown_at"))
-)
+_SHOWN = update(channel_stock).where(*THIS).values(shown=bindparam("new_shown"), shown_at=bindparam("new_shown_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +89,10 @@ async def keep_shown(tx: AsyncConnection, channel: ChannelId, read: Mapping[Key,
     """Keep what these numbers were seen to show, and when. Their rows are locked by now."""
     if read:
         values = [
-            {"of_channel_sku": sku, "of_place": place, "new_shown": units, "new_shown_at": at}
-            for (sku, place), (units, at) in sorted(read.items())
+            {**of(NumberKey(channel, *key)), "new_shown": units, "new_shown_at": at}
+            for key, (units, at) in sorted(read.items())
         ]
-        await tx.execute(_SHOWN, [{"of_channel": channel, **one} for one in values])
+        await tx.execute(_SHOWN, values)
 
 
 async def told_of(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.errors import Conflict, Invalid, NotFound
 from domain.event import EventKind, NewEvent
 from domain.ids import Sku
-from store import event, ledger, stock_sweep
+from store import event, ledger, marks
 from store.session import among
 from store.tables import kit_component, kit_history, product, stock_balance
 
@@ -100,7 +100,7 @@ async def save(tx: AsyncConnection, kit: Sku, components: Mapping[Sku, int], by:
         await tx.execute(insert(kit_component), rows)
     told = {"kit": kit, "components": dict(components), "by": by}
     await event.append(tx, [NewEvent(EventKind.STOCK_RULES_CHANGED, kit, told)])
-    await stock_sweep.mark(tx, [kit])
+    await marks.mark(tx, [kit])
 
 
 async def _lock(tx: AsyncConnection, kit: Sku, components: Collection[Sku]) -> None:

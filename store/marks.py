@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, func, null, or_, select, union_all, update
+from sqlalchemy import ColumnElement, case, func, null, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import bindparam
 
@@ -41,6 +41,15 @@ class Carried:
     stirred: Stirred
     recompute_at: datetime | None
     safety_stock: int | None
+
+
+async def mark(tx: AsyncConnection, skus: Collection[Sku]) -> None:
+    """Have these SKUs computed anew once `tx` has committed. Take all other locks before.
+
+    Kits need no mark of their own: they are computed with their components.
+    """
+    if skus:
+        await tx.execute(_MARK, {"skus": list(skus)})
 
 
 async def propagating(tx: AsyncConnection) -> bool:
@@ -131,3 +140,15 @@ async def waiting(tx: AsyncConnection, skus: Collection[Sku]) -> set[Sku]:
         .where(among(part.kit, skus), s.dirty_since.is_not(None))
     )
     return {Sku(sku) for sku in await tx.scalars(union_all(own, by_component))}
+
+
+# The rows are locked by SKU before they change, so that no two writers wait for each other.
+_MARK = text(
+    """
+    with locked as (
+        select sku from sku_stock where sku = any(cast(:skus as text[])) order by sku for update
+    )
+    update sku_stock set version = version + 1, dirty_since = coalesce(dirty_since, clock_timestamp())
+    from locked where sku_stock.sku = locked.sku
+    """
+)

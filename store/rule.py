@@ -26,7 +26,7 @@ from domain.rule import (
     check_settings,
     kind_of,
 )
-from store import event, stock_sweep
+from store import event, marks, stock_sweep
 from store.session import AnyRow, among
 from store.tables import product, stock_rule
 
@@ -130,7 +130,7 @@ async def _tell(tx: AsyncConnection, changed: Sequence[Rule]) -> None:
     told = {"rules": [{"id": rule.id, "name": rule.name} for rule in changed]}
     await event.append(tx, [NewEvent(EventKind.STOCK_RULES_CHANGED, "*", told)])
     await stock_sweep.begin(tx, {rule.tag for rule in changed if rule.sku is None})
-    await stock_sweep.mark(tx, {rule.sku for rule in changed if rule.sku is not None})
+    await marks.mark(tx, {rule.sku for rule in changed if rule.sku is not None})
 
 
 def _contents(rule: Rule) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from domain.channel import StreamName
 from domain.errors import OutcomeUnknown
 from domain.ids import ChannelId, ChannelSku, Sku
 from store import channel_stock as numbers
-from store import ledger, stock_sweep
+from store import ledger, marks
 from store.channel import not_paused
 from store.channel_stock import NumberKey
 from store.session import AnyRow, among, as_table, from_now, storable
@@ -329,7 +329,7 @@ async def record(tx: AsyncConnection, records: Sequence[Record]) -> list[Seen]:
     skus = {one.claimed.sku for one in seen}
     await ledger.tell(tx, skus)
     few = await numbers.arbitrated(tx, skus)
-    await stock_sweep.mark(tx, few)
+    await marks.mark(tx, few)
     return marked
 
 
@@ -371,12 +371,7 @@ async def _mark_seen(tx: AsyncConnection, seen: Sequence[Record], rows: Mapping[
 _KEY = (c.channel, c.channel_sku, c.place)
 _FAILED = (Outcome.IN_DOUBT, Outcome.UNCHANGED)
 _SENDING = (Outcome.TAKEN, *_FAILED)
-_OURS = (
-    c.channel == bindparam("of_channel"),
-    c.channel_sku == bindparam("of_channel_sku"),
-    c.place == bindparam("of_place"),
-    c.fence == bindparam("of_fence"),
-)
+_OURS = (*numbers.THIS, c.fence == bindparam("of_fence"))
 # The send that makes way for this one, where the channel may show its number.
 _BEFORE = (
     select(p.quantity)
@@ -486,12 +481,7 @@ def _storable(words: str | None) -> str | None:
 
 
 def _where(one: Claimed) -> dict[str, Any]:
-    return {
-        "of_channel": one.key.channel,
-        "of_channel_sku": one.key.channel_sku,
-        "of_place": one.key.place,
-        "of_fence": one.fence,
-    }
+    return {**numbers.of(one.key), "of_fence": one.fence}
 
 
 def _asked(keys: Sequence[NumberKey]) -> FromClause:

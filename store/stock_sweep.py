@@ -1,4 +1,4 @@
-"""What has to be computed anew though nothing happened to it; a changed rule goes through the catalog in steps.
+"""A changed rule goes through the catalog in steps.
 
 A rule for all SKUs, or for those with a tag, may concern a million rows of `sku_stock`. Marked in one statement they would all
 be locked until it ends, and every reservation would wait for that. So the transaction that changes the rule only leaves a row
@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Select, delete, insert, select, text, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.ids import Sku
+from store import marks
 from store.session import AnyRow
 from store.tables import product, sku_stock, stock_sweep
 
@@ -23,26 +25,6 @@ c = stock_sweep.c
 
 STEP = 2000
 """SKUs that one transaction marks: it holds their rows for some hundredths of a second."""
-
-# The rows are locked by SKU before they change, so that no two writers wait for each other.
-_MARK = text(
-    """
-    with locked as (
-        select sku from sku_stock where sku = any(cast(:skus as text[])) order by sku for update
-    )
-    update sku_stock set version = version + 1, dirty_since = coalesce(dirty_since, clock_timestamp())
-    from locked where sku_stock.sku = locked.sku
-    """
-)
-
-
-async def mark(tx: AsyncConnection, skus: Collection[str]) -> None:
-    """Have these SKUs computed anew once `tx` has committed. Take all other locks before.
-
-    Kits need no mark of their own: they are computed with their components.
-    """
-    if skus:
-        await tx.execute(_MARK, {"skus": list(skus)})
 
 
 async def begin(tx: AsyncConnection, tags: Collection[str | None]) -> None:
@@ -64,7 +46,7 @@ async def step(tx: AsyncConnection) -> bool:
     found = (await tx.scalars(_next(sweep).limit(STEP + 1))).all()
     skus, more = found[:STEP], len(found) > STEP
     await _note(tx, sweep, skus[-1] if more else None)
-    await mark(tx, skus)
+    await marks.mark(tx, [Sku(sku) for sku in skus])
     return True
 
 

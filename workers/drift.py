@@ -24,7 +24,7 @@ from domain.drift import ORDERS_LATE, Drift, DriftKind, classify
 from domain.errors import HouseError
 from domain.ids import ChannelId, Sku
 from domain.product import Rejected
-from store import channel, channel_stock, drift, quarantine, stock_sweep, stream
+from store import channel, channel_stock, drift, marks, quarantine, stream
 from store.channel_stock import NumberKey
 from store.drift import Key, Noted, Number
 from workers.calls import batches
@@ -104,7 +104,7 @@ async def judge(deps: Deps, id: ChannelId, shown: Sequence[Shown], rejected: Seq
         noted, stirred = await _judged(tx, deps, id, {key: read[key] for key in doubtful | news})
         await drift.end(tx, id, {key: read[key].as_of for key in alike})
         await quarantine.keep(tx, rejected)
-        await stock_sweep.mark(tx, stirred)
+        await marks.mark(tx, stirred)
     if noted:
         kinds = Counter(one.kind.value for one in noted)
         log.warning("drift.noted", extra={"channel": id, **kinds, "first": f"{noted[0].channel_sku}@{noted[0].place}"})

@@ -59,7 +59,7 @@ class Propagation:
         while skus:
             async with self.deps.store.begin() as tx:
                 skus = await channel_stock.placed_elsewhere(tx, places, skus[-1], stock_sweep.STEP)
-                await stock_sweep.mark(tx, skus)
+                await marks.mark(tx, skus)
             self.pulse()
 
     async def once(self) -> bool:

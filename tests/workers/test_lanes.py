@@ -124,7 +124,7 @@ async def test_a_channel_that_cannot_be_reached_is_left_alone(store: Store, redi
     port.faults.extend([Fault.NOT_CONNECTED] * 30)
     lanes = make_lanes(make_deps(store, redis, [port]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workers.lanes.jittered", lambda failures, **_: 5.0)
+        patch.setattr("workers.calls.jittered", lambda failures, **_: 5.0)
         await drained(lanes, "shop")
         await drained(lanes, "shop")
     assert port.calls["confirm"] <= 2 * WIDTH
