@@ -185,7 +185,7 @@ async def test_nothing_is_sent_once_the_caller_may_not(sandbox: Sandbox, port: S
 async def test_no_points_and_no_scope_fail_the_whole_call(sandbox: Sandbox, open_port: OpenPort) -> None:
     (row,) = await skus(sandbox, 242)
     await sandbox.faults()
-    await sandbox.post("plans", maximumAvailable=2000, restoreRate=100, currentlyAvailable=3)
+    await sandbox.post("plans", maximumAvailable=2000, restoreRate=1, currentlyAvailable=3)
     with pytest.raises(Throttled):
         await open_port(sandbox.url).tell_stock([write(row, 4)], Ask(), nothing)
     await sandbox.post("plans", maximumAvailable=2000, restoreRate=100)
