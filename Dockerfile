@@ -10,6 +10,7 @@ COPY adapters adapters
 COPY resolvers resolvers
 COPY workers workers
 COPY schema schema
+COPY executor executor
 COPY gateway gateway
 COPY sandbox sandbox
 # What builds the package comes with pip's own isolated build and does not stay.

@@ -10,6 +10,7 @@ from typing import Any
 
 import strawberry
 
+from executor import Native
 from gateway import metrics
 from gateway.asgi import Receive, Scope, Send, header, request_id, respond
 from gateway.endpoint import Endpoint, Terms, preflight
@@ -17,12 +18,13 @@ from gateway.errors import internal
 from gateway.execution import Executor, write_json
 from gateway.feeds import PREFIX, Feeds
 from gateway.pages import page
-from gateway.plan import Plans
+from gateway.plan import SECOND_USE, Plans
 from gateway.settings import Settings
 from gateway.standing import Standing, open_house
 from gateway.stream import Streams
 from gateway.websocket import Sockets
 from schema.root import schema as public_schema
+from schema.scalars import NATIVES
 from schema.scopes import SCOPES
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,10 @@ TEXT = "text/plain; charset=utf-8"
 
 
 class App:
-    """One process's application. The house is built when the server starts it, and closed when the server stops it."""
+    """One process's application. The house is built when the server starts it, and closed when the server stops it.
+
+    `natives` and `compile_at` are those of gateway.plan.Plans.
+    """
 
     def __init__(
         self,
@@ -41,12 +46,14 @@ class App:
         *,
         schema: strawberry.Schema = public_schema,
         scopes: Mapping[str, frozenset[str]] = SCOPES,
+        natives: Mapping[str, Native] = NATIVES,
         house: Callable[[Settings], Awaitable[Standing]] = open_house,
+        compile_at: int | None = SECOND_USE,
     ) -> None:
         self._settings = settings
         self._house = house
         self._executor = Executor(schema, lambda: self.standing.shelf)
-        self._plans = Plans(self._executor.schema, scopes)
+        self._plans = Plans(self._executor.schema, scopes, natives=natives, compile_at=compile_at)
         self._standing: Standing | None = None
         self._streams: Streams | None = None
         self._sockets: Sockets | None = None

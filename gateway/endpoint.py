@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from graphql import GraphQLError
 
+from domain.budget import Bill
 from gateway import metrics
 from gateway.accept import Form, chosen_form, first_form, plain_form
 from gateway.asgi import (
@@ -32,7 +33,7 @@ from gateway.asgi import (
 from gateway.auth import Keys
 from gateway.body import BadRequest, check_content_type, parse_request
 from gateway.errors import tell
-from gateway.execution import Answer, Body, Executor, Run, with_bill, write_json
+from gateway.execution import Answer, Executor, Run
 from gateway.plan import Plans, Rejected
 from gateway.stream import Streams
 
@@ -120,33 +121,33 @@ class Endpoint:
         """`status` is for answers of operations that were not executed."""
         exchange.status = 200 if answer.executed or form is Form.JSON else status
         headers = {"content-type": f"{form.value}; charset=utf-8", **self._headers(exchange)}
-        await respond(send, exchange.status, write_json(answer.body), headers)
+        await respond(send, exchange.status, answer.body, headers)
 
     async def _reject(self, exchange: _Exchange, send: Send, form: Form, problem: Rejected) -> None:
         """An operation that is refused before it runs."""
         metrics.REJECTED.labels((problem.error.extensions or {}).get("code", "")).inc()
-        body: Body = {"errors": [tell(problem.error, exchange.id)]}
-        if self._wants_bill(exchange):
-            body = with_bill(body)
+        answer = self._refusal(exchange, problem.error)
         if form is Form.STREAM:
             exchange.status = 200
-            await self._streams.send_one(send, body, self._headers(exchange))
+            await self._streams.send_one(send, answer.body, self._headers(exchange))
         else:
-            await self._send(exchange, send, form, Answer(body, executed=False), problem.status)
+            await self._send(exchange, send, form, answer, problem.status)
 
     async def _refuse(self, exchange: _Exchange, send: Send, problem: BadRequest) -> None:
         """What is not even a GraphQL request is refused with its status in any form."""
         exchange.status = problem.status
         error = GraphQLError(problem.message, extensions={"code": problem.code})
-        body: Body = {"errors": [tell(error, exchange.id)]}
         form = plain_form(header(exchange.scope, "accept"))
         headers = {
             "content-type": f"{form.value}; charset=utf-8",
             **self._headers(exchange),
             **problem.headers,
         }
-        body = with_bill(body) if self._wants_bill(exchange) else body
-        await respond(send, problem.status, write_json(body), headers)
+        await respond(send, problem.status, self._refusal(exchange, error).body, headers)
+
+    def _refusal(self, exchange: _Exchange, error: GraphQLError) -> Answer:
+        """What is refused costs nothing."""
+        return Answer.failure(tell(error, exchange.id), Bill() if self._wants_bill(exchange) else None)
 
     def _headers(self, exchange: _Exchange) -> Mapping[str, str]:
         return {"x-request-id": exchange.id, **cors(exchange.scope, self._terms.allowed_origins)}

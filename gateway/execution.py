@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +17,7 @@ from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subs
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from domain.budget import Ask, Bill
+from executor import Result
 from gateway import metrics
 from gateway.errors import Told, tell, tell_exception, tell_house_error
 from gateway.plan import Plan
@@ -41,10 +42,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response. `executed` is False when execution never began, because variables could not be read."""
+    """A response as it is sent, and the errors in it. `executed` is False when it holds no data: execution never began, or the
+    source of a subscription failed."""
 
-    body: Body
+    body: bytes
+    errors: Sequence[Told] = ()
     executed: bool = True
+
+    @classmethod
+    def failure(cls, error: Told, bill: Bill | None = None, *, executed: bool = False) -> Answer:
+        """A response that holds nothing but one error, on a bill where one is wanted."""
+        body: Body = {"data": None, "errors": [error]} if executed else {"errors": [error]}
+        return cls(write_json(body if bill is None else with_bill(body, bill)), [error], executed)
 
 
 @dataclass(slots=True)
@@ -71,24 +80,25 @@ class Executor:
         """The answer of a query or mutation. Never raises, but for the caller's own cancellation."""
         ask = Ask(deadline=time.monotonic() + run.deadline_s)
         context = Context(self._shelf(), run.caller, ask, run.request_id)
+        bill = ask.bill if run.wants_bill else None
         began = time.monotonic()
         try:
             async with asyncio.timeout(run.deadline_s + GRACE_S):
                 answer = self._answer(run, await self._execute(run, context), context)
         except TimeoutError:
-            answer = Answer({"data": None, "errors": [_late(run.deadline_s)]})
+            answer = Answer.failure(_late(run.deadline_s), bill, executed=True)
         except Exception as problem:
-            answer = Answer({"data": None, "errors": [tell_exception(problem, run.request_id)]})
+            answer = Answer.failure(tell_exception(problem, run.request_id), bill, executed=True)
         self._count(run, answer, time.monotonic() - began, ask.bill)
-        return _billed(answer, run, ask.bill)
+        return answer
 
-    async def stream(self, run: Run) -> AsyncGenerator[Body, None]:
+    async def stream(self, run: Run) -> AsyncGenerator[Answer, None]:
         """The answers of any operation: one of a query or mutation, one per event of a subscription, errors included.
 
         The generator ends after an error of the source itself; close it to leave the subscription.
         """
         if run.plan.kind is not OperationType.SUBSCRIPTION:
-            yield (await self.once(run)).body
+            yield await self.once(run)
             return
         ask = Ask()
         context = Following(self._shelf(), run.caller, ask, run.request_id, event_s=run.deadline_s)
@@ -96,19 +106,21 @@ class Executor:
         try:
             source = await self._subscribe(run, context)
             if isinstance(source, ExecutionResult):
-                yield _billed(self._answer(run, source, context), run, ask.bill).body
+                yield self._answer(run, Result.of(source), context)
                 return
             async with aclosing(source):
                 async for result in source:
-                    yield _billed(self._answer(run, result, context), run, ask.bill).body
+                    yield self._answer(run, Result.of(result), context)
                     context.problems.clear()
         except Exception as problem:
-            yield {"errors": [tell_exception(problem, run.request_id)]}
+            yield Answer.failure(tell_exception(problem, run.request_id))
         finally:
             metrics.SUBSCRIPTIONS.dec()
             metrics.count_bill(ask.bill)
 
-    async def _execute(self, run: Run, context: Context) -> ExecutionResult:
+    async def _execute(self, run: Run, context: Context) -> Result:
+        if run.plan.compiled is not None:
+            return await run.plan.compiled.run(run.variables, context)
         result = execute(
             self.schema,
             run.plan.document,
@@ -119,7 +131,7 @@ class Executor:
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # declared as bool where a guard is meant
             hide_suggestions=True,
         )
-        return await result if isawaitable(result) else result
+        return Result.of(await result if isawaitable(result) else result)
 
     async def _subscribe(self, run: Run, context: Context) -> AsyncGenerator[ExecutionResult, None] | ExecutionResult:
         source: Any = subscribe(
@@ -134,16 +146,15 @@ class Executor:
         made: AsyncGenerator[ExecutionResult, None] | ExecutionResult = await source if isawaitable(source) else source
         return made
 
-    def _answer(self, run: Run, result: ExecutionResult, context: Context) -> Answer:
-        """A result with the failures that blanked nothing, in words."""
-        errors = [tell(one, run.request_id) for one in result.errors or ()]
+    def _answer(self, run: Run, result: Result, context: Context) -> Answer:
+        """A result with the failures that blanked nothing, in words. Raises whatever cannot be written."""
+        errors = [tell(one, run.request_id) for one in result.errors]
         errors += [tell_house_error(problem, path) for path, problem in context.problems]
-        if result.data is None and result.errors and all(one.path is None for one in result.errors):
-            return Answer({"errors": errors}, executed=False)
-        return Answer({"data": result.data, "errors": errors} if errors else {"data": result.data})
+        extensions = {"bill": told_bill(context.ask.bill)} if run.wants_bill else None
+        return Answer(result.encode(errors=errors, extensions=extensions), errors, result.executed)
 
     def _count(self, run: Run, answer: Answer, seconds: float, bill: Bill) -> None:
-        metrics.OPERATIONS.labels(run.plan.kind.value, "errors" if "errors" in answer.body else "ok").inc()
+        metrics.OPERATIONS.labels(run.plan.kind.value, "errors" if answer.errors else "ok").inc()
         metrics.OPERATION_SECONDS.labels(run.plan.kind.value).observe(seconds)
         metrics.count_bill(bill)
 
@@ -155,14 +166,14 @@ def _late(deadline_s: float) -> Told:
     }
 
 
-def _billed(answer: Answer, run: Run, bill: Bill) -> Answer:
-    return Answer(with_bill(answer.body, bill), answer.executed) if run.wants_bill else answer
+def with_bill(body: Body, bill: Bill) -> Body:
+    """A response with what it cost upstream, in `extensions.bill`."""
+    return {**body, "extensions": {"bill": told_bill(bill)}}
 
 
-def with_bill(body: Body, bill: Bill | None = None) -> Body:
-    """The response with what it cost upstream, in `extensions.bill`."""
-    bill = bill or Bill()
-    told = {
+def told_bill(bill: Bill) -> Body:
+    """What an operation cost upstream, in sum and by the platforms' operations."""
+    return {
         "upstreamCalls": sum(line.calls for line in bill.lines.values()),
         "waitedMs": round(bill.waited_s * 1000),
         "byOperation": [
@@ -176,7 +187,6 @@ def with_bill(body: Body, bill: Bill | None = None) -> Body:
             for (channel, operation), line in sorted(bill.lines.items())
         ],
     }
-    return {**body, "extensions": {**body.get("extensions", {}), "bill": told}}
 
 
 def write_json(body: Body) -> bytes:

@@ -27,6 +27,11 @@ OPERATION_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 REJECTED = Counter("acorn_operations_rejected_total", "GraphQL operations refused before execution.", ["code"])
+FALLBACKS = Counter(
+    "acorn_operations_fallback_total",
+    "Operations that do not compile, and single runs of others, left to graphql-core.",
+    ["reason"],
+)
 LEFT = Counter("acorn_clients_left_total", "Requests whose client went away before the answer.")
 SOCKETS = Gauge("acorn_websockets", "WebSocket connections open.")
 SUBSCRIPTIONS = Gauge("acorn_subscriptions", "Subscriptions running, over any transport.")

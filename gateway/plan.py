@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import (
@@ -24,11 +24,16 @@ from graphql import (
 )
 
 from domain.errors import Forbidden
+from executor import CompiledPlan, Native, compile
+from gateway import metrics
 from gateway.limits import LIMITS, Bounds, Limits, bounds, check_size, first_mistake
 from resolvers.context import Caller
 
 KEPT = 1_000
 KEPT_BYTES = 32 * 1024 * 1024
+SECOND_USE = 2
+# A compiled plan may hold this part of all that may be kept.
+COMPILED_SHARE = 1 / 4
 # An escape that may mean a NUL.
 _NUL = re.compile(r"\\u(0000|\{0+\})")
 
@@ -45,7 +50,7 @@ class Rejected(Exception):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One operation of a valid document. `needs` are (field, scopes of which one is enough); `weight` are the bytes it holds,
-    roughly."""
+    roughly. `compiled` is None where graphql-core is to execute it; `final` says that it stays so."""
 
     document: DocumentNode
     operation: OperationDefinitionNode
@@ -54,6 +59,8 @@ class Plan:
     bounds: Bounds
     limits: Limits
     weight: int = 0
+    compiled: CompiledPlan | None = None
+    final: bool = False
 
     @property
     def name(self) -> str:
@@ -74,7 +81,11 @@ class Plan:
 
 
 class Plans:
-    """The plans in use, the longest unused forgotten first. Documents that are refused are not kept."""
+    """The plans in use, the longest unused forgotten first. Documents that are refused are not kept.
+
+    A plan is compiled at its second use, since one that is used once is not worth it; `compile_at` is for tests and benchmarks:
+    1 compiles at once, None leaves everything to graphql-core. `natives` are the scalars that a compiled plan writes by itself.
+    """
 
     def __init__(
         self,
@@ -83,12 +94,17 @@ class Plans:
         limits: Limits = LIMITS,
         kept: int = KEPT,
         kept_bytes: int = KEPT_BYTES,
+        *,
+        natives: Mapping[str, Native] | None = None,
+        compile_at: int | None = SECOND_USE,
     ) -> None:
         self.schema = schema
         self.limits = limits
         self._scopes = scopes
         self._kept = kept
         self._kept_bytes = kept_bytes
+        self._natives = natives or {}
+        self._compile_at = compile_at
         self._bytes = 0
         self._plans: OrderedDict[tuple[bytes, str | None], Plan] = OrderedDict()
 
@@ -97,14 +113,35 @@ class Plans:
         key = (hashlib.sha256(query.encode()).digest(), operation_name)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make(query, operation_name)
-            self._bytes += plan.weight
-            while len(self._plans) > self._kept or self._bytes > self._kept_bytes:
-                _, forgotten = self._plans.popitem(last=False)
-                self._bytes -= forgotten.weight
-        else:
+            plan = self._make(query, operation_name)
+            return self._keep(key, self._compiled(plan) if self._compile_at == 1 else plan)
+        if plan.final or self._compile_at is None:
             self._plans.move_to_end(key)
+            return plan
+        return self._keep(key, self._compiled(plan))
+
+    def _keep(self, key: tuple[bytes, str | None], plan: Plan) -> Plan:
+        before = self._plans.pop(key, None)
+        self._bytes += plan.weight - (0 if before is None else before.weight)
+        self._plans[key] = plan
+        while len(self._plans) > self._kept or self._bytes > self._kept_bytes:
+            _, forgotten = self._plans.popitem(last=False)
+            self._bytes -= forgotten.weight
         return plan
+
+    def _compiled(self, plan: Plan) -> Plan:
+        """The plan, compiled where that can be and is not too large to be kept."""
+        if plan.kind is OperationType.SUBSCRIPTION:
+            return replace(plan, final=True)
+        compiled = compile(self.schema, plan.document, plan.name or None, natives=self._natives, fell_back=_fell_back)
+        if compiled is None:
+            return replace(plan, final=True)
+        # As measured, within a half or so, once each choice has run.
+        weight = plan.weight + 2_000 * _tokens(plan.document) * compiled.most_choices
+        if weight > self._kept_bytes * COMPILED_SHARE:
+            _fell_back("size")
+            return replace(plan, final=True)
+        return replace(plan, compiled=compiled, weight=weight, final=True)
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -135,10 +172,18 @@ class Plans:
 
 def _weight(query: str, document: DocumentNode) -> int:
     """Bytes, as measured on documents of many kinds, within a third or so."""
+    return 32_000 + 2 * len(query) + 400 * _tokens(document)
+
+
+def _tokens(document: DocumentNode) -> int:
     tokens, token = 0, None if document.loc is None else document.loc.start_token
     while token is not None:
         tokens, token = tokens + 1, token.next
-    return 32_000 + 2 * len(query) + 400 * tokens
+    return tokens
+
+
+def _fell_back(reason: str) -> None:
+    metrics.FALLBACKS.labels(reason).inc()
 
 
 def _check_literals(document: DocumentNode) -> None:

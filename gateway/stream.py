@@ -12,9 +12,9 @@ from typing import Any
 from gateway import metrics
 from gateway.asgi import CUT, Receive, Scope, Send, emptied, header, left, start
 from gateway.auth import Keys
-from gateway.errors import tell_house_error
+from gateway.errors import Told, tell_house_error
 from gateway.events import ON_OVERFLOW, stopping, too_slow
-from gateway.execution import Body, write_json
+from gateway.execution import Answer, write_json
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,14 @@ DRAIN_S = 2.0
 COMPLETE = b"event: complete\ndata:\n\n"
 
 
-def written(body: Body) -> bytes:
-    """One response as an event. JSON has no line breaks of its own."""
-    return b"event: next\ndata: " + write_json(body) + b"\n\n"
+def event(body: bytes) -> bytes:
+    """One response as an event. Our JSON has no line breaks."""
+    return b"event: next\ndata: " + body + b"\n\n"
+
+
+def _error(error: Told) -> bytes:
+    """An event that tells an error and nothing else."""
+    return event(write_json({"errors": [error]}))
 
 
 @dataclass(eq=False, slots=True)
@@ -40,13 +45,13 @@ class _Open:
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    why: bytes = field(default_factory=lambda: written({"errors": [tell_house_error(stopping())]}))
+    why: bytes = field(default_factory=lambda: _error(tell_house_error(stopping())))
     slow: bool = False
 
     def cut_off(self) -> None:
         """Its queue has run over."""
         self.slow = True
-        self.why = written({"errors": [tell_house_error(too_slow())]}) + COMPLETE
+        self.why = _error(tell_house_error(too_slow())) + COMPLETE
         self.stop.set()
 
 
@@ -67,13 +72,18 @@ class Streams:
             one.stop.set()
         await emptied(self._open, DRAIN_S)
 
-    async def send_one(self, send: Send, body: Body, headers: Mapping[str, str]) -> None:
+    async def send_one(self, send: Send, body: bytes, headers: Mapping[str, str]) -> None:
         """A stream of one answer. Readers of event streams do not see the body of a 4xx, so refusals come this way too."""
         await _head(send, headers)
-        await send({"type": "http.response.body", "body": written(body) + COMPLETE})
+        await send({"type": "http.response.body", "body": event(body) + COMPLETE})
 
     async def serve(
-        self, scope: Scope, receive: Receive, send: Send, source: AsyncGenerator[Body, None], headers: Mapping[str, str]
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        source: AsyncGenerator[Answer, None],
+        headers: Mapping[str, str],
     ) -> None:
         """Stream what `source` gives until it ends, the client leaves, its key is revoked, or it reads too slowly."""
         one = _Open()
@@ -98,13 +108,13 @@ class Streams:
             await end([flow, gone, stopped, watch])
 
     async def _flow(
-        self, one: _Open, send: Send, source: AsyncGenerator[Body, None], headers: Mapping[str, str]
+        self, one: _Open, send: Send, source: AsyncGenerator[Answer, None], headers: Mapping[str, str]
     ) -> None:
         """Write events as they come, and a comment where none comes, so that nobody on the way takes the stream for dead."""
         await _head(send, headers)
         ON_OVERFLOW.set(one.cut_off)
         async with aclosing(source):
-            pull: asyncio.Task[Body] | None = None
+            pull: asyncio.Task[Answer] | None = None
             try:
                 while True:
                     pull = pull or asyncio.create_task(_pulled(source))
@@ -113,11 +123,11 @@ class Streams:
                         await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
                         continue
                     try:
-                        body = pull.result()
+                        answer = pull.result()
                     except _Ended:
                         break
                     pull = None
-                    await send({"type": "http.response.body", "body": written(body), "more_body": True})
+                    await send({"type": "http.response.body", "body": event(answer.body), "more_body": True})
             finally:
                 if pull is not None:
                     await end([pull])
@@ -144,7 +154,7 @@ class Streams:
             await asyncio.sleep(self._recheck_s)
             if not await self._keys.still_valid(authorization):
                 error = {"message": "This API key is no longer valid.", "extensions": {"code": "UNAUTHENTICATED"}}
-                one.why = written({"errors": [error]}) + COMPLETE
+                one.why = _error(error) + COMPLETE
                 one.stop.set()
                 return
 
@@ -153,7 +163,7 @@ class _Ended(Exception):
     """The source has no more. StopAsyncIteration cannot leave a task."""
 
 
-async def _pulled(source: AsyncGenerator[Body, None]) -> Body:
+async def _pulled(source: AsyncGenerator[Answer, None]) -> Answer:
     try:
         return await anext(source)
     except StopAsyncIteration:

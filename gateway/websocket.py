@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+import orjson
 
 from gateway import metrics
 from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
@@ -297,12 +299,12 @@ class _Connection:
         run = Run(plan, request.variables, caller, self._id, self._house.deadline_s, self._wants_bill)
         ON_OVERFLOW.set(self._cut_off)
         async with aclosing(self._house.executor.stream(run)) as source:
-            async for body in source:
-                if "data" not in body:
-                    # Nothing was executed, or the source failed: that has a message type of its own, and is the end.
-                    await self._finish(id, "error", body["errors"])
+            async for answer in source:
+                if not answer.executed:
+                    # That has a message type of its own, and is the end.
+                    await self._finish(id, "error", answer.errors)
                     return
-                await self._send({"id": id, "type": "next", "payload": body})
+                await self._send({"id": id, "type": "next", "payload": orjson.Fragment(answer.body)})
         await self._finish(id, "complete")
 
     async def _still_caller(self) -> Caller | None:
@@ -314,7 +316,7 @@ class _Connection:
                 return None
             raise Close(4403, "Forbidden: the key is no longer valid") from None
 
-    async def _finish(self, id: str, type: str, payload: list[Told] | None = None) -> None:
+    async def _finish(self, id: str, type: str, payload: Sequence[Told] | None = None) -> None:
         """The operation's id is free again before the client reads that it has ended."""
         self._operations.pop(id, None)
         await self._send({"id": id, "type": type, **({} if payload is None else {"payload": payload})})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -94,6 +95,13 @@ class Loaders:
     async def _exposures(self, skus: list[Sku]) -> list[Exposure | None]:
         found = await channel_stock.exposures(self._shelf, skus)
         return [found.get(sku) for sku in skus]
+
+
+async def load_each(loader: DataLoader[K, V], keys: Sequence[K | None]) -> list[V | BaseException | None]:
+    """One value per key, in order, for batch resolvers: an exception stands for its own key alone, None for None."""
+    wanted = {key: loader.load(key) for key in keys if key is not None}
+    found = dict(zip(wanted, await asyncio.gather(*wanted.values(), return_exceptions=True), strict=True))
+    return [None if key is None else found[key] for key in keys]
 
 
 def _by_instant(keys: Iterable[Then]) -> list[tuple[datetime | None, list[Sku]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -11,10 +12,12 @@ from domain import order as order_domain
 from domain.drift import Drift
 from domain.ids import node_id
 from domain.oversale import Oversale as OversaleDomain
+from executor import batched
+from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import DriftKind
-from schema.info import Info
+from schema.info import Info, Parents
 from schema.order import Order
 
 
@@ -53,6 +56,10 @@ def _line_id(root: OversaleDomain) -> strawberry.ID:
     return strawberry.ID(node_id("OrderLine", root.line))
 
 
+async def _orders(oversales: Sequence[OversaleDomain], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.order_by_id, [one.order for one in oversales])
+
+
 @strawberry.type(description="Units that a marketplace sold beyond what there was, with the lag that let them in.")
 class Oversale:
     order_line_id: strawberry.ID = strawberry.field(resolver=_line_id)
@@ -71,6 +78,7 @@ class Oversale:
         return info.context.shelf.channels.get(root.channel)
 
     @strawberry.field(graphql_type=Order | None)
+    @batched(_orders)
     async def order(self, info: Info, root: strawberry.Parent[OversaleDomain]) -> order_domain.Order | None:
         return await info.context.loaders.order_by_id.load(root.order)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import strawberry
 
 from domain import product as product_domain
 from domain.ids import Sku
+from executor import batched
 from resolvers import kit as resolver
+from resolvers.loaders import load_each
 from schema.connection import Page
-from schema.info import Info
+from schema.info import Info, Parents
 from schema.payload import UserError
 from schema.product import Product
 
@@ -19,12 +23,17 @@ class KitComponent:
     quantity: int
 
 
+async def _products(kits: Sequence[resolver.Kit], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.product_by_sku, [one.sku for one in kits])
+
+
 @strawberry.type(description="A SKU that is made of others and has no stock of its own.")
 class Kit:
     sku: str
     components: list[KitComponent]
 
     @strawberry.field(graphql_type=Product | None)
+    @batched(_products)
     async def product(self, info: Info, root: strawberry.Parent[resolver.Kit]) -> product_domain.Product | None:
         return await info.context.loaders.product_by_sku.load(root.sku)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import strawberry
 
+from executor import by_class
+
 
 @strawberry.interface(description="Anything that has a global id.")
 class Node:
@@ -16,6 +18,7 @@ class Node:
 def describes(domain_type: type) -> Callable[[Any, Any], bool]:
     """An `is_type_of` for a schema type that describes `domain_type` without copying it."""
 
+    @by_class
     def is_type_of(value: Any, info: Any) -> bool:
         return isinstance(value, domain_type)
 

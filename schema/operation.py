@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -9,11 +10,13 @@ import strawberry
 from domain import operation as domain
 from domain.errors import Invalid
 from domain.ids import node_id
+from executor import batched
 from resolvers import operation
 from resolvers.connection import Connection
+from resolvers.loaders import load_each
 from schema.connection import Page
 from schema.enums import ItemStatus, OperationStatus
-from schema.info import Info
+from schema.info import Info, Parents
 from schema.node import Node, describes
 from schema.payload import UserError
 
@@ -58,6 +61,10 @@ def _operation_id(root: domain.Operation) -> strawberry.ID:
     return strawberry.ID(node_id("Operation", root.id))
 
 
+async def _reverted(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.operation_by_id, [one.reverts for one in operations])
+
+
 @strawberry.type(description="What one caller asked to be changed. It answers at once and is carried out by a worker.")
 class Operation(Node):
     id: strawberry.ID = strawberry.field(resolver=_operation_id)
@@ -87,6 +94,7 @@ class Operation(Node):
         return await operation.items(info.context.shelf, root.id, first, after, status)
 
     @strawberry.field(graphql_type="Operation | None", description="The operation that this one takes back.")
+    @batched(_reverted)
     async def reverts(self, info: Info, root: strawberry.Parent[domain.Operation]) -> domain.Operation | None:
         return None if root.reverts is None else await info.context.loaders.operation_by_id.load(root.reverts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -11,11 +12,13 @@ from domain import order as domain
 from domain import product as product_domain
 from domain.errors import NotFound, Refused
 from domain.ids import ChannelId, LineId, OrderId, Sku, node_id, node_key
+from executor import batched
 from resolvers import order, shipment
+from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import FulfilledBy, OrderStatus
-from schema.info import Info
+from schema.info import Info, Parents
 from schema.money import Money
 from schema.node import Node, describes
 from schema.product import Product
@@ -23,6 +26,10 @@ from schema.product import Product
 
 def _orderline_id(root: domain.OrderLine) -> strawberry.ID:
     return strawberry.ID(node_id("OrderLine", root.id))
+
+
+async def _products(lines: Sequence[domain.OrderLine], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.product_by_sku, [one.sku for one in lines])
 
 
 @strawberry.type(description="One line of an order.")
@@ -37,6 +44,7 @@ class OrderLine:
     total: Money | None
 
     @strawberry.field(graphql_type=Product | None)
+    @batched(_products)
     async def product(self, info: Info, root: strawberry.Parent[domain.OrderLine]) -> product_domain.Product | None:
         return None if root.sku is None else await info.context.loaders.product_by_sku.load(root.sku)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import strawberry
@@ -10,10 +11,13 @@ from domain import channel as channel_domain
 from domain import product as domain
 from domain import stock as stock_domain
 from domain.ids import ChannelId, Sku, node_id, node_key
+from executor import batched
 from resolvers import product
+from resolvers.loaders import load_each
+from resolvers.stock import StockAnswer
 from schema.channel import Channel
 from schema.connection import Page
-from schema.info import Info, path_of
+from schema.info import Info, Parents, path_of
 from schema.money import Money
 from schema.node import Node, describes
 from schema.scalars import Duration
@@ -38,6 +42,10 @@ def _listing_id(root: domain.Listing) -> strawberry.ID:
     return strawberry.ID(node_id("Listing", root.id))
 
 
+async def _products(listings: Sequence[domain.Listing], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.product_by_sku, [one.sku for one in listings])
+
+
 @strawberry.type(description="A product as one channel offers it in one marketplace.")
 class Listing(Node):
     id: strawberry.ID = strawberry.field(resolver=_listing_id)
@@ -58,12 +66,28 @@ class Listing(Node):
         return info.context.shelf.channels[root.channel]
 
     @strawberry.field(graphql_type="Product | None")
+    @batched(_products)
     async def product(self, info: Info, root: strawberry.Parent[domain.Listing]) -> domain.Product | None:
         return None if root.sku is None else await info.context.loaders.product_by_sku.load(root.sku)
 
 
 def _product_id(root: domain.Product) -> strawberry.ID:
     return strawberry.ID(node_id("Product", root.sku))
+
+
+async def _listings(products: Sequence[domain.Product], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.listings_by_sku, [one.sku for one in products])
+
+
+async def _stock(
+    products: Sequence[domain.Product], info: Parents, max_age: timedelta | None = None
+) -> Sequence[object]:
+    answers = await load_each(info.context.loaders.stock_by_sku, [(one.sku, max_age) for one in products])
+    unknown = [(row, one.unknown) for row, one in enumerate(answers) if isinstance(one, StockAnswer) and one.unknown]
+    if unknown:
+        paths = info.paths
+        info.context.problems.extend((paths[row], problem) for row, problems in unknown for problem in problems)
+    return [one.stock if isinstance(one, StockAnswer) else one for one in answers]
 
 
 @strawberry.type(description="One thing that we sell.")
@@ -78,10 +102,12 @@ class Product(Node):
     is_type_of = describes(domain.Product)
 
     @strawberry.field(graphql_type=list[Listing], description="Where it is offered.")
+    @batched(_listings)
     async def listings(self, info: Info, root: strawberry.Parent[domain.Product]) -> list[domain.Listing]:
         return await info.context.loaders.listings_by_sku.load(root.sku)
 
     @strawberry.field(graphql_type=Stock | None, description="Its stock, no older than maxAge where that can be had.")
+    @batched(_stock)
     async def stock(
         self, info: Info, root: strawberry.Parent[domain.Product], max_age: Duration | None = None
     ) -> stock_domain.Stock | None:

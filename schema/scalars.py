@@ -10,6 +10,8 @@ import isodate
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from executor import UTC_DATETIME, Native
+
 Duration = NewType("Duration", timedelta)
 
 
@@ -72,3 +74,6 @@ SCALARS: dict[Any, ScalarDefinition] = {
         name="Duration", description="ISO 8601, such as PT15M.", serialize=_write_duration, parse_value=_read_duration
     ),
 }
+
+# What the compiled executor's encoder writes as the scalar would.
+NATIVES: dict[str, Native] = {"DateTime": UTC_DATETIME}

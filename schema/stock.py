@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +14,12 @@ from domain import product as product_domain
 from domain import stock as domain
 from domain.errors import Invalid
 from domain.ids import ChannelId, node_key
+from executor import batched
 from resolvers import channel_stock
+from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.enums import Freshness, FulfilledBy, LocationKind
-from schema.info import Info
+from schema.info import Info, Parents
 
 if TYPE_CHECKING:
     from schema.product import Product
@@ -132,6 +134,24 @@ class DestinationInput:
         return policy.Destination(self.country.upper(), None if not self.state else self.state.upper())
 
 
+def _explanations(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
+    now = info.context.shelf.clock()
+    return [terms_at(one.explanation, one.at or now) for one in stocks]
+
+
+async def _channels(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.channels_by_sku, [(one.sku, one.at) for one in stocks])
+
+
+async def _exposures(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
+    present = [one.sku if one.at is None else None for one in stocks]
+    return await load_each(info.context.loaders.exposure_by_sku, present)
+
+
+async def _products(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.product_by_sku, [one.sku for one in stocks])
+
+
 @strawberry.type(description="What can be sold of one SKU, and why.")
 class Stock:
     sku: str
@@ -147,6 +167,7 @@ class Stock:
     levels: list[StockLevel] = strawberry.field(description="By place; a kit lies nowhere as such.")
 
     @strawberry.field(description="The terms whose signed sum is availableToSell.")
+    @batched(_explanations)
     def explanation(self, info: Info, root: strawberry.Parent[domain.Stock]) -> list[StockTerm]:
         return terms_at(root.explanation, root.at or info.context.shelf.clock())
 
@@ -154,6 +175,7 @@ class Stock:
         graphql_type=list[ChannelStock],
         description="What each sales channel is told it may sell; with `asOf`, what it had been told by then.",
     )
+    @batched(_channels)
     async def channels(self, info: Info, root: strawberry.Parent[domain.Stock]) -> list[channel_stock.ChannelStock]:
         return await info.context.loaders.channels_by_sku.load((root.sku, root.at))
 
@@ -161,6 +183,7 @@ class Stock:
         graphql_type=StockExposure | None,
         description="What all channels could still sell beyond what there is; null for the past.",
     )
+    @batched(_exposures)
     async def exposure(self, info: Info, root: strawberry.Parent[domain.Stock]) -> policy.Exposure | None:
         return None if root.at is not None else await info.context.loaders.exposure_by_sku.load(root.sku)
 
@@ -188,6 +211,7 @@ class Stock:
         )
 
     @strawberry.field(graphql_type=Annotated["Product", strawberry.lazy("schema.product")] | None)
+    @batched(_products)
     async def product(self, info: Info, root: strawberry.Parent[domain.Stock]) -> product_domain.Product | None:
         return await info.context.loaders.product_by_sku.load(root.sku)
 

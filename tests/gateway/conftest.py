@@ -23,6 +23,7 @@ from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.config import read_config
 from gateway.pages import install
+from gateway.plan import SECOND_USE
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.standing import Standing, stand
@@ -105,13 +106,13 @@ def settings_of(database_url: str, redis_url: str, folder: Path, **more: Any) ->
 
 
 @asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[Gateway]:
+async def served(settings: Settings, compile_at: int | None = SECOND_USE) -> AsyncIterator[Gateway]:
     """A gateway on a free port, stopped at the end."""
 
     async def house(settings: Settings) -> Standing:
         return stand(await build_house(settings, read_config(settings.config)))
 
-    app = App(settings, schema=sample.schema, scopes=sample.SCOPES, house=house)
+    app = App(settings, schema=sample.schema, scopes=sample.SCOPES, house=house, natives={}, compile_at=compile_at)
     async with (
         serving(app, connection_limit=1_000, stop_within_s=20) as (server, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,

@@ -94,6 +94,11 @@ class Query:
         raise Throttled("No slot.", retry_after_s=2.5)
 
     @strawberry.field
+    def torn(self) -> str:
+        """Half a character, which has no form in UTF-8."""
+        return "\ud800"
+
+    @strawberry.field
     def strict(self) -> str:
         raise NotFound("There is no such thing.")
 
@@ -174,7 +179,7 @@ _READ = frozenset({"read", "admin"})
 
 SCOPES = {
     **{f"Query.{name}": _READ for name in ("hello", "who", "price", "count", "slow", "leftS", "broken", "refused")},
-    **{f"Query.{name}": _READ for name in ("throttled", "strict", "partial", "costly", "branches", "stock")},
+    **{f"Query.{name}": _READ for name in ("throttled", "strict", "partial", "costly", "branches", "stock", "torn")},
     **{f"Subscription.{name}": _READ for name in ("follow", "counted", "missing", "quiet")},
     "Mutation.ship": frozenset({"ship", "admin"}),
     "Leaf.secret": frozenset({"admin"}),

@@ -1,0 +1,185 @@
+"""Compiled plans: an operation of a valid document, understood once and run many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from inspect import isawaitable
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    VariableNode,
+    execute,
+    get_operation_ast,
+)
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues
+
+from executor.inputs import Variables
+from executor.places import Operation, Place
+from executor.result import Result
+from executor.shapes import Native
+from executor.steps import Run
+
+# Each choice of @skip and @include is compiled by itself; an operation with more of them in use is not worth it.
+MOST_CHOICES = 16
+
+_UNKNOWN_CHOICE: Final = object()
+
+Tell = Callable[[str], None]
+
+
+class NotCompiled(Exception):
+    """Why an operation is left to graphql-core, in one word or two."""
+
+
+def compile(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation_name: str | None = None,
+    *,
+    natives: Mapping[str, Native] | None = None,
+    fell_back: Tell = lambda reason: None,
+) -> CompiledPlan | None:
+    """The plan of an operation; None where graphql-core must execute it, and `fell_back` is told why.
+
+    The document must be valid. `natives` are the custom scalars, by name, whose usual values the encoder writes by itself.
+    `fell_back` is told too when a single run of the plan is left to graphql-core.
+    """
+    try:
+        return CompiledPlan(schema, document, operation_name, natives or {}, fell_back)
+    except NotCompiled as problem:
+        fell_back(str(problem))
+        return None
+
+
+class CompiledPlan:
+    """One operation. It may be run any number of times, side by side too."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        operation_name: str | None,
+        natives: Mapping[str, Native],
+        fell_back: Tell,
+    ) -> None:
+        node = get_operation_ast(document, operation_name)
+        if node is None:
+            raise NotCompiled("no operation")
+        if node.operation is OperationType.SUBSCRIPTION:
+            raise NotCompiled("subscription")
+        root_type = schema.get_root_type(node.operation)
+        if root_type is None:
+            raise NotCompiled("no root type")
+        self.schema = schema
+        self.document = document
+        self.node = node
+        self._root_type = root_type
+        self._natives = natives
+        self._fell_back = fell_back
+        self._definitions = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self._conditions = _conditions([node, *self._definitions.values()])
+        self._variables = Variables(schema, node.variable_definitions or ())
+        self._choices: dict[tuple[object, ...], tuple[Operation, Place]] = {}
+        if not self._conditions:
+            self._choice(VariableValues({}, {}))
+
+    @property
+    def most_choices(self) -> int:
+        """How often its selection may be compiled: once for each choice of its @skip and @include."""
+        return min(1 << len(self._conditions), MOST_CHOICES)
+
+    async def run(self, variables: Mapping[str, Any] | None = None, context: Any = None, root: Any = None) -> Result:
+        """Run the operation once. Never raises, but for cancellation; a cancelled run leaves no task behind."""
+        read = self._variables.read(variables or {})
+        if isinstance(read, list):
+            return Result.refused(read)
+        try:
+            operation, place = self._choice(read)
+        except NotCompiled as problem:
+            self._fell_back(str(problem))
+            return Result.of(await self._execute(variables, context, root))
+        run = Run(operation, read, context, root)
+        answer = await run.answer(place, self.node.operation is OperationType.MUTATION)
+        return Result(answer, run.failed)
+
+    def _choice(self, variables: VariableValues) -> tuple[Operation, Place]:
+        """What is selected under these variables. Raises NotCompiled."""
+        coerced = {name: variables.coerced[name] for name in self._conditions if name in variables.coerced}
+        key = tuple([coerced.get(name, _UNKNOWN_CHOICE) for name in self._conditions])
+        found = self._choices.get(key)
+        if found is None:
+            if len(self._choices) >= MOST_CHOICES:
+                raise NotCompiled("choices")
+            sources = {name: variables.sources[name] for name in coerced}
+            operation = Operation(
+                self.schema,
+                self.node,
+                {name: FragmentDetails(one) for name, one in self._definitions.items()},
+                self._definitions,
+                VariableValues(sources, coerced),
+                self._natives,
+            )
+            try:
+                found = operation, operation.root(self._root_type)
+            except (GraphQLError, RecursionError):
+                raise NotCompiled("selection") from None
+            self._choices[key] = found
+        return found
+
+    async def _execute(self, variables: Mapping[str, Any] | None, context: Any, root: Any) -> ExecutionResult:
+        house = getattr(self.schema, "_strawberry_schema", None)
+        result = execute(
+            self.schema,
+            self.document,
+            root,
+            context,
+            dict(variables or {}),
+            None if self.node.name is None else self.node.name.value,
+            executor_class=None if house is None else house.execution_context_class,
+            hide_suggestions=True,
+        )
+        return await result if isawaitable(result) else result
+
+
+def _conditions(definitions: list[OperationDefinitionNode | FragmentDefinitionNode]) -> tuple[str, ...]:
+    """The variables that decide what is selected. Raises NotCompiled for what only graphql-core understands."""
+    found: dict[str, None] = {}
+    for definition in definitions:
+        if isinstance(definition, FragmentDefinitionNode) and definition.variable_definitions:
+            raise NotCompiled("fragment variables")
+        if definition.directives:
+            raise NotCompiled("directive")
+        for node in _selections(definition.selection_set):
+            if isinstance(node, FieldNode) and node.name.value in ("__schema", "__type"):
+                raise NotCompiled("introspection")
+            for directive in node.directives or ():
+                if directive.name.value not in ("skip", "include"):
+                    raise NotCompiled(
+                        f"@{directive.name.value}" if directive.name.value in ("defer", "stream") else "directive"
+                    )
+                for argument in directive.arguments or ():
+                    if isinstance(argument.value, VariableNode):
+                        found[argument.value.name.value] = None
+    return tuple(found)
+
+
+def _selections(selection_set: SelectionSetNode | None) -> Iterator[Any]:
+    waiting = list(selection_set.selections) if selection_set is not None else []
+    while waiting:
+        node = waiting.pop()
+        yield node
+        below = getattr(node, "selection_set", None)
+        if below is not None:
+            waiting.extend(below.selections)

@@ -1,0 +1,87 @@
+"""Results: bytes at once where nothing failed, plain data and errors where somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from graphql import ExecutionResult, GraphQLError
+from msgspec import UNSET, Struct, UnsetType
+
+from executor import exact
+
+
+class _Response(Struct, gc=False):
+    data: Any = UNSET
+    errors: Sequence[Mapping[str, Any]] | UnsetType = UNSET
+    extensions: Mapping[str, Any] | UnsetType = UNSET
+
+
+def _plainly(value: Any) -> Any:
+    """Subclasses of what JSON knows are written as what they are."""
+    for class_ in (str, int, float):
+        if isinstance(value, class_):
+            return class_.__str__(value) if class_ is str else class_(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plainly)
+
+
+class Result:
+    """What a run answered. `executed` is False when it never began, because the variables could not be read."""
+
+    __slots__ = ("_answer", "_failed", "_settled", "executed")
+
+    def __init__(self, answer: Struct | None, failed: bool, executed: bool = True) -> None:
+        self._answer = answer
+        self._failed = failed
+        self._settled: tuple[dict[str, Any] | None, list[GraphQLError]] | None = None
+        self.executed = executed
+
+    @classmethod
+    def refused(cls, errors: list[GraphQLError]) -> Result:
+        """The result of a run that never began."""
+        made = cls(None, failed=True, executed=False)
+        made._settled = None, errors
+        return made
+
+    @classmethod
+    def of(cls, result: ExecutionResult) -> Result:
+        """The result of a run by graphql-core, where errors without a path say that it never began."""
+        errors = list(result.errors or ())
+        refused = result.data is None and bool(errors) and all(one.path is None for one in errors)
+        made = cls(None, failed=True, executed=not refused)
+        made._settled = result.data, errors
+        return made
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """The data in plain dicts and lists."""
+        return self._settle()[0]
+
+    @property
+    def errors(self) -> list[GraphQLError]:
+        """The errors; no walk is needed to know that there are none."""
+        return self._settle()[1] if self._failed else []
+
+    def encode(
+        self,
+        errors: Sequence[Mapping[str, Any]] | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """The response as JSON. `errors` are told in place of the result's own, in whatever words."""
+        told = [one.formatted for one in self.errors] if errors is None else errors
+        response = _Response(
+            data=(self.data if self._failed else self._answer) if self.executed else UNSET,
+            errors=told or UNSET,
+            extensions=extensions or UNSET,
+        )
+        return _ENCODER.encode(response)
+
+    def _settle(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+        if self._settled is None:
+            assert self._answer is not None
+            self._settled = exact.settle(self._answer)
+        return self._settled

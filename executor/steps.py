@@ -1,0 +1,465 @@
+"""The run of one operation, level by level: each field is a step that is taken once for all objects of its place.
+
+A step asks its field for all objects, awaits them together, completes the values to what is encoded, writes them into the
+answers of the objects, and then takes the steps below. A failure is written where the value should stand; `exact` turns it into
+nulls and errors at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from inspect import iscoroutine
+from types import NoneType
+from typing import Any, cast
+
+from graphql import GraphQLError, GraphQLObjectType, default_type_resolver
+from graphql.execution import Executor
+from graphql.execution.executor import collect_iterator_awaitables, invalid_return_type_error
+from graphql.execution.values import VariableValues
+from graphql.pyutils import Path, gather_with_cancel, is_async_iterable, is_awaitable, is_iterable
+from graphql.type.definition import GraphQLResolveInfoHelpers
+from msgspec import Struct
+
+from executor import exact
+from executor.info import BatchInfo, LazyInfo, resolve_info
+from executor.places import Field, Kind, Operation, Place
+from executor.values import Failure, all_plain, is_null, is_plain
+
+
+class Rows:
+    """Objects of one place and their answers, found below `parent` along `route`; `fields` are still to be written."""
+
+    __slots__ = ("_paths", "fields", "parent", "place", "route", "sources", "structs")
+
+    def __init__(
+        self,
+        place: Place,
+        sources: list[Any],
+        structs: list[Struct],
+        fields: list[Field],
+        parent: Rows | None = None,
+        route: tuple[Field, ...] = (),
+    ) -> None:
+        self.place = place
+        self.sources = sources
+        self.structs = structs
+        self.fields = fields
+        self.parent = parent
+        self.route = route
+        self._paths: list[Path | None] | None = None
+
+    @property
+    def paths(self) -> list[Path | None]:
+        """Where each object stands in the response; worked out from the answers above when somebody asks."""
+        if self._paths is None:
+            self._paths = []
+            if self.parent is None:
+                self._paths = [None]
+            else:
+                for struct, path in zip(self.parent.structs, self.parent.paths, strict=True):
+                    self._descend(struct, path, 0)
+        return self._paths
+
+    def _descend(self, struct: Any, path: Path | None, depth: int) -> None:
+        field = self.route[depth]
+        self._spread(getattr(struct, field.slot), Path(path, field.key, field.parent_type.name), depth + 1)
+
+    def _spread(self, value: Any, path: Path, depth: int) -> None:
+        if type(value) is list:
+            for index, item in enumerate(value):
+                self._spread(item, path.add_key(index), depth)
+        elif isinstance(value, Struct):
+            if depth < len(self.route):
+                self._descend(value, path, depth)
+            elif cast(Any, value).place is self.place:
+                assert self._paths is not None
+                self._paths.append(path)
+
+
+class Run:
+    """One run of an operation. `failed` is True once an answer holds a failure, or a null where none may stand."""
+
+    def __init__(self, operation: Operation, variables: VariableValues, context: Any, root: Any) -> None:
+        self.operation = operation
+        self.schema = operation.schema
+        self.variables = variables
+        self.context = context
+        self.root = root
+        self.failed = False
+        self.is_strawberry = operation.is_strawberry
+        self.is_awaitable = is_awaitable
+        self.tracked: list[Awaitable[Any]] = []
+
+    @property
+    def helpers(self) -> GraphQLResolveInfoHelpers:
+        """What resolvers may use to wait for several things at once."""
+        return GraphQLResolveInfoHelpers(gather=_gather, track=self.track)
+
+    async def answer(self, place: Place, serially: bool) -> Struct:
+        """The answer of the root object, failures still inside."""
+        struct = place.blank()
+        rows = Rows(place, [self.root], [struct], place.read)
+        try:
+            if not serially:
+                await self.take([Step(self, one, rows) for one in place.read])
+            else:
+                for one in place.read:
+                    await self.take([Step(self, one, rows)])
+                    if self.failed and one.kind.required and exact.is_lost(one, getattr(struct, one.slot)):
+                        break
+        except BaseException:
+            _close(self.tracked)
+            raise
+        if self.tracked:
+            await asyncio.gather(*self.tracked, return_exceptions=True)
+        return struct
+
+    async def take(self, steps: list[Step]) -> None:
+        """Take steps and all below them: first what can be answered at once, then what has to be awaited, side by side."""
+        steps = list(steps)
+        waiting: list[Step] = []
+        try:
+            for step in steps:
+                step.ask()
+                if step.waits:
+                    waiting.append(step)
+                else:
+                    steps += await step.finish()
+            if len(waiting) == 1:
+                await self._follow(waiting[0])
+            elif waiting:
+                await self._together(waiting)
+        except BaseException:
+            for step in waiting:
+                step.close()
+            raise
+
+    async def _follow(self, step: Step) -> None:
+        below = await step.finish()
+        if below:
+            await self.take(below)
+
+    async def _together(self, steps: list[Step]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._follow(step)) for step in steps]
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        if any(task.cancelled() for task in tasks):
+            raise asyncio.CancelledError  # by a resolver; a group passes over it
+
+    def track(self, values: Sequence[Any]) -> None:
+        self.tracked.extend(one for one in values if is_awaitable(one))
+
+
+class Step:
+    """One field of all objects of a place."""
+
+    def __init__(self, run: Run, field: Field, rows: Rows) -> None:
+        self.run = run
+        self.field = field
+        self.rows = rows
+        self.values: list[Any] = []
+        self.batch: Any = None
+        self.waits = False
+        self.below: list[Rows] = []
+        self._infos: dict[int, Any] = {}
+
+    def path(self, row: int) -> Path:
+        """The field's response path on one object."""
+        return Path(self.rows.paths[row], self.field.key, self.field.parent_type.name)
+
+    def info(self, row: int) -> Any:
+        """The field's info on one object."""
+        found = self._infos.get(row)
+        if found is None:
+            found = LazyInfo(self, row) if self.run.is_strawberry else resolve_info(self, row)
+            self._infos[row] = found
+        return found
+
+    def ask(self) -> None:
+        """Ask the field for all objects. What it answers may have to be awaited; an exception is a failure of its object."""
+        field, sources = self.field, self.rows.sources
+        call = field.call
+        try:
+            arguments = field.arguments.read(self.run.variables)
+            if call.convert is not None:
+                arguments = call.convert(arguments, self.info(0))
+        except Exception as problem:
+            self.values = [problem] * len(sources)
+            return
+        if call.batch is not None:
+            try:
+                self.batch = call.batch(sources, BatchInfo(self), **arguments)
+            except Exception as problem:
+                self.batch = [problem] * len(sources)
+            self.waits = is_awaitable(self.batch)
+            return
+        ask, values = call.ask, self.values
+        for row, source in enumerate(sources):
+            try:
+                values.append(ask(source, self.info(row) if call.wants_info else None, arguments))
+            except Exception as problem:
+                values.append(problem)
+        self.waits = not all_plain(values) and any(map(is_awaitable, values))
+
+    async def finish(self) -> list[Step]:
+        """Complete the answers and write them. Answers the steps below."""
+        if self.batch is not None:
+            self.values = await self._batched()
+        rows, slot = self.rows, self.field.slot
+        written = await self.complete(self.field.kind, self.values, range(len(self.values)))
+        for struct, value in zip(rows.structs, written, strict=True):
+            setattr(struct, slot, value)
+        return [Step(self.run, field, below) for below in self.below for field in below.fields]
+
+    def close(self) -> None:
+        """Let go of what was never awaited."""
+        _close([self.batch, *self.values])
+
+    async def _batched(self) -> list[Any]:
+        wanted = len(self.rows.sources)
+        try:
+            values = list(await self.batch if is_awaitable(self.batch) else self.batch)
+        except Exception as problem:
+            return [problem] * wanted
+        if len(values) != wanted:
+            name = f"{self.field.parent_type}.{self.field.name}"
+            return [
+                RuntimeError(f"The batch resolver of {name} answered {len(values)} values for {wanted} objects.")
+            ] * wanted
+        return values
+
+    async def complete(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
+        """What is encoded for each value. `owners` are the rows that the values belong to."""
+        if not all_plain(values):
+            values = await self._ready(values)
+        elif (
+            kind.object_type is not None
+            and values
+            and (place := self._known_place(kind.object_type, values)) is not None
+        ):
+            return self._project(place, values)
+        if kind.item is not None:
+            written = await self._lists(kind, kind.item, values, owners)
+        elif kind.write is not None:
+            written = self._leaves(kind, values)
+        else:
+            written = await self._objects(kind, values, owners)
+        if kind.required and NoneType in {*map(type, written)}:
+            self.run.failed = True
+        return written
+
+    async def _ready(self, values: list[Any]) -> list[Any]:
+        """The values, awaited where they must be, with failures and nulls marked."""
+        waiting = [index for index, value in enumerate(values) if not is_plain(type(value)) and is_awaitable(value)]
+        if waiting:
+            values = list(values)
+            for index, value in zip(waiting, await _all([values[index] for index in waiting]), strict=True):
+                values[index] = value
+        return [value if is_plain(type(value)) else self._marked(value) for value in values]
+
+    def _marked(self, value: Any) -> Any:
+        if isinstance(value, Exception):
+            return self._failure(value)
+        return None if is_null(value) else value
+
+    def _failure(self, problem: Exception) -> Failure:
+        self.run.failed = True
+        return Failure(problem)
+
+    def _leaves(self, kind: Kind, values: list[Any]) -> list[Any]:
+        if kind.same is not None and {*map(type, values)} <= kind.same:
+            return values
+        written = []
+        for value in values:
+            if value is not None and type(value) is not Failure:
+                try:
+                    value = Executor.complete_leaf_value(cast(Any, kind.type), value)
+                except Exception as problem:
+                    value = self._failure(problem)
+            written.append(value)
+        return written
+
+    async def _lists(self, kind: Kind, item: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
+        """Completes the items of all lists at once, and cuts them into lists again."""
+        written: list[Any] = []
+        items: list[Any] = []
+        item_owners: list[int] = []
+        for value, owner in zip(values, owners, strict=True):
+            if value is None or type(value) is Failure:
+                written.append(value)
+                continue
+            try:
+                found = value if type(value) in (list, tuple) else await self._items(value)
+            except Exception as problem:
+                written.append(self._failure(problem))
+                continue
+            written.append(slice(len(items), len(items) + len(found)))
+            items.extend(found)
+            item_owners.extend([owner] * len(found))
+        done = await self.complete(item, items, item_owners)
+        return [done[one] if type(one) is slice else one for one in written]
+
+    async def _items(self, value: Any) -> list[Any]:
+        if is_async_iterable(value):
+            return await _drained(value)
+        if not is_iterable(value):
+            name = f"{self.field.parent_type}.{self.field.name}"
+            raise GraphQLError(f"Expected Iterable, but did not find one for field '{name}'.")
+        items: list[Any] = []
+        iterator = iter(value)
+        try:
+            for item in iterator:
+                items.append(item)  # what came before a failure has to be awaited
+        except Exception:
+            self.run.track([*items, *collect_iterator_awaitables(iterator, is_awaitable)])
+            raise
+        return items
+
+    async def _objects(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
+        """Groups the objects by their types and projects each group at once."""
+        written: list[Any] = list(values)
+        types = self._types(kind, values, owners)
+        if not all_plain(types):
+            types = await self._ready(types)
+        groups: dict[GraphQLObjectType, list[int]] = {}
+        for index, (value, type_) in enumerate(zip(values, types, strict=True)):
+            if value is None or type(value) is Failure:
+                continue
+            if type(type_) is Failure:
+                written[index] = type_
+                continue
+            try:
+                groups.setdefault(self._valid(kind, type_, value, owners[index]), []).append(index)
+            except Exception as problem:
+                written[index] = self._failure(problem)
+        for type_, members in groups.items():
+            try:
+                place = self.field.place(type_)
+            except GraphQLError as problem:
+                for index in members:
+                    written[index] = self._failure(problem)
+                continue
+            members = await self._of_type(place, members, written, owners)
+            if members:
+                for index, struct in zip(members, self._project(place, [values[one] for one in members]), strict=True):
+                    written[index] = struct
+        return written
+
+    def _known_place(self, type_: GraphQLObjectType, values: list[Any]) -> Place | None:
+        """The place of plain values whose classes say that all of them belong there."""
+        try:
+            place = self.field.place(type_)
+        except GraphQLError:
+            return None
+        return place if type_.is_type_of is None or {*map(type, values)} <= place.known else None
+
+    def _types(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
+        """The runtime type of each value, by name where the schema had to be asked."""
+        if kind.abstract is None:
+            return [kind.object_type] * len(values)
+        ask = kind.abstract.resolve_type or default_type_resolver
+        types: list[Any] = []
+        for value, owner in zip(values, owners, strict=True):
+            if value is None or type(value) is Failure:
+                types.append(None)
+                continue
+            try:
+                types.append(ask(value, self.info(owner), kind.abstract))
+            except Exception as problem:
+                types.append(problem)
+        return types
+
+    def _valid(self, kind: Kind, type_: Any, value: Any, owner: int) -> GraphQLObjectType:
+        if kind.abstract is None:
+            assert kind.object_type is not None
+            return kind.object_type
+        # It looks at nothing but `schema`, which a run has too.
+        return Executor.ensure_valid_runtime_type(
+            cast(Any, self.run), type_, kind.abstract, self.field.details, self.info(owner), value
+        )
+
+    async def _of_type(self, place: Place, members: list[int], written: list[Any], owners: Sequence[int]) -> list[int]:
+        """Those whose values are what the type says; the others are marked as failures."""
+        ask = place.type.is_type_of
+        if ask is None:
+            return members
+        asked = [index for index in members if type(written[index]) not in place.known]
+        answers: list[Any] = []
+        for index in asked:
+            try:
+                answers.append(ask(written[index], self.info(owners[index])))
+            except Exception as problem:
+                answers.append(problem)
+        if not all_plain(answers):
+            answers = await self._ready(answers)
+        wrong = set()
+        for index, answer in zip(asked, answers, strict=True):
+            if type(answer) is Failure:
+                written[index] = answer
+                wrong.add(index)
+            elif not answer:
+                error = invalid_return_type_error(place.type, written[index], self.field.details)
+                written[index] = self._failure(error)
+                wrong.add(index)
+            elif place.by_class and is_plain(type(written[index])):
+                place.known.add(type(written[index]))
+        return [index for index in members if index not in wrong] if wrong else members
+
+    def _project(self, place: Place, sources: list[Any]) -> list[Any]:
+        """The answers of objects of one place. What is not inline, or not understood, becomes steps below."""
+        route = (self.field,)
+        try:
+            structs, further = place.projection(sources)
+        except Exception:
+            structs = [place.blank() for _ in sources]
+            self.below.append(Rows(place, sources, structs, place.read, self.rows, route))
+            return structs
+        if further or place.deferred:
+            rows = Rows(place, sources, structs, place.deferred, self.rows, route)
+            self.below.append(rows)
+            for one in further:
+                if one.structs:
+                    self.below.append(Rows(one.place, one.sources, one.structs, one.place.deferred, rows, one.route))
+        return structs
+
+
+async def _all(awaitables: list[Awaitable[Any]]) -> list[Any]:
+    """What each gives or raises. Cancelled, it ends only once all have ended."""
+    if len(awaitables) == 1:
+        try:
+            return [await awaitables[0]]
+        except Exception as problem:
+            return [problem]
+    given = await asyncio.gather(*awaitables, return_exceptions=True)
+    for one in given:
+        if isinstance(one, BaseException) and not isinstance(one, Exception):
+            raise one
+    return given
+
+
+async def _drained(source: Any) -> list[Any]:
+    items = []
+    iterator = source.__aiter__()
+    try:
+        async for item in iterator:
+            items.append(item)
+    except Exception:
+        if (close := getattr(iterator, "aclose", None)) is not None:
+            with suppress(Exception):
+                await close()
+        raise
+    return items
+
+
+async def _gather(values: Sequence[Awaitable[Any]]) -> list[Any]:
+    return await gather_with_cancel(*values)
+
+
+def _close(values: Sequence[Any]) -> None:
+    for value in values:
+        if iscoroutine(value):
+            value.close()
