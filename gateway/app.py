@@ -12,6 +12,7 @@ import strawberry
 
 from executor import Native
 from gateway import metrics
+from gateway.admission import Admission
 from gateway.asgi import Receive, Scope, Send, header, request_id, respond
 from gateway.endpoint import Endpoint, Terms, preflight
 from gateway.errors import internal
@@ -53,7 +54,7 @@ class App:
         self._settings = settings
         self._house = house
         self._executor = Executor(schema, lambda: self.standing.shelf)
-        self._plans = Plans(self._executor.schema, scopes, natives=natives, compile_at=compile_at)
+        self._admission = Admission(Plans(self._executor.schema, scopes, natives=natives, compile_at=compile_at))
         self._standing: Standing | None = None
         self._streams: Streams | None = None
         self._sockets: Sockets | None = None
@@ -88,13 +89,13 @@ class App:
         terms = Terms(settings.body_limit_kib * 1024, settings.deadline_s, settings.allowed_origins)
         self._streams = Streams(keys)
         self._sockets = Sockets(
-            self._plans,
+            self._admission,
             self._executor,
             keys,
             deadline_s=settings.deadline_s,
             allowed_origins=settings.allowed_origins,
         )
-        self._endpoint = Endpoint(self._plans, self._executor, keys, self._streams, terms)
+        self._endpoint = Endpoint(self._admission, self._executor, keys, self._streams, terms)
         house = self._standing.house
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
         # What stands now stands until the end. Left to the collector, a full collection stops all requests for 100 ms.

@@ -64,7 +64,7 @@ class Keys:
             metrics.AUTH_FAILURES.labels("missing").inc()
             raise unauthenticated("Send an API key: `Authorization: Bearer acorn_…`. `acorn keys create` makes one.")
         key = await self._found(hash_secret(secret), address)
-        return Caller(key.name, key.scopes)
+        return Caller(key.name, key.scopes, key.expires_at, key.points_per_minute, key.calls_per_minute)
 
     async def still_valid(self, authorization: str | None) -> bool:
         """Whether a key that was good still is; true while the database cannot be asked."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import GraphQLError
 
 from domain.budget import Bill
 from gateway import metrics
 from gateway.accept import Form, chosen_form, first_form, plain_form
+from gateway.admission import Admission
 from gateway.asgi import (
     ClientLeft,
     Receive,
@@ -34,7 +35,7 @@ from gateway.auth import Keys
 from gateway.body import BadRequest, check_content_type, parse_request
 from gateway.errors import tell
 from gateway.execution import Answer, Executor, Run
-from gateway.plan import Plans, Rejected
+from gateway.plan import Rejected
 from gateway.stream import Streams
 
 log = logging.getLogger(__name__)
@@ -63,13 +64,14 @@ class _Exchange:
     kind: str = ""
     caller: str = ""
     cost: int = 0
+    budget: Mapping[str, str] = field(default_factory=dict)
 
 
 class Endpoint:
     """Answers POST /graphql."""
 
-    def __init__(self, plans: Plans, executor: Executor, keys: Keys, streams: Streams, terms: Terms) -> None:
-        self._plans = plans
+    def __init__(self, admission: Admission, executor: Executor, keys: Keys, streams: Streams, terms: Terms) -> None:
+        self._admission = admission
         self._executor = executor
         self._keys = keys
         self._streams = streams
@@ -101,10 +103,11 @@ class Endpoint:
         accept = header(scope, "accept")
         form = first_form(accept)
         try:
-            plan = self._plans.of(request.query, request.operation_name)
+            plan = await self._admission.plan(request, caller)
             exchange.kind, exchange.operation = plan.kind.value, plan.name
             form = chosen_form(accept, plan.kind)
-            exchange.cost = plan.admit(caller, request.variables)
+            admitted = await self._admission.admit(plan, request.variables, caller)
+            exchange.cost, exchange.budget = admitted.points, admitted.headers
         except Rejected as problem:
             await self._reject(exchange, send, form, problem)
             return
@@ -150,7 +153,7 @@ class Endpoint:
         return Answer.failure(tell(error, exchange.id), Bill() if self._wants_bill(exchange) else None)
 
     def _headers(self, exchange: _Exchange) -> Mapping[str, str]:
-        return {"x-request-id": exchange.id, **cors(exchange.scope, self._terms.allowed_origins)}
+        return {"x-request-id": exchange.id, **exchange.budget, **cors(exchange.scope, self._terms.allowed_origins)}
 
     def _wants_bill(self, exchange: _Exchange) -> bool:
         return header(exchange.scope, "x-acorn-bill") == "1"

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from gateway import metrics
+from gateway.admission import Admission
 from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
 from gateway.auth import Keys
 from gateway.body import BadRequest, Request, parse_json, read_request
 from gateway.errors import Told, tell, tell_house_error, unavailable
 from gateway.events import ON_OVERFLOW, stopping
 from gateway.execution import Executor, Run, write_json
-from gateway.plan import Plans, Rejected
+from gateway.plan import Rejected
 from resolvers.context import Caller
 from workers.watch import end
 
@@ -72,7 +73,7 @@ class Sockets:
 
     def __init__(
         self,
-        plans: Plans,
+        admission: Admission,
         executor: Executor,
         keys: Keys,
         *,
@@ -80,7 +81,7 @@ class Sockets:
         allowed_origins: tuple[str, ...] = (),
         pace: Pace = Pace(),
     ) -> None:
-        self.plans = plans
+        self.admission = admission
         self.executor = executor
         self.keys = keys
         self.deadline_s = deadline_s
@@ -290,8 +291,8 @@ class _Connection:
             await self._finish(id, "error", [unavailable()])
             return
         try:
-            plan = self._house.plans.of(request.query, request.operation_name)
-            plan.admit(caller, request.variables)
+            plan = await self._house.admission.plan(request, caller)
+            await self._house.admission.admit(plan, request.variables, caller)
         except Rejected as problem:
             metrics.REJECTED.labels((problem.error.extensions or {}).get("code", "")).inc()
             await self._finish(id, "error", [tell(problem.error, self._id)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from domain.budget import Ask
 from domain.errors import Forbidden, HouseError
@@ -14,10 +15,17 @@ __all__ = ["Caller", "Context", "Shelf"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `name` is what operations are signed with."""
+    """Who asks. `name` is what operations are signed with, and what budgets are kept by.
+
+    After `expires_at` it is nobody any more. What it may spend a minute, in points of the processor and in calls to platforms, is
+    None where the settings' budget holds.
+    """
 
     name: str
     scopes: frozenset[str]
+    expires_at: datetime | None = None
+    points_per_minute: int | None = None
+    calls_per_minute: int | None = None
 
     def needs(self, any_of: frozenset[str]) -> None:
         """Raises Forbidden unless the caller holds one of the scopes."""

@@ -19,6 +19,8 @@ _COLUMNS = (
     api_key.c.created_at,
     api_key.c.expires_at,
     api_key.c.revoked_at,
+    api_key.c.points_per_minute,
+    api_key.c.calls_per_minute,
 )
 
 
@@ -32,15 +34,33 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    points_per_minute: int | None = None
+    calls_per_minute: int | None = None
 
 
 async def create(
-    tx: AsyncConnection, id: str, name: str, secret_hash: str, scopes: Collection[str], expires_at: datetime | None
+    tx: AsyncConnection,
+    id: str,
+    name: str,
+    secret_hash: str,
+    scopes: Collection[str],
+    expires_at: datetime | None,
+    *,
+    points_per_minute: int | None = None,
+    calls_per_minute: int | None = None,
 ) -> ApiKey:
     """Keep a new key. `secret_hash` is the hexadecimal SHA-256 of its secret."""
     row = await tx.execute(
         insert(api_key)
-        .values(id=id, name=name, secret_hash=secret_hash, scopes=sorted(scopes), expires_at=expires_at)
+        .values(
+            id=id,
+            name=name,
+            secret_hash=secret_hash,
+            scopes=sorted(scopes),
+            expires_at=expires_at,
+            points_per_minute=points_per_minute,
+            calls_per_minute=calls_per_minute,
+        )
         .returning(*_COLUMNS)
     )
     return _key(row.one())
@@ -76,4 +96,13 @@ async def revoke(tx: AsyncConnection, id: str) -> bool:
 
 
 def _key(row: AnyRow) -> ApiKey:
-    return ApiKey(row.id, row.name, frozenset(row.scopes), row.created_at, row.expires_at, row.revoked_at)
+    return ApiKey(
+        row.id,
+        row.name,
+        frozenset(row.scopes),
+        row.created_at,
+        row.expires_at,
+        row.revoked_at,
+        row.points_per_minute,
+        row.calls_per_minute,
+    )

@@ -315,6 +315,19 @@ api_key = Table(
     _time("created_at", now=True),
     _time("expires_at", nullable=True),
     _time("revoked_at", nullable=True),
+    # What it may spend; null for the setting that holds for every key.
+    Column("points_per_minute", Integer),
+    Column("calls_per_minute", Integer),
+    CheckConstraint("points_per_minute > 0 and calls_per_minute > 0", name="budget"),
+)
+
+trusted_document = Table(
+    "trusted_document",
+    metadata,
+    # SHA-256 of the text, hexadecimal: by this name clients ask for it.
+    Column("id", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    _time("registered_at", now=True),
 )
 
 worker_beat = Table(
