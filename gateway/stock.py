@@ -23,9 +23,9 @@ from domain.ids import LocationCode, Sku
 from domain.ledger import Balance, EntryKind
 from domain.policy import Exposure, Facts, Number
 from gateway.body import BadRequest, parse_json
-from store import channel_stock, facts, ledger
+from store import channel_numbers, facts, ledger
 from store import feed as feed_store
-from store.channel_stock import ChannelNumber
+from store.channel_numbers import ChannelNumber
 from store.feed import NOT_NAMED, Posting
 from store.session import Store
 
@@ -309,6 +309,6 @@ async def explain(
         )
         if sku not in found:
             raise NotFound(f"No product of ours has the SKU {sku}.")
-        numbers = (await channel_stock.numbers(tx, [sku])).get(sku, [])
+        numbers = (await channel_numbers.numbers(tx, [sku])).get(sku, [])
     known = found[sku]
     return Explained(known, policy.available(known, now), policy.exposure(known, now), numbers)

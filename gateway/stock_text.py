@@ -10,7 +10,7 @@ from rich.table import Table
 from domain.channel import Location
 from domain.stock import Term
 from gateway.stock import Explained
-from store.channel_stock import ChannelNumber
+from store.channel_numbers import ChannelNumber
 
 
 def tables(told: Explained, locations: Sequence[Location], now: datetime) -> Iterator[Table]:

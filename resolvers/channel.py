@@ -11,7 +11,7 @@ from domain.drift import DriftCount, DriftKind
 from domain.ids import ChannelId
 from domain.lag import Lag
 from resolvers.shelf import Shelf
-from store import channel, channel_stock, drift, stock_push, stream
+from store import channel, channel_numbers, drift, stock_push, stream
 
 LONG = timedelta(minutes=5)
 
@@ -47,7 +47,7 @@ async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
 async def stock_lag(shelf: Shelf, one: ChannelId) -> Lag | None:
     """How long the channel took, over the last day, from a sale elsewhere to its lower number being seen; None: not measured."""
     async with shelf.store.begin() as tx:
-        return (await channel_stock.lags(tx, [one])).get(one)
+        return (await channel_numbers.lags(tx, [one])).get(one)
 
 
 async def drift_counts(shelf: Shelf, one: ChannelId) -> list[DriftCount]:

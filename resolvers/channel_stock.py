@@ -17,8 +17,8 @@ from domain.shown import counting
 from domain.stock import Term
 from resolvers import stock
 from resolvers.shelf import Shelf
-from store import channel_stock
-from store.channel_stock import ChannelNumber, Told
+from store import channel_numbers
+from store.channel_numbers import ChannelNumber, Told
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class ChannelStock:
 async def by_skus(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, list[ChannelStock]]:
     """What each channel may sell of each SKU, by channel."""
     async with shelf.store.begin() as tx:
-        numbers = await channel_stock.numbers(tx, skus)
+        numbers = await channel_numbers.numbers(tx, skus)
     known = await stock.told_now(shelf, skus)
     return {
         sku: _by_channel([*_told(shelf, numbers.get(sku, [])), *(_pools(known[sku]) if sku in known else [])])
@@ -55,7 +55,7 @@ async def by_skus(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, list[ChannelSt
 async def at_instant(shelf: Shelf, skus: Sequence[Sku], at: datetime) -> dict[Sku, list[ChannelStock]]:
     """What each channel had been told by then."""
     async with shelf.store.begin() as tx:
-        told = await channel_stock.numbers_at(tx, skus, at)
+        told = await channel_numbers.numbers_at(tx, skus, at)
     known = await stock.facts_at(shelf, skus, at)
     return {
         sku: _by_channel(

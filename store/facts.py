@@ -18,7 +18,7 @@ from domain.policy import Facts, Hold, Place, Shown
 from domain.product import FulfilledBy
 from domain.rule import Rule, Rulebook, RuleKind, kind_of
 from domain.stock import Reading, holds
-from store import channel_stock, kit, ledger, product, reservation, rule, sales
+from store import channel_numbers, kit, ledger, product, reservation, rule, sales
 from store.product import Offering
 from store.session import AnyRow
 
@@ -135,13 +135,13 @@ async def facts(
         readings=await _readings(tx, every),
         balances=await ledger.balances(tx, every),
         holds=await reservation.holds(tx, every),
-        shown=await channel_stock.shown_of(tx, every) if with_shown else {},
+        shown=await channel_numbers.shown_of(tx, every) if with_shown else {},
     )
     if with_sales and RuleKind.VELOCITY_BUFFER in held.kinds:
         known.sold_per_day = await sales.sold_per_day(tx, every)
     if with_sales and held.kinds & {RuleKind.VELOCITY_BUFFER, RuleKind.LAST_UNITS}:
         channels = {listed.channel for group in known.listings.values() for listed in group}
-        lags = await channel_stock.lags(tx, sorted(channels))
+        lags = await channel_numbers.lags(tx, sorted(channels))
         known.lag_s = {channel: lag.p99_s for channel, lag in lags.items() if lag.samples}
     return _assembled(known, skus, kits)
 
@@ -158,7 +158,7 @@ async def facts_at(
     """What was known of each of `skus` at `at`: entries, reservations, readings, rules and kits as they stood then.
 
     Which places should hold a SKU, and its tags, are those of today. A reading is as old as the last change it told of; what
-    channels showed is in `store.channel_stock.numbers_at`.
+    channels showed is in `store.channel_numbers.numbers_at`.
     """
     kits = await kit.components_at(tx, skus, at)
     every = _with_components(skus, kits)

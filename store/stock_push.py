@@ -22,8 +22,8 @@ from sqlalchemy.types import Text
 from domain.channel import StreamName
 from domain.errors import OutcomeUnknown
 from domain.ids import ChannelId, ChannelSku, Sku
+from store import channel_numbers, ledger, marks
 from store import channel_stock as numbers
-from store import ledger, marks
 from store.channel import not_paused
 from store.channel_stock import NumberKey
 from store.session import AnyRow, among, as_table, from_now, storable
@@ -234,7 +234,7 @@ async def writes(tx: AsyncConnection, claimed: Sequence[Claimed]) -> list[Write]
     fresh = len(claimed) - sum(again)
     new_id = func.nextval(func.pg_get_serial_sequence(stock_push.name, "id"))
     ids = iter((await tx.scalars(select(new_id).select_from(func.generate_series(1, fresh)))).all() if fresh else ())
-    few = await numbers.arbitrated(tx, {one.sku for one in claimed})
+    few = await channel_numbers.arbitrated(tx, {one.sku for one in claimed})
     return [
         Write(one, one.last.id if same and one.last else next(ids), one.target, one.expected, one.cause, one.sku in few)
         for one, same in zip(claimed, again, strict=True)
@@ -252,7 +252,7 @@ async def intend(tx: AsyncConnection, sending: Sequence[Write], lease_s: float) 
     False, and then none may be sent: somebody else claimed one since, or one of the last units was given to another channel.
     """
     rows = await _held(tx, [write.claimed for write in sending])
-    few = await numbers.arbitrated(tx, {write.claimed.sku for write in sending})
+    few = await channel_numbers.arbitrated(tx, {write.claimed.sku for write in sending})
     for write in sending:
         row = rows.get(write.claimed.key)
         if row is None or row.lease_until <= row.now:
@@ -328,7 +328,7 @@ async def record(tx: AsyncConnection, records: Sequence[Record]) -> list[Seen]:
     marked = await _mark_seen(tx, seen, rows)
     skus = {one.claimed.sku for one in seen}
     await ledger.tell(tx, skus)
-    few = await numbers.arbitrated(tx, skus)
+    few = await channel_numbers.arbitrated(tx, skus)
     await marks.mark(tx, few)
     return marked
 
@@ -375,7 +375,9 @@ _OURS = (*numbers.THIS, c.fence == bindparam("of_fence"))
 # The send that makes way for this one, where the channel may show its number.
 _BEFORE = (
     select(p.quantity)
-    .where(p.id == c.push_id, p.id != bindparam("new_push_id"), p.confirmed_at.is_(None), numbers.maybe_taken(p))
+    .where(
+        p.id == c.push_id, p.id != bindparam("new_push_id"), p.confirmed_at.is_(None), channel_numbers.maybe_taken(p)
+    )
     .correlate(channel_stock)
     .scalar_subquery()
 )

@@ -24,7 +24,7 @@ from domain.drift import ORDERS_LATE, Drift, DriftKind, classify
 from domain.errors import HouseError
 from domain.ids import ChannelId, Sku
 from domain.product import Rejected
-from store import channel, channel_stock, drift, marks, quarantine, stream
+from store import channel, channel_numbers, channel_stock, drift, marks, quarantine, stream
 from store.channel_stock import NumberKey
 from store.drift import Key, Noted, Number
 from workers.calls import batches
@@ -134,7 +134,7 @@ async def _judged(
     lag = timedelta(seconds=deps.ports[id].visibility_lag_s)
     news = {key for key, one in known.items() if _is_news(one, read[key], lag)}
     changed = {known[key].sku for key in news if known[key].mapped and read[key].quantity != known[key].shown}
-    stirred = await channel_stock.arbitrated(tx, changed) if changed else set()
+    stirred = await channel_numbers.arbitrated(tx, changed) if changed else set()
     for key in sorted(news):
         if not known[key].mapped:
             stirred |= await _follow(tx, NumberKey(id, *key), known[key], read[key])

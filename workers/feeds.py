@@ -25,9 +25,9 @@ from domain.feed import FeedOut, sign
 from domain.ids import Sku
 from domain.policy import Facts
 from domain.shown import counting
-from store import channel_stock, event, facts, kit
+from store import channel_numbers, event, facts, kit
 from store import feed as feed_store
-from store.channel_stock import ChannelNumber
+from store.channel_numbers import ChannelNumber
 from store.feed import FeedState
 from workers.backoff import jittered
 from workers.deps import Deps
@@ -125,7 +125,7 @@ class Feeds:
             default_safety_stock=self.deps.safety_stock,
             max_age=MAX_AGE,
         )
-        channels = await channel_stock.numbers(tx, skus)
+        channels = await channel_numbers.numbers(tx, skus)
         return [
             told
             for sku in skus

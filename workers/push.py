@@ -26,21 +26,18 @@ from domain.budget import Ask, Priority
 from domain.channel import StreamName
 from domain.errors import (
     HouseError,
-    NotFound,
     OtherNumber,
-    OutcomeUnknown,
     Refused,
-    Throttled,
     Unauthorized,
 )
 from domain.ids import ChannelId
 from store import channel, marks, stock_push, stream
-from store.channel_stock import SOLD, NumberKey
+from store.channel_stock import NumberKey
 from store.stock_push import UNSEEN_SALE, Claimed, Errand, Outcome, Record, Write
-from workers.backoff import jittered
 from workers.calls import Hold, as_house_error, batches
 from workers.crash import point
 from workers.deps import Deps
+from workers.push_verdict import Worked, failed_call, failure, looked, met_other, record_of, unreadable
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -51,15 +48,11 @@ BUSY_S = 0.05
 WIDTH = {Errand.TELL: 4, Errand.LOOK: 2}
 # A read-back waits only for a slot that is near.
 LOOK_WAIT_S = 1.0
-# Looks that saw another number, and times the visibility lag, before a write that was taken is held to be lost.
-LOOKS = 5
-LAGS = 3
 # A raise over a number that nobody expected waits until the channel's orders have been read, and no longer than this until what
 # they sold is in its target.
 COUNTED_WITHIN = timedelta(seconds=60)
 ORDERS_LOOK_S = 0.5
 ORDERS_LATER_LOOK_S = 5.0
-REFUSED_FROM_S, REFUSED_TO_S = 600.0, 6 * 3600.0
 BROKEN_S = 1.0
 
 Key: TypeAlias = tuple[ChannelId, Errand]
@@ -67,18 +60,6 @@ Key: TypeAlias = tuple[ChannelId, Errand]
 
 class _NotSentError(Exception):
     """The intent could not be made durable, so nothing left the house: a lease is lost, a number fell, the database is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Worked:
-    """What came of some numbers. `hold_s` keeps this process from claiming more of the errand for so long; `failing` says that
-    the channel could not be reached, which holds longer each time in a row; `pause` stops all work of the channel and says why.
-    """
-
-    records: list[Record]
-    hold_s: float = 0.0
-    failing: bool = False
-    pause: str | None = None
 
 
 @dataclass(slots=True)
@@ -216,7 +197,7 @@ class Push:
         point("after_tell")
         await self._record((port.channel.id, Errand.TELL), worked)
 
-    async def _send(self, port: Port, writes: Sequence[Write]) -> _Worked | None:
+    async def _send(self, port: Port, writes: Sequence[Write]) -> Worked | None:
         """One call; None when nothing was sent and all can be claimed anew."""
         deps, sent = self.deps, False
 
@@ -245,22 +226,22 @@ class Push:
         except HouseError as problem:
             if isinstance(problem, Refused) and len(writes) > 1:
                 return await self._send_halves(port, writes)
-            return _failed(port, writes, problem, sent)
+            return failed_call(port, writes, problem, sent)
         except Exception as problem:
             if not isinstance(problem, TimeoutError):
                 log.exception("push.unexpected", extra={"channel": port.channel.id})
-            return _failed(port, writes, as_house_error(problem, sent), sent)
+            return failed_call(port, writes, as_house_error(problem, sent), sent)
         assert len(answers) == len(writes), "one answer per write"
         return await self._answered(port, list(zip(writes, answers, strict=True)))
 
-    async def _send_halves(self, port: Port, writes: Sequence[Write]) -> _Worked:
+    async def _send_halves(self, port: Port, writes: Sequence[Write]) -> Worked:
         """One of them may be what the channel refuses; the others shall not suffer for it."""
         middle = len(writes) // 2
         for half in (writes[:middle], writes[middle:]):
             await self._send_and_record(port, half)
-        return _Worked([])
+        return Worked([])
 
-    async def _answered(self, port: Port, answers: Sequence[tuple[Write, Receipt | HouseError]]) -> _Worked:
+    async def _answered(self, port: Port, answers: Sequence[tuple[Write, Receipt | HouseError]]) -> Worked:
         """What became of each write."""
         unsaid = [write for write, answer in answers if isinstance(answer, OtherNumber) and answer.shown is None]
         shown = await self._shown_instead(port, unsaid)
@@ -268,15 +249,15 @@ class Push:
         for write, answer in answers:
             match answer:
                 case Receipt():
-                    taken = _of(write, Outcome.TAKEN, port.visibility_lag_s)
+                    taken = record_of(write, Outcome.TAKEN, port.visibility_lag_s)
                     records.append(replace(taken, upstream_request_id=answer.upstream_request_id))
                 case OtherNumber():
                     there = shown.get(write.claimed.key) if answer.shown is None else answer.shown
-                    records.append(_met_other(port, write, answer, there, self.deps.clock()))
+                    records.append(met_other(port, write, answer, there, self.deps.clock()))
                 case _:
-                    records.append(_failure(port, write, answer, sent=True))
+                    records.append(failure(port, write, answer, sent=True))
         pause = next((answer.message for _, answer in answers if isinstance(answer, Unauthorized)), None)
-        return _Worked(records, pause=pause)
+        return Worked(records, pause=pause)
 
     async def _shown_instead(self, port: Port, writes: Sequence[Write]) -> dict[NumberKey, int]:
         """What the channel shows where it only said that it is not what we expected; without those that cannot be read."""
@@ -301,9 +282,9 @@ class Push:
     async def _look_and_record(self, port: Port, claimed: Sequence[Claimed]) -> None:
         answers = await self._ask(port, claimed)
         if isinstance(answers, HouseError):
-            worked = _unreadable(port, claimed, answers)
+            worked = unreadable(port, claimed, answers)
         else:
-            worked = _Worked([_looked(port, one, shown) for one, shown in zip(claimed, answers, strict=True)])
+            worked = Worked([looked(port, one, shown) for one, shown in zip(claimed, answers, strict=True)])
         point("before_shown_record")
         await self._record((port.channel.id, Errand.LOOK), worked)
 
@@ -324,7 +305,7 @@ class Push:
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _record(self, key: Key, worked: _Worked) -> None:
+    async def _record(self, key: Key, worked: Worked) -> None:
         """One transaction for one call. What cannot be recorded is left to its lease and done again."""
         id, errand = key
         async with self.deps.store.begin() as tx:
@@ -341,134 +322,6 @@ class Push:
             log.info("stock.confirmed", extra={"channel": id, "count": len(seen), "slowest_s": slowest_s})
         _log(id, worked.records)
         self._hold((id, errand)).mind(failing=worked.failing, hold_s=worked.hold_s, done=bool(worked.records))
-
-
-def _failed(port: Port, writes: Sequence[Write], problem: HouseError, sent: bool) -> _Worked:
-    """A whole call that came to nothing, or of which nobody knows."""
-    records = [_failure(port, write, problem, sent=sent) for write in writes]
-    match problem:
-        case Throttled():
-            return _Worked(records, hold_s=max(0.1, problem.retry_after_s))
-        case Unauthorized():
-            return _Worked(records, pause=problem.message)
-        case Refused():
-            return _Worked(records)
-        case _:
-            return _Worked(records, failing=True)
-
-
-def _failure(port: Port, write: Write, problem: HouseError, *, sent: bool) -> Record:
-    """One write that was not taken."""
-    attempts = write.claimed.attempts + 1
-    failed = replace(
-        _of(write, Outcome.UNCHANGED, jittered(attempts, first_s=0.5, most_s=60.0)),
-        push=write.id if sent else None,
-        error_code=problem.code,
-        error_message=problem.words,
-        upstream_request_id=problem.upstream_request_id,
-    )
-    match problem:
-        case Throttled():
-            return replace(failed, due_in_s=max(0.1, problem.retry_after_s), counted=False)
-        case OutcomeUnknown() if sent:
-            return replace(failed, outcome=Outcome.IN_DOUBT)
-        case Unauthorized():
-            return replace(failed, due_in_s=0.0)
-        case Refused():
-            return replace(failed, due_in_s=min(REFUSED_TO_S, REFUSED_FROM_S * 2 ** (min(attempts, 16) - 1)))
-        case _:
-            return failed
-
-
-def _met_other(port: Port, write: Write, answer: OtherNumber, shown: int | None, now: datetime) -> Record:
-    """The channel shows another number than expected. It may be the one we want; one that is higher, or that we know of, is
-    written over; a lower one may have been sold."""
-    one = write.claimed
-    failed = replace(
-        _of(write, Outcome.UNCHANGED, jittered(one.attempts + 1, first_s=2.0, most_s=60.0)),
-        error_code=answer.code,
-        error_message=answer.message,
-        upstream_request_id=answer.upstream_request_id,
-    )
-    if shown is None:
-        return failed
-    seen = replace(failed, shown=shown, shown_at=now)
-    if shown == write.quantity:
-        return replace(seen, outcome=Outcome.CONFIRMED, error_code=None, error_message=None)
-    # A write of ours may have arrived without our knowing, or not at all.
-    doubtful = (one.shown, one.last.quantity) if one.last is not None and one.last.in_doubt else ()
-    known = shown == one.told or shown in doubtful
-    if write.quantity < shown or known:
-        # At once, unless the number runs away from us each time.
-        return replace(seen, due_in_s=0.0) if one.attempts < LOOKS else seen
-    return _unseen_sale(seen, port)
-
-
-def _unseen_sale(seen: Record, port: Port) -> Record:
-    """A lower number that nobody has explained must not be raised before the channel's orders have been read."""
-    one = seen.claimed
-    extra = {"channel": one.key.channel, "sku": one.sku, "target": one.target, "shown": seen.shown}
-    log.warning("stock.unseen_sale", extra=extra)
-    words = f"It shows {seen.shown}, fewer than it was told: its orders are read before it is told more."
-    return replace(seen, error_code=UNSEEN_SALE, error_message=words, due_in_s=port.visibility_lag_s)
-
-
-def _looked(port: Port, one: Claimed, shown: Shown) -> Record:
-    """What a look at a number says of the write that the channel took."""
-    told = one.target
-    wait_s = jittered(one.looks + 1, first_s=max(1.0, port.visibility_lag_s), most_s=60.0)
-    push = None if one.last is None else one.last.id
-    seen = Record(one, Outcome.DIFFERENT, told, push, wait_s, shown.quantity, shown.as_of)
-    if shown.quantity is None:
-        words = f"{one.key.channel} does not offer {one.key.channel_sku} there: list it, or stock it at that place."
-        return replace(seen, error_code=NotFound.code, error_message=words, due_in_s=REFUSED_FROM_S)
-    if one.looks == SOLD and shown.quantity != told:
-        # Its order is known and taken from somewhere; what it shows is no part of that.
-        again = replace(seen, outcome=Outcome.LOST, due_in_s=0.0)
-        return _unseen_sale(again, port) if shown.quantity < told else again
-    if _arrived(one, told, shown.quantity):
-        return replace(seen, outcome=Outcome.CONFIRMED)
-    accepted_s_ago = 0.0 if one.last is None else one.last.accepted_s_ago or 0.0
-    if one.looks + 1 < LOOKS or accepted_s_ago < LAGS * port.visibility_lag_s:
-        return seen
-    lost = replace(seen, outcome=Outcome.LOST, due_in_s=0.0)
-    return _unseen_sale(lost, port) if shown.quantity < told else lost
-
-
-def _arrived(one: Claimed, told: int, shown: int) -> bool:
-    """Whether the channel shows no more than it was told, because it was told so: what is lower still has been bought since.
-
-    A raise has not arrived while no more than the number before it is shown.
-    """
-    before = None if one.last is None else one.last.expected
-    if shown >= told or before is None:
-        return shown == told
-    return told <= before or shown > before
-
-
-def _unreadable(port: Port, claimed: Sequence[Claimed], problem: HouseError) -> _Worked:
-    """A look that told nothing."""
-    match problem:
-        case Throttled():
-            wait_s = max(0.1, problem.retry_after_s)
-            return _Worked([_looks_again(one, wait_s) for one in claimed], hold_s=wait_s)
-        case Unauthorized():
-            return _Worked([_looks_again(one, 0.0) for one in claimed], pause=problem.message)
-        case Refused():
-            log.warning("push.unreadable", extra={"channel": port.channel.id, "reason": problem.message})
-            return _Worked([_looks_again(one, REFUSED_FROM_S) for one in claimed])
-        case _:
-            waits = [jittered(one.looks + 1, first_s=2.0, most_s=60.0) for one in claimed]
-            records = [_looks_again(one, wait_s) for one, wait_s in zip(claimed, waits, strict=True)]
-            return _Worked(records, failing=True)
-
-
-def _looks_again(one: Claimed, wait_s: float) -> Record:
-    return Record(one, Outcome.WAITING, one.target, due_in_s=wait_s)
-
-
-def _of(write: Write, outcome: Outcome, due_in_s: float) -> Record:
-    return Record(write.claimed, outcome, write.quantity, write.id, due_in_s)
 
 
 def _wire(write: Write) -> StockWrite:

@@ -16,8 +16,9 @@ from domain.channel import StreamName
 from domain.ids import ChannelId, ChannelSku, Sku
 from domain.policy import Shown
 from domain.stock import Term
-from store import channel_stock, kit, marks, stock_push, stream
-from store.channel_stock import NumberKey, Target, Told
+from store import channel_numbers, channel_stock, kit, marks, stock_push, stream
+from store.channel_numbers import Told
+from store.channel_stock import NumberKey, Target
 from store.session import Store
 from store.stock_push import Errand, Outcome, Record, Write
 from store.tables import channel_stock as numbers_table
@@ -91,7 +92,7 @@ async def pushed(store: Store, quantity: int, second: float, key: NumberKey = KE
 async def test_a_number_is_kept_as_it_was_put(shelf: Store) -> None:
     await put(shelf, target(5, caused_at=at(-2), noticed_at=at(-1)))
     async with shelf.begin() as tx:
-        [one] = (await channel_stock.numbers(tx, [A, B]))[A]
+        [one] = (await channel_numbers.numbers(tx, [A, B]))[A]
     assert (one.key, one.sku, one.target, one.version, one.target_at) == (KEY, A, 5, 1, THEN)
     assert (one.caused_at, one.noticed_at, one.told, one.confirmed_at) == (at(-2), at(-1), None, None)
     assert one.terms == [Term("on hand", 5, "ledger", THEN, None, "r")]
@@ -212,7 +213,7 @@ async def came(store: Store, write: Write, outcome: Outcome, **more: Any) -> Non
 
 async def shown(store: Store) -> Shown | None:
     async with store.begin() as tx:
-        return (await channel_stock.shown_of(tx, [A, B])).get(A, {}).get(SHOP)
+        return (await channel_numbers.shown_of(tx, [A, B])).get(A, {}).get(SHOP)
 
 
 async def test_what_buyers_can_still_buy_is_the_most_that_they_may_see(shelf: Store) -> None:
@@ -273,7 +274,7 @@ async def test_the_past_knows_what_each_channel_had_been_told(shelf: Store) -> N
 
     async def told(second: float) -> list[Told]:
         async with shelf.begin() as tx:
-            return (await channel_stock.numbers_at(tx, [A, B], at(second))).get(A, [])
+            return (await channel_numbers.numbers_at(tx, [A, B], at(second))).get(A, [])
 
     # The channel's SKU has become one of B since, which is another story.
     await pushed(shelf, 50, 60, munich, sku=B)
@@ -307,8 +308,8 @@ async def test_lag_is_measured_from_the_sale_to_the_lower_number_being_seen(shel
     await lowered(500, confirmed_at=None)
     await lowered(500, confirmed_at=now - timedelta(hours=30))
     async with shelf.begin() as tx:
-        found = await channel_stock.lags(tx, [SHOP, AMAZON])
-        longer = await channel_stock.lags(tx, [SHOP], hours=48)
+        found = await channel_numbers.lags(tx, [SHOP, AMAZON])
+        longer = await channel_numbers.lags(tx, [SHOP], hours=48)
     assert found.keys() == {SHOP}
     lag = found[SHOP]
     assert lag.samples == len(samples)
@@ -329,7 +330,7 @@ async def test_the_newest_samples_say_enough(shelf: Store) -> None:
                 """
             )
         )
-        lag = (await channel_stock.lags(tx, [SHOP]))[SHOP]
+        lag = (await channel_numbers.lags(tx, [SHOP]))[SHOP]
     assert (lag.samples, lag.p50_s, lag.p99_s) == (2000, 1.0, 1.0)
 
 

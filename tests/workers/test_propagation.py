@@ -25,7 +25,7 @@ from domain.reservation import Reservation, ReservedLine
 from domain.rule import ChannelShare, FbaShare, LastUnits, MaximumShown, Rule, SafetyStock
 from domain.stock import Reading
 from store import (
-    channel_stock,
+    channel_numbers,
     drift,
     intake,
     kit,
@@ -83,7 +83,7 @@ async def _counts(market: Market, sku: str = "A") -> tuple[int, bool, datetime |
 
 async def _targets(market: Market, sku: str = "A") -> dict[tuple[str, str], int]:
     async with market.store.begin() as tx:
-        numbers = (await channel_stock.numbers(tx, [Sku(sku)])).get(Sku(sku), [])
+        numbers = (await channel_numbers.numbers(tx, [Sku(sku)])).get(Sku(sku), [])
     return {(one.channel, one.place): one.target for one in numbers}
 
 
@@ -92,7 +92,7 @@ async def test_a_change_becomes_a_number_with_its_terms_for_each_channel(market:
     await _rule(market, Rule(RuleId(""), "most", MaximumShown(4), channel=AMAZON))
     await market.propagate()
     async with market.store.begin() as tx:
-        numbers = (await channel_stock.numbers(tx, [Sku("A")]))[Sku("A")]
+        numbers = (await channel_numbers.numbers(tx, [Sku("A")]))[Sku("A")]
     assert [(one.channel, one.channel_sku, one.place, one.target) for one in numbers] == [
         (AMAZON, "A", "", 4),
         (SHOP, "A", PLACE, 10),
@@ -136,11 +136,11 @@ async def test_a_sale_on_one_side_is_seen_on_the_other_and_its_lag_is_measured(m
 
         async def measured() -> bool:
             async with market.store.begin() as tx:
-                return SHOP in await channel_stock.lags(tx, [SHOP])
+                return SHOP in await channel_numbers.lags(tx, [SHOP])
 
         await until(measured)
     async with market.store.begin() as tx:
-        lags = await channel_stock.lags(tx, [SHOP, AMAZON])
+        lags = await channel_numbers.lags(tx, [SHOP, AMAZON])
     assert lags[SHOP].samples == 1
     assert 0 < lags[SHOP].p50_s == lags[SHOP].p95_s < 5
 
@@ -268,7 +268,7 @@ async def test_each_of_several_places_shows_what_lies_there(store: Store, redis:
     await market.rested()
     assert [market.shop.number("A", place) for place in (PLACE, "Munich")] == [4, 3]
     async with store.begin() as tx:
-        shown = (await channel_stock.shown_of(tx, [Sku("A")]))[Sku("A")][SHOP]
+        shown = (await channel_numbers.shown_of(tx, [Sku("A")]))[Sku("A")][SHOP]
     assert (shown.units, shown.confirmed) == (7, True)
 
 
@@ -285,7 +285,7 @@ async def _quarantined(market: Market) -> list[tuple[str, str, int]]:
 
 async def _exposed(market: Market) -> dict[ChannelId, Shown]:
     async with market.store.begin() as tx:
-        return (await channel_stock.shown_of(tx, [Sku("A")]))[Sku("A")]
+        return (await channel_numbers.shown_of(tx, [Sku("A")]))[Sku("A")]
 
 
 async def _drifts(market: Market) -> int:
@@ -460,5 +460,5 @@ async def test_the_lag_of_a_marketplace_sale_begins_when_it_was_placed(market: M
     [_, push] = await market.pushes(SHOP)
     assert (push.quantity, push.caused_at) == (8, order.placed_at)
     async with market.store.begin() as tx:
-        lag = (await channel_stock.lags(tx, [SHOP]))[SHOP]
+        lag = (await channel_numbers.lags(tx, [SHOP]))[SHOP]
     assert 3600 <= lag.p50_s < 3660

@@ -27,6 +27,7 @@ from tests.workers.fake_port import FakePort, Fault, make_order, make_port
 from tests.workers.house import until
 from tests.workers.market import AMAZON, BERLIN, PLACE, SHOP, Market, make_market, read_orders
 from workers import push as push_module
+from workers import push_verdict
 from workers.push import Push
 
 
@@ -476,7 +477,7 @@ async def test_a_channel_that_does_not_say_what_it_shows_is_asked(store: Store, 
 async def test_what_a_channel_took_without_effect_is_sent_again(
     resting: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push_module, "LOOKS", 3)
+    monkeypatch.setattr(push_verdict, "LOOKS", 3)
     resting.amazon.told_faults.append(Fault.IGNORED)
     await resting.count("A", -4)
     await resting.settle()
@@ -497,7 +498,7 @@ async def test_what_a_channel_took_without_effect_is_sent_again(
 async def test_a_raise_without_effect_is_sent_again_once_the_orders_have_been_read(
     resting: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push_module, "LOOKS", 2)
+    monkeypatch.setattr(push_verdict, "LOOKS", 2)
     resting.amazon.told_faults.append(Fault.IGNORED)
     await resting.count("A", 4)
 
