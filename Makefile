@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock schema benchmarks clean
+.PHONY: help install demo test check format lock schema released composers benchmarks clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,6 +35,7 @@ check: $(READY)  ## Lint, types, floors, schema, docs, lock file
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/acorn schema print | diff -u schema/schema.graphql - || { echo "The schema moved: review the change, then make schema."; exit 1; }
+	$(BIN)/python scripts/schema_diff.py
 	$(BIN)/python scripts/lock.py --check
 	$(BIN)/python -m pytest --quiet tests/house
 
@@ -44,6 +45,12 @@ format: $(READY)  ## Format the code and mend what can be mended
 
 schema: $(READY)  ## Print the schema into schema/schema.graphql
 	$(BIN)/acorn schema print > schema/schema.graphql
+
+released: $(READY)  ## Take today's schema for the released one, when a version is cut
+	$(BIN)/python scripts/schema_diff.py --release
+
+composers:  ## Install the composers of federated graphs for the tests (needs Node)
+	npm install --prefix tests/federation --no-package-lock --no-audit --no-fund --ignore-scripts --fetch-retries=0 --fetch-timeout=20000 --loglevel=error
 
 lock: $(READY)  ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/python scripts/lock.py

@@ -118,6 +118,7 @@ class Shown:
 class Port(Protocol):
     """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown.
 
+    `stock_call` is what `stock` is called on the bill, and how many tokens of `stock_plan` it takes.
     `every` is how often each stream of it runs unless configured otherwise; `leads` says that its titles and costs win over those
     of platforms that do not lead.
     """
@@ -125,6 +126,7 @@ class Port(Protocol):
     channel: Channel
     plans: Mapping[str, Plan]
     stock_plan: Plan
+    stock_call: tuple[str, float]
     stock_batch: int
     visibility_lag_s: float
     every: Mapping[StreamName, timedelta]

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
@@ -78,13 +78,42 @@ class _Attempt:
 _ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a request is: whose operation, and how many seconds it waited for its budget."""
+
+    channel: str
+    operation: str
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call that has ended, for whoever watches: nothing of its address or its contents. `failure` is why there is no answer."""
+
+    call: Call
+    method: str
+    host: str
+    seconds: float
+    status: int | None
+    request_id: str | None
+    failure: str | None
+
+
 class Transport:
     """Shared by all channels of a process; keeps no cookies, follows no redirects, repeats nothing.
 
-    `wire` takes the place of the network in tests (`httpx.MockTransport`).
+    `watch` is told of each call that has ended. `wire` takes the place of the network in tests (`httpx.MockTransport`).
     """
 
-    def __init__(self, *, limits: Limits = Limits(), wire: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits = Limits(),
+        watch: Callable[[Made], None] | None = None,
+        wire: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._watch = watch
         # httpx logs whole URLs at INFO, and a query can name a buyer's order.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._limits = limits
@@ -105,16 +134,19 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         timeout_s: float | None = None,
+        call: Call | None = None,
     ) -> Answer:
         """Make the request once. `url` comes with its query, percent-encoded, and goes out as it stands.
 
-        `write`: does it change anything? `timeout_s` bounds the whole exchange. Raises NothingSent, which is
-        Transient; Transient for reads whose answer was lost, OutcomeUnknown for such writes. Any status is an answer.
+        `write`: does it change anything? `timeout_s` bounds the whole exchange. A request that is no `call` is watched by nobody.
+        Raises NothingSent, which is Transient; Transient for reads whose answer was lost, OutcomeUnknown for such writes. Any
+        status is an answer.
         """
         request = self._http.build_request(method, url, headers=headers, content=content)
         began = time.monotonic()
         status: int | None = None
         request_id: str | None = None
+        failure: str | None = "CancelledError"
         attempt = _Attempt(str(request.url))
         token = _ATTEMPT.set(attempt)
         try:
@@ -128,14 +160,19 @@ class Transport:
                     body = await self._read(response)
                 finally:
                     await response.aclose()
+            failure = None
             return Answer(status, response.headers, body, request_id)
         except (httpx.HTTPError, aiohttp.ClientError, OSError, Unreadable) as problem:
+            failure = type(problem).__name__
             # Their texts hold whole URLs, so only their names go on.
             if status is None and _nothing_left(attempt, problem):
                 raise NothingSent(f"{request.url.host} cannot be reached ({type(problem).__name__}).") from None
             raise lost(write, f"{request.url.host}: {type(problem).__name__}", request_id) from None
         finally:
             _ATTEMPT.reset(token)
+            seconds = time.monotonic() - began
+            if self._watch is not None and call is not None:
+                self._watch(Made(call, method, request.url.host, seconds, status, request_id, failure))
             log.info(
                 "upstream.called",
                 extra={
@@ -143,7 +180,7 @@ class Transport:
                     "host": request.url.host,
                     "path": request.url.raw_path.partition(b"?")[0].decode("ascii"),
                     "status": status,
-                    "seconds": round(time.monotonic() - began, 4),
+                    "seconds": round(seconds, 4),
                     "upstream_request_id": request_id,
                 },
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any, TypeAlias
 
 from domain.ids import ChannelId
 
@@ -45,17 +47,28 @@ class Bill:
         """The line of (channel, operation), made when missing."""
         return self.lines.setdefault((channel, operation), BillLine())
 
+    def share(self, other: Bill) -> None:
+        """What `other` was charged for gave the answer to this request as well."""
+        for (channel, operation), line in other.lines.items():
+            self.line(channel, operation).coalesced += line.calls + line.coalesced
+
+
+# What is about to be asked -> whether to.
+Toll: TypeAlias = Callable[[Sequence[Any]], Awaitable[bool]]
+
 
 @dataclass(slots=True)
 class Ask:
     """How one upstream call is asked for: its class, its deadline and the bill it goes on.
 
     `deadline` is a reading of `time.monotonic()`; a slot that would come later is refused at once with `Throttled`.
+    `before_calls` is told what a request is about to ask of platforms; it answers whether to, and may raise.
     """
 
     priority: Priority = Priority.INTERACTIVE
     deadline: float | None = None
     bill: Bill = field(default_factory=Bill)
+    before_calls: Toll | None = None
 
 
 @dataclass(frozen=True, slots=True)

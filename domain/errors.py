@@ -6,6 +6,7 @@
     ├── OutcomeUnknown   a write may or may not have happened: read back first, never resend blind
     ├── Unauthorized     pause the channel's work and tell someone
     ├── TooStale         nothing young enough could be had, and the caller wanted no older answer
+    ├── Exhausted        the caller's own budget cannot pay for it: ask for less, or in the next minute
     └── Refused          fail this item, never retry
         ├── NotFound
         ├── Conflict
@@ -82,6 +83,24 @@ class TooStale(HouseError):
     """The caller asked for `onStale: FAIL` and nothing young enough could be had."""
 
     code = "TOO_STALE"
+
+
+class Exhausted(HouseError):
+    """The caller's budget of a minute cannot pay for it: `cost` of `unit` were asked for, and `left` are left of `limit`.
+
+    `retry_after_s` are the seconds to the next minute; None where no minute has as much.
+    """
+
+    code = "BUDGET_EXHAUSTED"
+
+    def __init__(self, unit: str, *, cost: int, left: int, limit: int, retry_after_s: float | None) -> None:
+        hint = "Ask for less at a time." if retry_after_s is None else "Wait for the next minute, or ask for less."
+        super().__init__(f"This costs {cost} {unit}; the key has {left} of its {limit} a minute left. {hint}")
+        self.unit = unit
+        self.cost = cost
+        self.left = left
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class Refused(HouseError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from domain.channel import Location, LocationKind
 from domain.freshness import Freshness
@@ -51,7 +52,7 @@ class Level:
 @dataclass(slots=True)
 class Term:
     """One signed part of a number. `source` is who told it or the rule's kind, `rule` the name of the rule that made it, and
-    `upstream_request_id` the call that it was read with."""
+    `upstream_request_id` the call that it was read with. `age_seconds` is how old it was when it was told (see `told_at`)."""
 
     label: str
     quantity: int
@@ -59,12 +60,24 @@ class Term:
     as_of: datetime | None
     rule: str | None = None
     upstream_request_id: str | None = None
+    age_seconds: float | None = field(default=None, compare=False)
+
+
+def told_at(terms: list[Term], at: datetime) -> list[Term]:
+    """The same terms, each with its age at `at`, to the millisecond."""
+    for term in terms:
+        if term.as_of is not None:
+            term.age_seconds = max(0.0, round((at - term.as_of).total_seconds(), 3))
+    return terms
 
 
 @dataclass(slots=True)
 class Stock:
     """What can be sold of one SKU, and why. The quantities of `explanation` sum to `available_to_sell`, which is
-    `on_hand - reserved - safety_stock`, never below zero. `at` is the past instant that it is told for, None for now."""
+    `on_hand - reserved - safety_stock`, never below zero. `at` is the past instant that it is told for, None for now.
+
+    One that is kept to be told again does not change any more; `written` is room for what its tellers have written of it.
+    """
 
     sku: Sku
     available_to_sell: int
@@ -77,6 +90,7 @@ class Stock:
     levels: list[Level]
     explanation: list[Term]
     at: datetime | None = None
+    written: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
 
 
 def holds(location: Location, channel: ChannelId, marketplace: str | None, fulfilled_by: FulfilledBy) -> bool:

@@ -1,8 +1,22 @@
 """A compiled, breadth-first executor for GraphQL schemas made by Strawberry; docs/executor.md explains it in one page."""
 
-from executor.batch import Parents, batched, by_class
+from executor.batch import Parents, batched, by_class, lasting
 from executor.plan import CompiledPlan, compile
 from executor.result import Result
 from executor.shapes import UTC_DATETIME, Native
+from executor.steps import Watch
+from executor.written import Copies
 
-__all__ = ["UTC_DATETIME", "CompiledPlan", "Native", "Parents", "Result", "batched", "by_class", "compile"]
+__all__ = [
+    "UTC_DATETIME",
+    "CompiledPlan",
+    "Copies",
+    "Native",
+    "Parents",
+    "Result",
+    "Watch",
+    "batched",
+    "by_class",
+    "compile",
+    "lasting",
+]

@@ -9,10 +9,12 @@ from graphql import GraphQLField, GraphQLObjectType
 from strawberry.types.field import StrawberryField
 
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
 Batch = Callable[..., Sequence[object] | Awaitable[Sequence[object]]]
 
 _BATCH = "__batch__"
 _BY_CLASS = "__by_class__"
+_LASTING = "__lasting__"
 
 
 class Parents(Protocol):
@@ -66,6 +68,31 @@ def by_class(is_type_of: Resolver) -> Resolver:
 def decided_by_class(type_: GraphQLObjectType) -> bool:
     """Whether the class of a value tells if it is of this type; so too where the type asks nothing."""
     return type_.is_type_of is None or getattr(type_.is_type_of, _BY_CLASS, False)
+
+
+def lasting(attribute: str) -> Callable[[Class], Class]:
+    """Promise of a Strawberry type that its objects, and all that lies below them, do not change once they were answered.
+
+    `attribute` names a dict that each object holds for the executor: what was written of the object is kept there and copied
+    when it is answered again, and dies with it. It is None in objects that are not answered again.
+
+        @lasting("written")
+        @strawberry.type
+        class Stock: ...
+    """
+
+    def declare(class_: Class) -> Class:
+        setattr(class_, _LASTING, attribute)
+        return class_
+
+    return declare
+
+
+def lasting_of(type_: GraphQLObjectType) -> str | None:
+    """The attribute that a type declares for what is kept of its objects."""
+    definition = type_.extensions.get("strawberry-definition")
+    origin = getattr(definition, "origin", None)
+    return None if origin is None else vars(origin).get(_LASTING)
 
 
 def strawberry_field_of(field: GraphQLField) -> StrawberryField | None:

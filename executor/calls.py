@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from graphql import GraphQLField, GraphQLSchema, default_field_resolver
 from strawberry import ID
+from strawberry.relay import GlobalID
+from strawberry.scalars import is_scalar
 from strawberry.schema.schema import Schema
 from strawberry.types.arguments import StrawberryArgument, convert_argument
 from strawberry.types.base import StrawberryList, StrawberryOptional
-from strawberry.types.enum import has_enum_definition
+from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
 from executor.batch import Batch, strawberry_field_of
+from executor.inputs import Convert, Shortcut, same
 
 # Asks one object: (source, info, arguments) -> value or awaitable.
 Ask = Callable[[Any, Any, dict[str, Any]], Any]
-# Turns arguments as graphql-core reads them into what the resolver takes: (arguments, info).
-Convert = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 _SAME = (str, int, float, bool, ID)
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One way to ask. With `batch` all objects are asked at once; `wants_info` is False where no info need be made."""
+    """One way to ask. With `batch` all objects are asked at once. `wants_info` is False where no info need be made; `waits` is
+    True where all that is answered has to be awaited."""
 
     ask: Ask
     convert: Convert | None = None
     batch: Batch | None = None
     wants_info: bool = True
+    waits: bool = False
 
 
 def call_of(schema: GraphQLSchema, field: GraphQLField, batch: Batch | None) -> Call:
@@ -71,18 +75,18 @@ def _bare(schema: Schema, field: StrawberryField, batch: Batch | None) -> Call:
     info_class = schema.config.info_class
 
     def ask(source: Any, info: Any, arguments: dict[str, Any]) -> Any:
-        named = dict(arguments)
         for name in parents:
-            named[name] = source
+            arguments[name] = source
         if info_name is not None:
-            named[info_name] = info_class(_raw_info=info, _field=field)
-        return function(source, **named) if takes_self else function(**named)
+            arguments[info_name] = info_class(_raw_info=info, _field=field)
+        return function(source, **arguments) if takes_self else function(**arguments)
 
     return Call(
         ask=ask,
         convert=_converter(schema, field.arguments) if field.arguments else None,
         batch=batch,
         wants_info=info_name is not None,
+        waits=iscoroutinefunction(function),
     )
 
 
@@ -90,11 +94,12 @@ def _converter(schema: Schema, arguments: Sequence[StrawberryArgument]) -> Conve
     """Strawberry's conversion of arguments, shorter where it changes nothing."""
     config, scalars = schema.config, schema.schema_converter.scalar_registry
     known = [
-        (config.name_converter.from_argument(one), one.python_name, _shortcut(one.type), one.type) for one in arguments
+        (config.name_converter.from_argument(one), one.python_name, _shortcut(one.type, scalars), one.type)
+        for one in arguments
     ]
 
     def convert(values: dict[str, Any], info: Any) -> dict[str, Any]:
-        converted = {}
+        converted: dict[str, Any] = {}
         for name, python_name, shortcut, type_ in known:
             if name in values:
                 value = values[name]
@@ -105,17 +110,14 @@ def _converter(schema: Schema, arguments: Sequence[StrawberryArgument]) -> Conve
                 converted[python_name] = value
         return converted
 
-    return convert
+    return Convert(convert, {name: (python_name, shortcut) for name, python_name, shortcut, _ in known if shortcut})
 
 
-def _shortcut(type_: Any) -> Callable[[Any], Any] | None:
+def _shortcut(type_: Any, scalars: Mapping[object, Any]) -> Shortcut | None:
     if type(type_) is StrawberryOptional:
-        return _shortcut(type_.of_type)
+        return _shortcut(type_.of_type, scalars)
     if type(type_) is StrawberryList:
         item = type_.of_type.of_type if type(type_.of_type) is StrawberryOptional else type_.of_type
         return list if item in _SAME else None
-    return _same if type_ in _SAME or has_enum_definition(type_) else None
-
-
-def _same(value: Any) -> Any:
-    return value
+    plain = isinstance(type_, StrawberryEnumDefinition) or is_scalar(type_, scalars)
+    return same if plain and type_ is not GlobalID else None

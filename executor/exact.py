@@ -10,10 +10,11 @@ from typing import Any
 
 from graphql import GraphQLError, located_error
 from graphql.pyutils import Path
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 
 from executor.places import Field, Kind, Place
 from executor.values import Failure
+from executor.written import read
 
 
 def settle(answer: Struct) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
@@ -67,6 +68,8 @@ class _Walk:
             if kind.required:
                 raise TypeError(f"Cannot return null for non-nullable field {field.parent_type}.{field.name}.")
             return None
+        if type(value) is Raw:  # of an object that lasts; all is well with it
+            return read(value)
         if kind.item is not None:
             return [self.position(field, kind.item, one, path.add_key(index)) for index, one in enumerate(value)]
         if kind.write is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLResolveInfo
-from graphql.pyutils import Path
+from graphql.pyutils import Path, is_awaitable
 
 if TYPE_CHECKING:
     from executor.steps import Step
@@ -26,7 +26,7 @@ def resolve_info(step: Step, row: int) -> GraphQLResolveInfo[Any]:
         run.operation.node,
         run.variables,
         run.context,
-        run.is_awaitable,
+        is_awaitable,
         None,
         run.helpers,
     )

@@ -30,8 +30,8 @@ from graphql.execution.values import VariableValues
 from msgspec import UNSET, Struct
 from strawberry.types.field import StrawberryField
 
-from executor import shapes
-from executor.batch import batch_of, decided_by_class, strawberry_field_of
+from executor import shapes, written
+from executor.batch import batch_of, decided_by_class, lasting_of, strawberry_field_of
 from executor.calls import Call, call_of
 from executor.inputs import Arguments
 from executor.shapes import Native
@@ -39,6 +39,8 @@ from executor.values import Leaf, Odd, is_plain
 
 # Python nests no more than 20 loops; what lies deeper is a step of its own.
 MOST_LOOPS = 8
+# Classes that are remembered to be of a type.
+MOST_CLASSES = 1_000
 
 # Leaf types, and the classes of values that they write as they are.
 _SAME: Final[Mapping[Any, frozenset[Any]]] = {
@@ -168,7 +170,25 @@ class Place:
     @cached_property
     def projection(self) -> shapes.Projection:
         """Copies the inline fields of many objects at once."""
-        return shapes.projection(self)
+        made = shapes.projection(self)
+        return made if self.lasting is None else written.kept(self, made)
+
+    @cached_property
+    def lasting(self) -> str | None:
+        """The attribute in which objects keep what was written of them; None where steps write below the object itself."""
+        below = [(one, one.kind.named.object_type) for one in self.read if one.inline]
+        settled = all(type_ is None or one.place(type_).plain for one, type_ in below)
+        return lasting_of(self.type) if settled else None
+
+    def takes(self, classes: set[type]) -> bool:
+        """Whether all values of these classes are plain, and known to be of this type."""
+        if classes <= self.known:
+            return True
+        if self.type.is_type_of is not None or not all(map(is_plain, classes)):
+            return False
+        for class_ in classes:
+            self._know(class_)
+        return True
 
     def admit(self, value: Any) -> None:
         """Raises Odd unless a value is plainly of this type; its class is known from then on."""
@@ -177,9 +197,12 @@ class Place:
         if self.type.is_type_of is not None and not self.type.is_type_of(value, None):  # type: ignore[arg-type]
             raise Odd
         if self.by_class:
-            if len(self.known) > 1_000:
-                self.known.clear()
-            self.known.add(type(value))
+            self._know(type(value))
+
+    def _know(self, class_: type) -> None:
+        if len(self.known) > MOST_CLASSES:
+            self.known.clear()
+        self.known.add(class_)
 
 
 @dataclass(eq=False)
@@ -220,6 +243,7 @@ def _field(
 ) -> Field:
     kind = kind_of(definition.type)
     node = details[0].node
+    call = call_of(operation.schema, definition, batch_of(definition))
     made = Field(
         key=key,
         slot=slot,
@@ -227,8 +251,8 @@ def _field(
         parent_type=type_,
         definition=definition,
         kind=kind,
-        arguments=Arguments(definition, node),
-        call=call_of(operation.schema, definition, batch_of(definition)),
+        arguments=Arguments(definition, node, call.convert),
+        call=call,
         operation=operation,
         constant=type_.name if node.name.value == "__typename" else None,
         depth=depth + 1,

@@ -17,7 +17,7 @@ from graphql import (
     OperationType,
     SelectionSetNode,
     VariableNode,
-    execute,
+    experimental_execute_incrementally,
     get_operation_ast,
 )
 from graphql.execution.collect_fields import FragmentDetails
@@ -27,7 +27,7 @@ from executor.inputs import Variables
 from executor.places import Operation, Place
 from executor.result import Result
 from executor.shapes import Native
-from executor.steps import Run
+from executor.steps import Run, Watch
 
 # Each choice of @skip and @include is compiled by itself; an operation with more of them in use is not worth it.
 MOST_CHOICES = 16
@@ -75,8 +75,6 @@ class CompiledPlan:
         node = get_operation_ast(document, operation_name)
         if node is None:
             raise NotCompiled("no operation")
-        if node.operation is OperationType.SUBSCRIPTION:
-            raise NotCompiled("subscription")
         root_type = schema.get_root_type(node.operation)
         if root_type is None:
             raise NotCompiled("no root type")
@@ -92,26 +90,34 @@ class CompiledPlan:
         self._conditions = _conditions([node, *self._definitions.values()])
         self._variables = Variables(schema, node.variable_definitions or ())
         self._choices: dict[tuple[object, ...], tuple[Operation, Place]] = {}
-        if not self._conditions:
-            self._choice(VariableValues({}, {}))
+        self._serially = node.operation is OperationType.MUTATION
+        # What is selected where no variable decides that.
+        self._only = None if self._conditions else self._choice(VariableValues({}, {}))
 
     @property
     def most_choices(self) -> int:
         """How often its selection may be compiled: once for each choice of its @skip and @include."""
         return min(1 << len(self._conditions), MOST_CHOICES)
 
-    async def run(self, variables: Mapping[str, Any] | None = None, context: Any = None, root: Any = None) -> Result:
-        """Run the operation once. Never raises, but for cancellation; a cancelled run leaves no task behind."""
+    async def run(
+        self,
+        variables: Mapping[str, Any] | None = None,
+        context: Any = None,
+        root: Any = None,
+        watch: Watch | None = None,
+    ) -> Result:
+        """Run the operation once, a subscription for one event, which is the root; `watch` lasts around each level. Never raises,
+        but for cancellation; a cancelled run leaves no task behind."""
         read = self._variables.read(variables or {})
         if isinstance(read, list):
             return Result.refused(read)
         try:
-            operation, place = self._choice(read)
+            operation, place = self._choice(read) if self._only is None else self._only
         except NotCompiled as problem:
             self._fell_back(str(problem))
             return Result.of(await self._execute(variables, context, root))
-        run = Run(operation, read, context, root)
-        answer = await run.answer(place, self.node.operation is OperationType.MUTATION)
+        run = Run(operation, read, context, root, watch)
+        answer = await run.answer(place, self._serially)
         return Result(answer, run.failed)
 
     def _choice(self, variables: VariableValues) -> tuple[Operation, Place]:
@@ -140,7 +146,8 @@ class CompiledPlan:
 
     async def _execute(self, variables: Mapping[str, Any] | None, context: Any, root: Any) -> ExecutionResult:
         house = getattr(self.schema, "_strawberry_schema", None)
-        result = execute(
+        # What graphql-core calls `execute` refuses schemas that know of @defer; a plan's document has none.
+        result = experimental_execute_incrementally(
             self.schema,
             self.document,
             root,
@@ -150,7 +157,9 @@ class CompiledPlan:
             executor_class=None if house is None else house.execution_context_class,
             hide_suggestions=True,
         )
-        return await result if isawaitable(result) else result
+        made = await result if isawaitable(result) else result
+        assert isinstance(made, ExecutionResult)
+        return made
 
 
 def _conditions(definitions: list[OperationDefinitionNode | FragmentDefinitionNode]) -> tuple[str, ...]:

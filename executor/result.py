@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from graphql import ExecutionResult, GraphQLError
 from msgspec import UNSET, Struct, UnsetType
 
 from executor import exact
+from executor.written import ENCODER
 
 
 class _Response(Struct, gc=False):
     data: Any = UNSET
     errors: Sequence[Mapping[str, Any]] | UnsetType = UNSET
     extensions: Mapping[str, Any] | UnsetType = UNSET
-
-
-def _plainly(value: Any) -> Any:
-    """Subclasses of what JSON knows are written as what they are."""
-    for class_ in (str, int, float):
-        if isinstance(value, class_):
-            return class_.__str__(value) if class_ is str else class_(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plainly)
 
 
 class Result:
@@ -62,6 +51,11 @@ class Result:
         return self._settle()[0]
 
     @property
+    def answer(self) -> Struct | None:
+        """The answer as it will be encoded, with what was written before; None where something failed, or graphql-core ran it."""
+        return None if self._failed else self._answer
+
+    @property
     def errors(self) -> list[GraphQLError]:
         """The errors; no walk is needed to know that there are none."""
         return self._settle()[1] if self._failed else []
@@ -78,7 +72,7 @@ class Result:
             errors=told or UNSET,
             extensions=extensions or UNSET,
         )
-        return _ENCODER.encode(response)
+        return ENCODER.encode(response)
 
     def _settle(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         if self._settled is None:

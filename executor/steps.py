@@ -8,13 +8,14 @@ nulls and errors at the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from inspect import iscoroutine
+from itertools import chain, islice
 from types import NoneType
 from typing import Any, cast
 
-from graphql import GraphQLError, GraphQLObjectType, default_type_resolver
+from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema, default_type_resolver
 from graphql.execution import Executor
 from graphql.execution.executor import collect_iterator_awaitables, invalid_return_type_error
 from graphql.execution.values import VariableValues
@@ -26,6 +27,11 @@ from executor import exact
 from executor.info import BatchInfo, LazyInfo, resolve_info
 from executor.places import Field, Kind, Operation, Place
 from executor.values import Failure, all_plain, is_null, is_plain
+
+_LISTS = {list}
+
+# Lasts around a level; it is told the level's fields, each with the number of its objects.
+Watch = Callable[[Sequence[tuple[str, int]]], AbstractContextManager[object]]
 
 
 class Rows:
@@ -81,16 +87,22 @@ class Rows:
 class Run:
     """One run of an operation. `failed` is True once an answer holds a failure, or a null where none may stand."""
 
-    def __init__(self, operation: Operation, variables: VariableValues, context: Any, root: Any) -> None:
+    __slots__ = ("context", "failed", "operation", "root", "tracked", "variables", "watch")
+
+    def __init__(
+        self, operation: Operation, variables: VariableValues, context: Any, root: Any, watch: Watch | None = None
+    ) -> None:
         self.operation = operation
-        self.schema = operation.schema
+        self.watch = watch
         self.variables = variables
         self.context = context
         self.root = root
         self.failed = False
-        self.is_strawberry = operation.is_strawberry
-        self.is_awaitable = is_awaitable
         self.tracked: list[Awaitable[Any]] = []
+
+    @property
+    def schema(self) -> GraphQLSchema:
+        return self.operation.schema
 
     @property
     def helpers(self) -> GraphQLResolveInfoHelpers:
@@ -116,10 +128,17 @@ class Run:
             await asyncio.gather(*self.tracked, return_exceptions=True)
         return struct
 
-    async def take(self, steps: list[Step]) -> None:
-        """Take steps and all below them: first what can be answered at once, then what has to be awaited, side by side."""
-        steps = list(steps)
-        waiting: list[Step] = []
+    def take(self, steps: list[Step]) -> Awaitable[None]:
+        """Take the steps of a level and all below them."""
+        return self._take(steps) if self.watch is None else self._watched(self.watch, steps)
+
+    async def _watched(self, watch: Watch, steps: list[Step]) -> None:
+        with watch([(f"{one.field.parent_type.name}.{one.field.name}", len(one.rows.sources)) for one in steps]):
+            await self._take(steps)
+
+    async def _take(self, steps: list[Step]) -> None:
+        """First what can be answered at once, then what has to be awaited, side by side."""
+        steps, waiting = list(steps), list[Step]()
         try:
             for step in steps:
                 step.ask()
@@ -128,7 +147,9 @@ class Run:
                 else:
                     steps += await step.finish()
             if len(waiting) == 1:
-                await self._follow(waiting[0])
+                below = await waiting[0].finish()
+                if below:
+                    await self.take(below)
             elif waiting:
                 await self._together(waiting)
         except BaseException:
@@ -157,6 +178,8 @@ class Run:
 class Step:
     """One field of all objects of a place."""
 
+    __slots__ = ("_infos", "batch", "below", "field", "rows", "run", "values", "waits")
+
     def __init__(self, run: Run, field: Field, rows: Rows) -> None:
         self.run = run
         self.field = field
@@ -175,7 +198,7 @@ class Step:
         """The field's info on one object."""
         found = self._infos.get(row)
         if found is None:
-            found = LazyInfo(self, row) if self.run.is_strawberry else resolve_info(self, row)
+            found = LazyInfo(self, row) if self.field.operation.is_strawberry else resolve_info(self, row)
             self._infos[row] = found
         return found
 
@@ -184,9 +207,7 @@ class Step:
         field, sources = self.field, self.rows.sources
         call = field.call
         try:
-            arguments = field.arguments.read(self.run.variables)
-            if call.convert is not None:
-                arguments = call.convert(arguments, self.info(0))
+            arguments = field.arguments.read(self.run.variables, self)
         except Exception as problem:
             self.values = [problem] * len(sources)
             return
@@ -203,14 +224,26 @@ class Step:
                 values.append(ask(source, self.info(row) if call.wants_info else None, arguments))
             except Exception as problem:
                 values.append(problem)
-        self.waits = not all_plain(values) and any(map(is_awaitable, values))
+        self.waits = call.waits or (not all_plain(values) and any(map(is_awaitable, values)))
 
     async def finish(self) -> list[Step]:
         """Complete the answers and write them. Answers the steps below."""
         if self.batch is not None:
             self.values = await self._batched()
+        kind, values = self.field.kind, self.values
+        if self.waits and len(values) == 1:
+            (value,) = values
+            try:
+                value = await value if is_awaitable(value) else value
+            except Exception as problem:
+                value = problem
+            values = [self._marked(value)]
+        elif not all_plain(values):
+            values = await self._ready(values)
+        written = self._plainly(kind, values)
+        if written is None:
+            written = await self._exactly(kind, values, range(len(values)))
         rows, slot = self.rows, self.field.slot
-        written = await self.complete(self.field.kind, self.values, range(len(self.values)))
         for struct, value in zip(rows.structs, written, strict=True):
             setattr(struct, slot, value)
         return [Step(self.run, field, below) for below in self.below for field in below.fields]
@@ -232,16 +265,27 @@ class Step:
             ] * wanted
         return values
 
-    async def complete(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
-        """What is encoded for each value. `owners` are the rows that the values belong to."""
-        if not all_plain(values):
-            values = await self._ready(values)
-        elif (
-            kind.object_type is not None
-            and values
-            and (place := self._known_place(kind.object_type, values)) is not None
-        ):
-            return self._project(place, values)
+    def _plainly(self, kind: Kind, values: list[Any]) -> list[Any] | None:
+        """What is encoded for each value, where all are plain objects of one type, or lists of such; None of others."""
+        if not values:
+            return []
+        classes = {*map(type, values)}
+        if kind.object_type is not None:
+            try:
+                place = self.field.place(kind.object_type)
+            except GraphQLError:
+                return None
+            return self._project(place, values) if place.takes(classes) else None
+        if kind.item is None or classes != _LISTS:
+            return None
+        written = self._plainly(kind.item, [*chain.from_iterable(values)])
+        if written is None or len(values) == 1:
+            return None if written is None else [written]
+        rest = iter(written)
+        return [[*islice(rest, len(one))] for one in values]
+
+    async def _exactly(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
+        """What is encoded for each value that was awaited. `owners` are the rows that the values belong to."""
         if kind.item is not None:
             written = await self._lists(kind, kind.item, values, owners)
         elif kind.write is not None:
@@ -300,7 +344,11 @@ class Step:
             written.append(slice(len(items), len(items) + len(found)))
             items.extend(found)
             item_owners.extend([owner] * len(found))
-        done = await self.complete(item, items, item_owners)
+        if not all_plain(items):
+            items = await self._ready(items)
+        done = self._plainly(item, items)
+        if done is None:
+            done = await self._exactly(item, items, item_owners)
         return [done[one] if type(one) is slice else one for one in written]
 
     async def _items(self, value: Any) -> list[Any]:
@@ -348,14 +396,6 @@ class Step:
                 for index, struct in zip(members, self._project(place, [values[one] for one in members]), strict=True):
                     written[index] = struct
         return written
-
-    def _known_place(self, type_: GraphQLObjectType, values: list[Any]) -> Place | None:
-        """The place of plain values whose classes say that all of them belong there."""
-        try:
-            place = self.field.place(type_)
-        except GraphQLError:
-            return None
-        return place if type_.is_type_of is None or {*map(type, values)} <= place.known else None
 
     def _types(self, kind: Kind, values: list[Any], owners: Sequence[int]) -> list[Any]:
         """The runtime type of each value, by name where the schema had to be asked."""
@@ -411,15 +451,14 @@ class Step:
 
     def _project(self, place: Place, sources: list[Any]) -> list[Any]:
         """The answers of objects of one place. What is not inline, or not understood, becomes steps below."""
-        route = (self.field,)
         try:
             structs, further = place.projection(sources)
         except Exception:
             structs = [place.blank() for _ in sources]
-            self.below.append(Rows(place, sources, structs, place.read, self.rows, route))
+            self.below.append(Rows(place, sources, structs, place.read, self.rows, (self.field,)))
             return structs
         if further or place.deferred:
-            rows = Rows(place, sources, structs, place.deferred, self.rows, route)
+            rows = Rows(place, sources, structs, place.deferred, self.rows, (self.field,))
             self.below.append(rows)
             for one in further:
                 if one.structs:

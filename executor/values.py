@@ -15,6 +15,7 @@ Leaf = Callable[[Any], Any]
 
 # Classes whose instances are neither null nor an error nor something to wait for; the cheapest test there is for a whole level.
 PLAIN: Final[set[type]] = {str, int, float, bool, list, tuple, dict}
+_OTHER: Final[set[type]] = {NoneType}
 
 
 class Odd(Exception):
@@ -42,6 +43,8 @@ def is_plain(class_: type) -> bool:
     """Whether all instances of a class are plain; a class that answers for unknown attributes never is."""
     if class_ in PLAIN:
         return True
+    if class_ in _OTHER:
+        return False
     plain = not (
         class_ in (NoneType, type(Undefined), Failure)
         or issubclass(class_, (Exception, GeneratorType))
@@ -49,10 +52,10 @@ def is_plain(class_: type) -> bool:
         or hasattr(class_, "__getattr__")
         or (class_.__getattribute__ is not object.__getattribute__ and not issubclass(class_, type))
     )
-    if plain:
-        if len(PLAIN) >= KEPT:
-            PLAIN.clear()
-        PLAIN.add(class_)
+    known = PLAIN if plain else _OTHER
+    if len(known) >= KEPT:
+        known.clear()
+    known.add(class_)
     return plain
 
 

@@ -1,8 +1,12 @@
-"""What form of answer a client would rather have, read from its `Accept` header."""
+"""What form of answer a client would rather have, read from its `Accept` header as RFC 9110 has it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from graphql import OperationType
 
@@ -10,44 +14,76 @@ from gateway.body import BadRequest
 
 
 class Form(Enum):
-    """The media types we speak."""
+    """The media types we speak. Where a client does not care, the first is taken."""
 
-    GRAPHQL = "application/graphql-response+json"
     JSON = "application/json"
+    GRAPHQL = "application/graphql-response+json"
     STREAM = "text/event-stream"
 
 
-def _ranked(accept: str) -> list[tuple[str, float]]:
-    """(media type, weight), the most wanted first, in the header's order among equals; unwanted ones left out."""
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One part of an `Accept` header. `weight` is 0 to 1; 0 is what the client does not want."""
+
+    media_type: str
+    parameters: Mapping[str, str]
+    weight: float
+
+    def fits(self, form: Form) -> int:
+        """How exactly this range means the form: 0 not at all, 1 as anything, 2 as one of its kind, 3 by name."""
+        if self.parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
+            return 0
+        if self.media_type == form.value:
+            return 3
+        if self.media_type == form.value.partition("/")[0] + "/*":
+            return 2
+        return 1 if self.media_type == "*/*" else 0
+
+
+# Characters of a header.
+LONGEST = 2_000
+
+# Commas and semicolons within quotes separate nothing.
+_PART = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_PIECE = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
+_WEIGHT = re.compile(r"0(\.\d{0,9})?|1(\.0{0,9})?")
+
+
+def ranges(accept: str | None) -> tuple[Range, ...]:
+    """The parts of the header, in its order; what goes beyond 2,000 characters is not read."""
+    return _ranges((accept or "")[:LONGEST])
+
+
+@lru_cache(maxsize=256)
+def _ranges(accept: str) -> tuple[Range, ...]:
     found = []
-    for part in accept.lower().split(","):
-        kind, *parameters = [piece.strip() for piece in part.split(";")]
-        weight = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    weight = min(1.0, float(parameter[2:]))
-                except ValueError:
-                    weight = 0.0
-        if kind and weight > 0:
-            found.append((kind, weight))
-    return sorted(found, key=lambda one: -one[1])
+    for part in _PART.findall(accept.lower()):
+        media_type, *given = [piece.strip() for piece in _PIECE.findall(part)]
+        parameters = {
+            name.strip(): value.strip().strip('"') for name, _, value in (one.partition("=") for one in given)
+        }
+        weight = parameters.pop("q", "1")
+        if media_type:
+            found.append(Range(media_type, parameters, float(weight) if _WEIGHT.fullmatch(weight) else 0.0))
+    return tuple(found)
 
 
-_WILD = {
-    "*/*": Form.JSON,
-    "application/*": Form.JSON,
-    "text/*": Form.STREAM,
-}
-
-
-def _wanted(accept: str | None) -> list[Form]:
-    """The forms a client takes, in its order."""
+def _wanted(accept: str | None) -> tuple[Form, ...]:
+    """The forms a client takes: the heavier ones first, then those that it names, then in its order."""
     if accept is None or not accept.strip():
-        return [Form.JSON]
-    forms = {form.value: form for form in Form} | _WILD
-    ranked = [forms[kind] for kind, _ in _ranked(accept) if kind in forms]
-    return list(dict.fromkeys(ranked))
+        return (Form.JSON,)
+    return _ranked(accept[:LONGEST])
+
+
+@lru_cache(maxsize=256)
+def _ranked(accept: str) -> tuple[Form, ...]:
+    ranked: list[tuple[float, int, int, int, Form]] = []
+    for form in Form:
+        # The most exact range decides, whatever the others say.
+        fitting = [(-one.fits(form), place, one.weight) for place, one in enumerate(ranges(accept)) if one.fits(form)]
+        if fitting and (best := min(fitting))[2] > 0:
+            ranked.append((-best[2], best[0], best[1], len(ranked), form))
+    return tuple(form for *_, form in sorted(ranked, key=lambda one: one[:-1]))
 
 
 def first_form(accept: str | None) -> Form:
@@ -58,8 +94,20 @@ def first_form(accept: str | None) -> Form:
 
 def plain_form(accept: str | None) -> Form:
     """The same, for an answer that is no GraphQL response and hence no event."""
-    wanted = [form for form in _wanted(accept) if form is not Form.STREAM]
+    wanted = [form for form in _wanted(accept) if form in (Form.JSON, Form.GRAPHQL)]
     return wanted[0] if wanted else Form.JSON
+
+
+def takes(accept: str | None, form: Form) -> bool:
+    """Whether the client takes this form at all."""
+    return form in _wanted(accept)
+
+
+def wants_page(accept: str | None) -> bool:
+    """Whether it is a browser that would show a page: it names HTML, and nothing of ours that it would like better."""
+    html = max((one.weight for one in ranges(accept) if one.media_type == "text/html"), default=0.0)
+    named = (one.weight for one in ranges(accept) for form in Form if one.fits(form) == 3)
+    return html > 0 and html >= max(named, default=0.0)
 
 
 def chosen_form(accept: str | None, kind: OperationType) -> Form:
@@ -70,8 +118,7 @@ def chosen_form(accept: str | None, kind: OperationType) -> Form:
     """
     wanted = _wanted(accept)
     if kind is OperationType.SUBSCRIPTION:
-        wild = accept is None or not accept.strip() or any(one == "*/*" for one, _ in _ranked(accept))
-        if Form.STREAM in wanted or wild:
+        if Form.STREAM in wanted or accept is None or not accept.strip():
             return Form.STREAM
         raise BadRequest(
             "A subscription is answered as a stream: send `Accept: text/event-stream`, or use a WebSocket.",

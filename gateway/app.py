@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import strawberry
 
 from executor import Native
-from gateway import metrics
+from gateway import memory, metrics, single
+from gateway.accept import wants_page
 from gateway.admission import Admission
-from gateway.asgi import Receive, Scope, Send, header, request_id, respond
-from gateway.endpoint import Endpoint, Terms, preflight
+from gateway.answered import Answered
+from gateway.answers import Answers
+from gateway.asgi import Receive, Scope, Send, listed, request_id, respond
+from gateway.cors import VARY, cors, preflight
+from gateway.documents import Documents
+from gateway.endpoint import METHODS, Endpoint, Terms
 from gateway.errors import internal
 from gateway.execution import Executor, write_json
+from gateway.expiry import Expiry
 from gateway.feeds import PREFIX, Feeds
+from gateway.front import Front
 from gateway.pages import page
 from gateway.plan import SECOND_USE, Plans
+from gateway.quota import Budget, Quotas
 from gateway.settings import Settings
+from gateway.single import SingleStreams
 from gateway.standing import Standing, open_house
 from gateway.stream import Streams
 from gateway.websocket import Sockets
 from schema.root import schema as public_schema
 from schema.scalars import NATIVES
-from schema.scopes import SCOPES
+from schema.scopes import LASTING, PUBLIC, SCOPES
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +45,7 @@ TEXT = "text/plain; charset=utf-8"
 class App:
     """One process's application. The house is built when the server starts it, and closed when the server stops it.
 
-    `natives` and `compile_at` are those of gateway.plan.Plans.
+    `natives`, `public`, `lasting` and `compile_at` are those of gateway.plan.Plans.
     """
 
     def __init__(
@@ -48,17 +55,24 @@ class App:
         schema: strawberry.Schema = public_schema,
         scopes: Mapping[str, frozenset[str]] = SCOPES,
         natives: Mapping[str, Native] = NATIVES,
+        public: Collection[str] = PUBLIC,
+        lasting: Collection[str] = LASTING,
         house: Callable[[Settings], Awaitable[Standing]] = open_house,
         compile_at: int | None = SECOND_USE,
     ) -> None:
         self._settings = settings
         self._house = house
         self._executor = Executor(schema, lambda: self.standing.shelf)
-        self._admission = Admission(Plans(self._executor.schema, scopes, natives=natives, compile_at=compile_at))
+        self._plans = Plans(
+            self._executor.schema, scopes, natives=natives, compile_at=compile_at, public=public, lasting=lasting
+        )
         self._standing: Standing | None = None
+        self._quotas: Quotas | None = None
         self._streams: Streams | None = None
         self._sockets: Sockets | None = None
         self._endpoint: Endpoint | None = None
+        self._front: Front | None = None
+        self._singles: SingleStreams | None = None
         self._feeds: Feeds | None = None
 
     @property
@@ -69,38 +83,56 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
-            case "lifespan":
-                await self._live(receive, send)
-            case "websocket":
-                await self._websocket(scope, receive, send)
             case "http":
                 await self._http(scope, receive, send)
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case "lifespan":
+                await self._live(receive, send)
+
+    def quick(self, scope: Scope) -> bool:
+        """Whether a request was answered at once, since the same was answered a moment ago."""
+        return self._front is not None and scope["path"] == "/graphql" and self._front.serve(scope)
 
     async def drain(self) -> None:
         """End streams and sockets, so that the server need not wait for their clients; returns when they have said so."""
         if self._streams is not None and self._sockets is not None:
             await asyncio.gather(self._streams.close(), self._sockets.close())
+        if self._singles is not None:
+            await self._singles.close()
 
     async def start(self) -> None:
         """Open the house."""
         settings = self._settings
         self._standing = await self._house(settings)
-        keys = self._standing.keys
-        terms = Terms(settings.body_limit_kib * 1024, settings.deadline_s, settings.allowed_origins)
-        self._streams = Streams(keys)
+        keys, house = self._standing.keys, self._standing.house
+        self._executor.tracing = house.tracing
+        documents = Documents(house.store, house.redis, trusted_only=settings.documents == "trusted")
+        self._quotas = Quotas(house.redis, Budget(settings.key_points_per_minute, settings.key_calls_per_minute))
+        admission = Admission(self._plans, documents, self._quotas)
+        terms = Terms(
+            settings.body_limit_kib * 1024, settings.deadline_s, settings.allowed_origins, settings.public_max_age_s
+        )
+        self._expiry = Expiry(keys)
+        self._streams = Streams(self._expiry)
         self._sockets = Sockets(
-            self._admission,
+            admission,
             self._executor,
             keys,
+            self._expiry,
             deadline_s=settings.deadline_s,
             allowed_origins=settings.allowed_origins,
         )
-        self._endpoint = Endpoint(self._admission, self._executor, keys, self._streams, terms)
-        house = self._standing.house
+        answered = Answered()
+        self._endpoint = Endpoint(admission, self._executor, keys, self._streams, terms, answered)
+        self._singles = SingleStreams(admission, self._executor, keys, self._streams, self._endpoint, terms)
+        if settings.answer_cache_s:
+            shelf = self._standing.shelf
+            self._executor.answers = Answers(shelf.stock_cache, settings.answer_cache_s, shelf.clock)
+        traced = self._executor.tracing is not None
+        self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
-        # What stands now stands until the end. Left to the collector, a full collection stops all requests for 100 ms.
-        gc.collect()
-        gc.freeze()
+        memory.settle()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """The server's two words: start, and stop."""
@@ -114,10 +146,14 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.drain()
+        if self._quotas is not None:
+            await self._quotas.settle()
         await self.standing.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._executor.tracing is not None:
+            self._executor.tracing.arrived(scope)
         if scope["path"] != "/graphql":
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # before the handshake: a 403
@@ -126,27 +162,27 @@ class App:
         await self._sockets(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id = request_id(scope)
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        if self._executor.tracing is not None:
+            self._executor.tracing.arrived(scope)
         try:
-            await self._route(scope, receive, watched, id)
+            if scope["path"] != "/graphql":
+                await self._route(scope, receive, send)
+            elif scope["method"] == "POST":
+                assert self._endpoint is not None
+                await self._endpoint(scope, receive, send)
+            else:
+                await self._graphql(scope, receive, send)
         except Exception:
+            id = request_id(scope)
             log.exception("http.failed", extra={"request_id": id, "path": scope["path"]})
-            if started:
-                raise
-            headers = {"content-type": JSON, "x-request-id": id}
+            # Where an answer has begun the server refuses another, and ends the connection.
+            headers = {"content-type": JSON, "x-request-id": id, **cors(scope, self._settings.allowed_origins)}
             await respond(send, 500, write_json({"errors": [internal(id)]}), headers)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
-        path, method = scope["path"], scope["method"]
-        if path == "/graphql":
-            await self._graphql(scope, receive, send, method, id)
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method, id = scope["path"], scope["method"], request_id(scope)
+        if path == single.PATH:
+            await self._single(scope, receive, send, method, id)
             return
         if path.startswith(PREFIX):
             assert self._feeds is not None
@@ -159,20 +195,33 @@ class App:
         metrics.REQUESTS.labels("page", status).inc()
         await respond(send, status, b"" if method == "HEAD" else body, {"x-request-id": id, **headers})
 
-    async def _graphql(self, scope: Scope, receive: Receive, send: Send, method: str, id: str) -> None:
-        match method:
-            case "POST":
+    async def _graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
+        id = request_id(scope)
+        match scope["method"]:
+            case "OPTIONS":
+                granted = preflight(scope, self._settings.allowed_origins, METHODS)
+                await respond(send, 204, b"", {"x-request-id": id, **granted})
+            case "GET" | "HEAD" if self._settings.graphiql and wants_page(listed(scope, "accept")):
+                key = self._settings.graphiql_key.get_secret_value()
+                headers = {"content-type": HTML, "content-security-policy": page.POLICY, "x-request-id": id, **VARY}
+                await respond(send, 200, page.graphiql(key), headers)
+            case "GET" | "HEAD":
                 assert self._endpoint is not None
                 await self._endpoint(scope, receive, send)
-            case "OPTIONS":
-                granted = preflight(scope, self._settings.allowed_origins)
-                await respond(send, 204, b"", {"allow": "POST, OPTIONS", "x-request-id": id, **granted})
-            case "GET" if self._settings.graphiql and "text/html" in (header(scope, "accept") or ""):
-                key = self._settings.graphiql_key.get_secret_value()
-                headers = {"content-type": HTML, "content-security-policy": page.POLICY, "x-request-id": id}
-                await respond(send, 200, page.graphiql(key), headers)
             case _:
-                await _refused(send, 405, "Send queries by POST, as JSON.", id, {"allow": "POST, OPTIONS"})
+                headers = {"allow": f"{METHODS}, OPTIONS", **cors(scope, self._settings.allowed_origins)}
+                await _refused(send, 405, "Send operations by POST, or queries by GET.", id, headers)
+
+    async def _single(self, scope: Scope, receive: Receive, send: Send, method: str, id: str) -> None:
+        assert self._singles is not None
+        if method == "OPTIONS":
+            granted = preflight(scope, self._settings.allowed_origins, single.METHODS)
+            await respond(send, 204, b"", {"x-request-id": id, **granted})
+        elif method in single.METHODS.split(", "):
+            await self._singles(scope, receive, send)
+        else:
+            headers = {"allow": f"{single.METHODS}, OPTIONS", **cors(scope, self._settings.allowed_origins)}
+            await _refused(send, 405, "Reserve a stream by PUT, open it by GET.", id, headers)
 
     async def _page(self, path: str) -> tuple[int, bytes, Mapping[str, str]]:
         match path:

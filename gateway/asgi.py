@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, MutableMapping
+from random import getrandbits
 from typing import Any, TypeVar
-from uuid import uuid4
 
+from gateway.begun import Begun, within
 from gateway.body import BadRequest
 from workers.watch import end
 
@@ -22,6 +23,19 @@ T = TypeVar("T")
 # The scope's extension by which our server drops a client that does not read; its `call` takes the last words.
 CUT = "acorn.cut"
 
+# The scope's extension by which our server hands over a body that has arrived as a whole, and takes a whole answer of status 200
+# at once: `body` is None, and `answer` False, where it has to be done in the usual way. In the moment in which there is a body an
+# answer is taken too.
+WHOLE = "acorn.whole"
+
+# The scope's extension by which our server writes a text frame at once; its `call` takes the text in UTF-8, and is False, with
+# nothing written, where that has to be done in the usual way.
+TEXT = "acorn.text"
+
+# Where a scope keeps its first headers by name, and its request's id, once they were asked for.
+NAMED = "acorn.named"
+ID = "acorn.id"
+
 BODY_S = 10.0
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -32,6 +46,7 @@ SECURITY: Mapping[str, str] = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
 }
@@ -43,14 +58,39 @@ class ClientLeft(Exception):
 
 def header(scope: Scope, name: str) -> str | None:
     """The first header of this name, in lower case."""
+    value = named(scope).get(name.encode())
+    return None if value is None else value.decode("latin-1")
+
+
+def listed(scope: Scope, name: str) -> str | None:
+    """All headers of this name, in lower case, as the one list that they are together."""
+    if len(named(scope)) == len(scope["headers"]):
+        return header(scope, name)
     wanted = name.encode()
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), None)
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+    return ", ".join(values) if values else None
+
+
+def named(scope: Scope) -> Mapping[bytes, bytes]:
+    """The first header of each name, in lower case."""
+    found: dict[bytes, bytes] | None = scope.get(NAMED)
+    if found is None:
+        found = scope[NAMED] = dict(reversed(scope["headers"]))
+    return found
 
 
 def request_id(scope: Scope) -> str:
     """The client's own id of the request where it is a sane one, else a new one."""
-    given = header(scope, "x-request-id")
-    return given if given is not None and _SANE_ID.fullmatch(given) else uuid4().hex
+    id: str | None = scope.get(ID)
+    if id is None:
+        given = header(scope, "x-request-id") if b"x-request-id" in named(scope) else None
+        id = scope[ID] = given if given is not None and _SANE_ID.fullmatch(given) else new_id()
+    return id
+
+
+def new_id() -> str:
+    """An id that no other request has, and that need not be hard to guess."""
+    return getrandbits(128).to_bytes(16, "big").hex()
 
 
 def address(scope: Scope) -> str:
@@ -64,14 +104,18 @@ def accepted_origin(scope: Scope, allowed: tuple[str, ...]) -> bool:
     origin = header(scope, "origin")
     if origin is None or origin in allowed:
         return True
-    return origin.partition("://")[2] == header(scope, "host")
+    host = origin.partition("://")[2]
+    return bool(host) and host == header(scope, "host")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises BadRequest with 413 beyond `limit` bytes and with 408 after ten seconds, and ClientLeft."""
+    whole = our_server(scope)
+    body: bytes | None = None if whole is None else whole["body"]()
+    if body is not None and len(body) <= limit:
+        return body
     try:
-        async with asyncio.timeout(BODY_S):
-            return await _read_body(scope, receive, limit)
+        return await within(BODY_S, _read_body(scope, receive, limit))
     except TimeoutError:
         raise BadRequest(
             f"The body did not arrive within {BODY_S:g} s.",
@@ -113,16 +157,38 @@ async def left(receive: Receive) -> None:
 
 
 async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` answers. When the client leaves first, the work is cancelled and ClientLeft raised."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(left(receive))
+    """What `work` answers. When the client leaves first, the work is cancelled and ClientLeft raised.
+
+    Work that has to wait for something is watched; most of it is done before that.
+    """
+    begun = Begun(work)
+    if begun.done:
+        value: T = begun.value
+        return value
+    task, gone = asyncio.current_task(), asyncio.ensure_future(left(receive))
+    assert task is not None
+    watching, cut = True, False
+
+    def cancel(_: object) -> None:
+        nonlocal cut
+        if watching and not gone.cancelled():
+            cut = True
+            task.cancel()
+
+    gone.add_done_callback(cancel)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft
-        return task.result()
+        answer = await begun
+    except asyncio.CancelledError:
+        if cut and not task.uncancel():
+            raise ClientLeft from None
+        raise
     finally:
-        await end([task, gone])
+        watching = False
+        await end([gone])
+    if cut:  # and the work would not end for that
+        task.uncancel()
+        raise ClientLeft
+    return answer
 
 
 async def emptied(open: Collection[object], within_s: float) -> None:
@@ -131,6 +197,17 @@ async def emptied(open: Collection[object], within_s: float) -> None:
         async with asyncio.timeout(within_s):
             while open:  # noqa: ASYNC110  a set tells nobody, and a process stops once
                 await asyncio.sleep(0.01)
+
+
+def our_server(scope: Scope) -> Mapping[str, Callable[..., Any]] | None:
+    """What our own server offers for a request that is answered as a whole; None from others (see `WHOLE`)."""
+    offered: Mapping[str, Callable[..., Any]] | None = (scope.get("extensions") or {}).get(WHOLE)
+    return offered
+
+
+def head_lines(headers: Mapping[str, str]) -> str:
+    """The header lines of an answer; `headers` go over our security headers."""
+    return "".join([f"{name}: {value}\r\n" for name, value in {**SECURITY, **headers}.items()])
 
 
 async def start(send: Send, status: int, headers: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from domain.booking import Outcome
     from domain.channel import Location
     from gateway.config import Config
+    from gateway.plan import Plans
 
 T = TypeVar("T")
 
@@ -34,11 +35,14 @@ app = typer.Typer(
     epilog="Settings come from ACORN_… variables or .env, channels from acorn.toml. `acorn doctor` says what is missing.",
 )
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+documents_app = typer.Typer(no_args_is_help=True, help="Collect, register and list trusted documents.")
 schema_app = typer.Typer(no_args_is_help=True, help="The public contract.")
 stock_app = typer.Typer(no_args_is_help=True, help="Bring counts in and out, prove the ledger, explain a number.")
 app.add_typer(keys_app, name="keys")
+app.add_typer(documents_app, name="documents")
 app.add_typer(stock_app, name="stock")
 app.add_typer(schema_app, name="schema")
+MOST_BUDGET = 2**31 - 1
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -174,6 +178,12 @@ def keys_create(
         list[str], typer.Option(help=f"What it opens; give it at least once. One of {', '.join(sorted(ALL))}.")
     ] = [],  # noqa: B006  typer's
     days: Annotated[int | None, typer.Option(min=1, help="How long it is valid; without it, until revoked.")] = None,
+    points_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MOST_BUDGET, help="Points it may spend; without it, those of the settings.")
+    ] = None,
+    calls_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MOST_BUDGET, help="Upstream calls it may cause, likewise.")
+    ] = None,
 ) -> None:
     """Make a key. It is shown once and kept as a hash only."""
     from domain.errors import Invalid
@@ -182,7 +192,8 @@ def keys_create(
     try:
         keys.check_scopes(scope)
         valid_for = None if days is None else timedelta(days=days)
-        made, secret = _with_store(lambda store: keys.create(store, name, scope, valid_for))
+        budget = {"points_per_minute": points_per_minute, "calls_per_minute": calls_per_minute}
+        made, secret = _with_store(lambda store: keys.create(store, name, scope, valid_for, **budget))
     except Invalid as problem:
         _fail(problem.message)
     typer.echo(secret)
@@ -202,6 +213,9 @@ def keys_list() -> None:
         expires = "never" if one.expires_at is None else f"{one.expires_at:%Y-%m-%d %H:%M}"
         typer.echo(f"{one.id}  {keys.state_of(one, now):7}  {one.name}")
         typer.echo(f"    created {one.created_at:%Y-%m-%d %H:%M}, expires {expires}: {' '.join(sorted(one.scopes))}")
+        budgets = (("points", one.points_per_minute), ("calls", one.calls_per_minute))
+        if told := [f"{budget} {unit}" for unit, budget in budgets if budget is not None]:
+            typer.echo(f"    a minute: {', '.join(told)}")
 
 
 @keys_app.command("revoke")
@@ -212,6 +226,71 @@ def keys_revoke(id: Annotated[str, typer.Argument(help="The key's id, as `acorn 
     if not _with_store(lambda store: keys.revoke(store, id)):
         _fail(f"There is no key {id} to revoke; `acorn keys list` shows them.")
     typer.echo(f"{id} is revoked.")
+
+
+@documents_app.command("build")
+def documents_build(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Folders or files: .graphql, and templates tagged gql or graphql in .ts or .js."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Where the manifest goes; by default to the standard output.")
+    ] = None,
+) -> None:
+    """Collect the operations of a client, check them against the schema and write them as a manifest."""
+    import orjson
+
+    from gateway import manifest
+
+    try:
+        texts = manifest.collect(paths, _plans())
+        written = orjson.dumps(texts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        if output is None:
+            typer.echo(written, nl=False)
+        else:
+            output.write_bytes(written)
+    except manifest.ManifestProblem as problem:
+        _fail(str(problem))
+    except OSError as problem:
+        _fail(f"{output} cannot be written: {problem.strerror}.")
+    typer.echo(f"{len(texts)} documents. `acorn documents register` makes gateways know them.", err=True)
+
+
+@documents_app.command("register")
+def documents_register(
+    file: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="As `acorn documents build`, Apollo's or Relay's tools write it.")
+    ],
+) -> None:
+    """Keep the documents of a manifest; gateways run them from two seconds later on."""
+    from gateway import manifest
+
+    try:
+        texts = manifest.read(file, _plans())
+        new = _with_store(lambda store: manifest.register(store, texts))
+    except manifest.ManifestProblem as problem:
+        _fail(str(problem))
+    typer.echo(f"{new} registered, {len(texts) - new} were before.")
+
+
+@documents_app.command("list")
+def documents_list() -> None:
+    """List the registered documents: id, since when, the names of their operations."""
+    from gateway import manifest
+
+    for one in _with_store(manifest.registered):
+        typer.echo(f"{one.id}  {one.registered_at:%Y-%m-%d %H:%M}  {manifest.names_of(one.text)}")
+
+
+@documents_app.command("remove")
+def documents_remove(ids: Annotated[list[str], typer.Argument(help="As `acorn documents list` shows them.")]) -> None:
+    """Forget documents; gateways stop running them within five seconds."""
+    from gateway import manifest
+
+    if missing := _with_store(lambda store: manifest.remove(store, ids)):
+        _fail(f"There is no document {', '.join(missing)}; `acorn documents list` shows them.")
+    typer.echo(f"{len(ids)} removed.")
 
 
 @stock_app.command("import")
@@ -341,11 +420,25 @@ def stock_explain(sku: Annotated[str, typer.Argument(help="One of our SKUs.")]) 
 
 
 @schema_app.command("print")
-def schema_print() -> None:
+def schema_print(
+    federation: Annotated[
+        bool, typer.Option("--federation", help="As composers take it: with keys, and what routers ask for.")
+    ] = False,
+) -> None:
     """Print the schema in GraphQL's own language."""
+    from schema.printed import contract, sdl
     from schema.root import schema
 
-    typer.echo(schema.as_str())
+    typer.echo(sdl(schema) if federation else contract(schema._schema))
+
+
+def _plans() -> Plans:
+    """What decides whether a document is valid here."""
+    from gateway.plan import Plans
+    from schema.root import schema
+    from schema.scopes import SCOPES
+
+    return Plans(schema._schema, SCOPES, compile_at=None)
 
 
 def _settings() -> Settings:

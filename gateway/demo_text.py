@@ -18,7 +18,15 @@ KEYS: Mapping[str, frozenset[str]] = {
     "demo-storefront": frozenset({"stock:read", "catalog:read"}),
     "demo-checkout": frozenset({"stock:read", "catalog:read", "stock:reserve"}),
     "demo-operator": frozenset(
-        {"stock:read", "stock:write", "catalog:read", "orders:read", "shipments:write", "operations:approve"}
+        {
+            "stock:read",
+            "stock:write",
+            "catalog:read",
+            "orders:read",
+            "shipments:write",
+            "operations:approve",
+            "schema:read",
+        }
     ),
     "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read"}),
     "demo-admin": ALL,

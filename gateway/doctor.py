@@ -15,6 +15,7 @@ from adapters.port import Port
 from domain.budget import Ask, Priority
 from domain.errors import HouseError, Throttled, Transient, Unauthorized
 from gateway.config import ConfigError, read_config
+from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
@@ -80,6 +81,8 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
         yield migrations
         if migrations.grade is Grade.WELL:
             yield await _keys(house)
+            if (issuer := Issuer.of(settings)) is not None:
+                yield await _issuer(issuer)
             yield await _workers(house)
             yield await _quarantine(house)
             for finding in await _feeds(house):
@@ -129,6 +132,21 @@ async def _keys(house: House) -> Finding:
         do = "Run `acorn keys create NAME --scope stock:read`; without a key nobody can ask."
         return Finding(Grade.NOTE, "keys", "there is no API key", do)
     return Finding(Grade.WELL, "keys", f"{len(good)} not revoked")
+
+
+async def _issuer(issuer: Issuer) -> Finding:
+    tokens = Tokens(issuer)
+    try:
+        count = await tokens.count_keys()
+    except Away:
+        found = f"the keys of {issuer.name} cannot be read"
+        return Finding(Grade.ILL, "issuer", found, "Check ACORN_JWT_JWKS; without its keys no token is believed.")
+    finally:
+        await tokens.close()
+    if not count:
+        found = f"{issuer.name} publishes no key for {', '.join(issuer.algorithms)}"
+        return Finding(Grade.ILL, "issuer", found, "Check ACORN_JWT_JWKS and ACORN_JWT_ALGORITHMS.")
+    return Finding(Grade.WELL, "issuer", f"{issuer.name} publishes {count} keys")
 
 
 async def _workers(house: House) -> Finding:

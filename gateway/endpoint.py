@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: POST one operation, get JSON, or a stream of events.
+"""GraphQL over HTTP: POST one operation, or GET a query, and get JSON, or a stream of events.
 
 Refusals follow the GraphQL-over-HTTP specification: what is not GraphQL over HTTP, or comes without a valid key, gets a 4xx in
 any case; an operation that is refused before it runs gets one only where the client takes application/graphql-response+json,
@@ -7,17 +7,20 @@ since clients of the older type read errors from a 200, and those of event strea
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationType
 
 from domain.budget import Bill
 from gateway import metrics
-from gateway.accept import Form, chosen_form, first_form, plain_form
+from gateway.accept import Form, chosen_form, first_form, plain_form, takes
 from gateway.admission import Admission
+from gateway.answered import Answered
 from gateway.asgi import (
     ClientLeft,
     Receive,
@@ -26,59 +29,92 @@ from gateway.asgi import (
     accepted_origin,
     address,
     header,
+    listed,
+    our_server,
     read_body,
     request_id,
     respond,
+    start,
     unless_left,
 )
 from gateway.auth import Keys
-from gateway.body import BadRequest, check_content_type, parse_request
+from gateway.body import BadRequest, Request, check_content_type, parse_parameters, parse_request
+from gateway.charge import Charge
+from gateway.cors import cors
+from gateway.documents import AUTOMATIC_NOT_FOUND
 from gateway.errors import tell
 from gateway.execution import Answer, Executor, Run
-from gateway.plan import Rejected
-from gateway.stream import Streams
-
-log = logging.getLogger(__name__)
+from gateway.front import HEARD, Asked, Heard, moment, usual_head
+from gateway.multipart import DeferredParts, EventParts, chosen_parts
+from gateway.plan import Plan, Rejected
+from gateway.stream import EVENTS, Stream, Streams
+from resolvers.context import Caller
 
 LONGEST_DEADLINE_S = 30.0
+LONGEST_ADDRESS = 16 * 1024
+BUDGET = frozenset({"ratelimit", "ratelimit-policy"})
+METHODS = "GET, HEAD, POST"
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms operations are taken."""
+    """On what terms operations are taken. `public_max_age_s` is how long caches on the way may keep what anybody may see."""
 
     body_limit: int = 100 * 1024
     deadline_s: float = 10.0
     allowed_origins: tuple[str, ...] = ()
+    public_max_age_s: int = 0
 
 
-@dataclass(slots=True)
 class _Exchange:
     """One request as it is worked on; what is known of it ends up in the log."""
 
-    scope: Scope
-    id: str
-    began: float
-    status: int = 0
-    operation: str = ""
-    kind: str = ""
-    caller: str = ""
-    cost: int = 0
-    budget: Mapping[str, str] = field(default_factory=dict)
+    __slots__ = ("age", "began", "caller", "charge", "id", "plan", "safe", "scope", "status")
+
+    def __init__(self, scope: Scope) -> None:
+        self.began = time.monotonic()
+        self.scope = scope
+        self.id = request_id(scope)
+        # Whether the method promises that nothing is changed.
+        self.safe = scope["method"] != "POST"
+        self.status = 0
+        self.age = 0
+        self.caller: Caller | None = None
+        self.plan: Plan | None = None
+        self.charge: Charge | None = None
+
+    @property
+    def accept(self) -> str | None:
+        """The forms that the client takes."""
+        return listed(self.scope, "accept")
+
+    @property
+    def wants_bill(self) -> bool:
+        """Whether the answer is to say what it cost."""
+        return header(self.scope, "x-acorn-bill") == "1"
 
 
 class Endpoint:
-    """Answers POST /graphql."""
+    """Answers GET and POST of /graphql."""
 
-    def __init__(self, admission: Admission, executor: Executor, keys: Keys, streams: Streams, terms: Terms) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        executor: Executor,
+        keys: Keys,
+        streams: Streams,
+        terms: Terms,
+        answered: Answered,
+    ) -> None:
         self._admission = admission
         self._executor = executor
         self._keys = keys
         self._streams = streams
         self._terms = terms
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(scope, request_id(scope), time.monotonic())
+        exchange = _Exchange(scope)
         try:
             await self._answer(exchange, receive, send)
         except ClientLeft:
@@ -86,9 +122,67 @@ class Endpoint:
         except BadRequest as problem:
             await self._refuse(exchange, send, problem)
         finally:
-            self._log(exchange)
+            self._tell(exchange)
 
     async def _answer(self, exchange: _Exchange, receive: Receive, send: Send) -> None:
+        """What was heard and understood before (`gateway/front.py`) is looked at no more; all else is the same."""
+        scope = exchange.scope
+        heard: Heard | None = scope.get(HEARD)
+        asked = None if heard is None else heard.asked
+        if heard is None or asked is None:
+            caller, request = await self._received(exchange, receive)
+            within_s, wants_bill = deadline_s(scope, self._terms.deadline_s), exchange.wants_bill
+            form = first_form(exchange.accept)
+        else:
+            exchange.caller = caller = heard.caller
+            request, within_s, wants_bill, form = asked.request, asked.within_s, asked.wants_bill, asked.form
+        parts = None
+        try:
+            exchange.plan = plan = await self._admission.plan(request, caller)
+            if asked is None:
+                form, parts = _chosen(exchange, request, plan)
+                charge = await self._admission.admit(plan, request.variables, caller, explain=request.explain)
+            else:
+                charge = await self._admission.admit_as_before(caller, asked.points)
+        except Rejected as problem:
+            if problem.code == AUTOMATIC_NOT_FOUND and takes(exchange.accept, Form.JSON):
+                form = Form.JSON  # some clients of these ask again only after a 200
+            await self._reject(exchange, send, form, problem)
+            return
+        exchange.charge = charge
+        run = Run(
+            plan,
+            request.variables,
+            caller,
+            exchange.id,
+            within_s,
+            wants_bill,
+            anew=exchange.safe and plan.public,  # a cache on the way adds an age of its own
+            charge=charge,
+        )
+        if parts is not None or form is Form.STREAM:
+            exchange.status = 200
+            source = (
+                self._executor.parts(run, parts.wire)
+                if isinstance(parts, DeferredParts)
+                else self._executor.stream(run)
+            )
+            stream = Stream(parts or EVENTS, caller, header(scope, "authorization"))
+            await self._streams.serve(scope, receive, send, source, self._headers(exchange), stream)
+            return
+        answer = await unless_left(receive, self._executor.once(run))
+        exchange.age = answer.age
+        if exchange.safe and answer.executed and not answer.errors and not request.explain:
+            await self._send_cacheable(exchange, send, form, answer, plan)
+            return
+        await self._send(exchange, send, form, answer, answer.status)
+        if heard is not None and asked is None and not request.explain:
+            heard.understood(Asked(request, within_s, wants_bill, form, charge.points))
+        if heard is not None and answer.kept is not None:
+            heard.answered(answer.kept, form, plan.name, charge.points)
+
+    async def _received(self, exchange: _Exchange, receive: Receive) -> tuple[Caller, Request]:
+        """Who asks for what, in the address or in the body. Raises BadRequest."""
         scope = exchange.scope
         if not accepted_origin(scope, self._terms.allowed_origins):
             raise BadRequest(
@@ -96,39 +190,60 @@ class Endpoint:
                 status=403,
                 code="ORIGIN_NOT_ALLOWED",
             )
-        check_content_type(header(scope, "content-type"))
-        caller = await self._keys.caller(header(scope, "authorization"), address(scope))
-        exchange.caller = caller.name
-        request = parse_request(await read_body(scope, receive, self._terms.body_limit))
-        accept = header(scope, "accept")
-        form = first_form(accept)
-        try:
-            plan = await self._admission.plan(request, caller)
-            exchange.kind, exchange.operation = plan.kind.value, plan.name
-            form = chosen_form(accept, plan.kind)
-            admitted = await self._admission.admit(plan, request.variables, caller)
-            exchange.cost, exchange.budget = admitted.points, admitted.headers
-        except Rejected as problem:
-            await self._reject(exchange, send, form, problem)
-            return
-        run = Run(plan, request.variables, caller, exchange.id, self._deadline(scope), self._wants_bill(exchange))
-        if form is Form.STREAM:
-            exchange.status = 200
-            source = self._executor.stream(run)
-            await self._streams.serve(scope, receive, send, source, self._headers(exchange))
-            return
-        answer = await unless_left(receive, self._executor.once(run))
-        await self._send(exchange, send, form, answer)
+        if not exchange.safe:
+            check_content_type(header(scope, "content-type"), header(scope, "content-encoding"))
+        exchange.caller = caller = await self._keys.caller(header(scope, "authorization"), address(scope))
+        if not exchange.safe:
+            return caller, parse_request(await read_body(scope, receive, self._terms.body_limit))
+        if len(scope["query_string"]) > LONGEST_ADDRESS:
+            raise BadRequest(
+                f"The address is longer than {LONGEST_ADDRESS // 1024} KiB; send this by POST.",
+                status=414,
+                code="ADDRESS_TOO_LONG",
+            )
+        return caller, parse_parameters(scope["query_string"])
 
     async def _send(self, exchange: _Exchange, send: Send, form: Form, answer: Answer, status: int = 400) -> None:
-        """`status` is for answers of operations that were not executed."""
-        exchange.status = 200 if answer.executed or form is Form.JSON else status
-        headers = {"content-type": f"{form.value}; charset=utf-8", **self._headers(exchange)}
-        await respond(send, exchange.status, answer.body, headers)
+        """`status` is for answers of operations that were not executed. Who has spent its budget is told so in any form."""
+        lenient = form is Form.JSON and status != HTTPStatus.TOO_MANY_REQUESTS
+        exchange.status = 200 if answer.executed or lenient else status
+        if not self._sent_at_once(exchange, form, answer):
+            headers = {**self._told(exchange, form), **_retry_after(answer)}
+            await respond(send, exchange.status, answer.body, headers)
+
+    def _sent_at_once(self, exchange: _Exchange, form: Form, answer: Answer) -> bool:
+        """Whether our own server has taken the answer as one piece. The head of usual ones is put together of ready lines."""
+        purse = None if exchange.charge is None else exchange.charge.purse
+        whole = our_server(exchange.scope) if HEARD in exchange.scope else None
+        if whole is None or purse is None or not answer.executed:
+            return False
+        taken: bool = whole["answer"](
+            usual_head(form, answer.body) + moment(exchange.id, exchange.age, purse), answer.body
+        )
+        return taken
+
+    def _told(self, exchange: _Exchange, form: Form) -> Mapping[str, str]:
+        age = {"age": str(exchange.age)} if exchange.age else {}
+        return {"content-type": f"{form.value}; charset=utf-8", **self._headers(exchange), **age}
+
+    async def _send_cacheable(self, exchange: _Exchange, send: Send, form: Form, answer: Answer, plan: Plan) -> None:
+        """The whole answer of a GET, or word that the client holds it already. What anybody may see may be kept on the way, for
+        the same key: nobody is answered without one."""
+        tag = f'W/"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+        headers = {**self._headers(exchange), "etag": tag, "vary": "accept, authorization, origin"}
+        if plan.public and self._terms.public_max_age_s and not exchange.wants_bill:
+            headers = {name: value for name, value in headers.items() if name not in BUDGET}
+            headers["cache-control"] = f"public, max-age={self._terms.public_max_age_s}"
+        if _holds(listed(exchange.scope, "if-none-match"), tag):
+            exchange.status = 304
+            await start(send, 304, headers)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        exchange.status = 200
+        await respond(send, 200, answer.body, {"content-type": f"{form.value}; charset=utf-8", **headers})
 
     async def _reject(self, exchange: _Exchange, send: Send, form: Form, problem: Rejected) -> None:
         """An operation that is refused before it runs."""
-        metrics.REJECTED.labels((problem.error.extensions or {}).get("code", "")).inc()
         answer = self._refusal(exchange, problem.error)
         if form is Form.STREAM:
             exchange.status = 200
@@ -140,7 +255,7 @@ class Endpoint:
         """What is not even a GraphQL request is refused with its status in any form."""
         exchange.status = problem.status
         error = GraphQLError(problem.message, extensions={"code": problem.code})
-        form = plain_form(header(exchange.scope, "accept"))
+        form = plain_form(exchange.accept)
         headers = {
             "content-type": f"{form.value}; charset=utf-8",
             **self._headers(exchange),
@@ -150,61 +265,59 @@ class Endpoint:
 
     def _refusal(self, exchange: _Exchange, error: GraphQLError) -> Answer:
         """What is refused costs nothing."""
-        return Answer.failure(tell(error, exchange.id), Bill() if self._wants_bill(exchange) else None)
+        return Answer.failure(tell(error, exchange.id), Bill() if exchange.wants_bill else None)
 
     def _headers(self, exchange: _Exchange) -> Mapping[str, str]:
-        return {"x-request-id": exchange.id, **exchange.budget, **cors(exchange.scope, self._terms.allowed_origins)}
+        budget = {} if exchange.caller is None else self._admission.budget_headers(exchange.caller)
+        return {"x-request-id": exchange.id, **budget, **cors(exchange.scope, self._terms.allowed_origins)}
 
-    def _wants_bill(self, exchange: _Exchange) -> bool:
-        return header(exchange.scope, "x-acorn-bill") == "1"
-
-    def _deadline(self, scope: Scope) -> float:
-        """Seconds; a client may ask for more or less within bounds. Raises BadRequest."""
-        asked = header(scope, "x-acorn-deadline-ms")
-        if asked is None:
-            return self._terms.deadline_s
-        # Short before it is a number: int() refuses some long ones and float() others.
-        sane = asked.isascii() and asked.isdigit() and len(asked) <= 6
-        if not sane or not 1 <= int(asked) <= LONGEST_DEADLINE_S * 1000:
-            raise BadRequest(f"`X-Acorn-Deadline-Ms` must be 1 to {LONGEST_DEADLINE_S * 1000:.0f}.")
-        return int(asked) / 1000
-
-    def _log(self, exchange: _Exchange) -> None:
-        metrics.REQUESTS.labels("/graphql", exchange.status).inc()
-        log.info(
-            "graphql.answered",
-            extra={
-                "request_id": exchange.id,
-                "status": exchange.status,
-                "seconds": round(time.monotonic() - exchange.began, 4),
-                "kind": exchange.kind,
-                "operation": exchange.operation,
-                "caller": exchange.caller,
-                "cost": exchange.cost,
-            },
+    def _tell(self, exchange: _Exchange) -> None:
+        plan, caller, charge = exchange.plan, exchange.caller, exchange.charge
+        self._answered.tell(
+            exchange.id,
+            exchange.status,
+            time.monotonic() - exchange.began,
+            "" if plan is None else plan.word,
+            "" if plan is None else plan.name,
+            "" if caller is None else caller.name,
+            0 if charge is None else charge.points,
+            exchange.age,
         )
 
 
-def cors(scope: Scope, allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """What lets the pages of an allowed origin read the answer; `Vary` keeps caches apart."""
-    origin = header(scope, "origin")
-    if origin is None or origin not in allowed:
-        return {}
-    return {
-        "access-control-allow-origin": origin,
-        "access-control-expose-headers": "x-request-id, retry-after",
-        "vary": "origin",
-    }
+def deadline_s(scope: Scope, usual_s: float) -> float:
+    """The time an operation has, in seconds; a client may ask for more or less within bounds. Raises BadRequest."""
+    asked = header(scope, "x-acorn-deadline-ms")
+    if asked is None:
+        return usual_s
+    # Short before it is a number: int() refuses some long ones and float() others.
+    sane = asked.isascii() and asked.isdigit() and len(asked) <= 6
+    if not sane or not 1 <= int(asked) <= LONGEST_DEADLINE_S * 1000:
+        raise BadRequest(f"`X-Acorn-Deadline-Ms` must be 1 to {LONGEST_DEADLINE_S * 1000:.0f}.")
+    return int(asked) / 1000
 
 
-def preflight(scope: Scope, allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """The answer to a browser that asks before it posts; empty when it may not."""
-    granted = cors(scope, allowed)
-    if not granted:
+def _chosen(exchange: _Exchange, request: Request, plan: Plan) -> tuple[Form, EventParts | DeferredParts | None]:
+    """In what form, or in what parts, the client takes the answer. Raises BadRequest for none, and for what goes by POST only."""
+    if exchange.safe and plan.kind is not OperationType.QUERY:
+        raise BadRequest(
+            f"A {plan.word} is sent by POST.", status=405, code="METHOD_NOT_ALLOWED", headers={"allow": "POST"}
+        )
+    accept = exchange.accept
+    kind = OperationType.QUERY if request.explain else plan.kind  # an explanation is one answer at once
+    parts = chosen_parts(accept, kind, deferred=plan.deferred is not None and not request.explain)
+    return (chosen_form(accept, kind) if parts is None else plain_form(accept)), parts
+
+
+def _retry_after(answer: Answer) -> Mapping[str, str]:
+    """When an operation that was not executed may be sent again, in whole seconds."""
+    if answer.executed or not answer.errors:
         return {}
-    return {
-        **granted,
-        "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "authorization, content-type, x-acorn-bill, x-acorn-deadline-ms, x-request-id",
-        "access-control-max-age": "600",
-    }
+    wait_ms = answer.errors[0].get("extensions", {}).get("retryAfterMs")
+    return {} if wait_ms is None else {"retry-after": str(max(1, math.ceil(wait_ms / 1000)))}
+
+
+def _holds(if_none_match: str | None, tag: str) -> bool:
+    """Whether the client holds the answer of this tag."""
+    held = [one.strip() for one in (if_none_match or "").split(",")]
+    return "*" in held or any(one.removeprefix("W/") == tag.removeprefix("W/") for one in held)

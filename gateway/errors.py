@@ -8,7 +8,7 @@ from typing import Any
 
 from graphql import GraphQLError
 
-from domain.errors import HouseError, Refused, Throttled
+from domain.errors import Exhausted, HouseError, Refused, Throttled
 from store.session import UNAVAILABLE
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ def tell_house_error(problem: HouseError, path: Sequence[str | int] | None = Non
     extensions: dict[str, Any] = {"code": problem.code}
     if isinstance(problem, Throttled):
         extensions["retryAfterMs"] = round(problem.retry_after_s * 1000)
+    if isinstance(problem, Exhausted):
+        extensions |= {"unit": problem.unit, "cost": problem.cost, "left": problem.left, "limit": problem.limit}
+        if problem.retry_after_s is not None:
+            extensions["retryAfterMs"] = round(problem.retry_after_s * 1000)
     if isinstance(problem, Refused) and problem.field:
         extensions["field"] = list(problem.field)
     if problem.upstream_request_id:

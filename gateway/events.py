@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, ClassVar
 
 from redis.asyncio import Redis
@@ -22,6 +24,7 @@ from redis.exceptions import RedisError
 from domain.errors import HouseError
 from domain.event import Event, EventKind
 from gateway import metrics
+from resolvers.followed import Gathered
 from store import event
 from store.session import UNAVAILABLE, Store
 from workers.watch import end
@@ -30,7 +33,10 @@ log = logging.getLogger(__name__)
 
 QUEUE = 256
 PAGE = 500
-OPENING = 4  # subscriptions at a time read what they missed, so that a burst of them leaves connections to others
+KEPT = 4_000  # of the newest events, of some 1 kB each: who comes back soon is told from memory what was missed
+OPENING = (
+    4  # subscriptions at a time read what was missed before that, so that a burst of them leaves connections to others
+)
 LOOK_S = 2.0  # with a bell
 POLL_S = 0.5  # without
 
@@ -64,26 +70,60 @@ def stopping() -> Resume:
 
 @dataclass(eq=False, slots=True)
 class _Subscriber:
+    """Who follows from `place` on. `queue` holds what waits for it, at most `room` events."""
+
     kinds: frozenset[EventKind]
     subjects: frozenset[str] | None
     on_overflow: Callable[[], None] | None
-    queue: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(QUEUE))
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    place: int
+    room: int = QUEUE
+    queue: deque[Event] = field(default_factory=deque)
+    over: bool = False
+    waiting: asyncio.Future[None] | None = None
 
     def offer(self, told: Event) -> None:
-        """Take an event; never waits. A full queue ends the subscription."""
-        if self.over.is_set():
+        """Take an event that concerns it; never waits. Too many end the subscription."""
+        if self.over or told.seq <= self.place or told.kind not in self.kinds:
             return
-        try:
-            self.queue.put_nowait(told)
-        except asyncio.QueueFull:
-            self.over.set()
+        if len(self.queue) < self.room:
+            self.queue.append(told)
+        else:
+            self.over = True
+            self.queue.clear()
             if self.on_overflow is not None:
                 self.on_overflow()
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+    async def next(self) -> Event:
+        """The next event. What was queued before an overflow is not worth telling, since the client resumes anyway."""
+        while not self.queue:
+            if self.over:
+                raise too_slow()
+            self.waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self.waiting
+            finally:
+                self.waiting = None
+        return self.queue.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """The places of the newest event, and of the oldest that the table still has."""
+
+    head: int
+    oldest: int | None
 
 
 class EventHub:
-    """`run()` keeps it going; `follow()` is what resolvers use."""
+    """`run()` keeps it going; `follow()` is what resolvers use.
+
+    `before` is given the events that somebody follows before anybody is told of them, so that what a crowd needs for them is at
+    hand when it wakes. Whatever it raises, they are told.
+    """
+
+    before: Callable[[Sequence[Event]], Awaitable[None]] | None = None
 
     def __init__(self, store: Store, redis_url: str) -> None:
         self._store = store
@@ -94,10 +134,12 @@ class EventHub:
         self._by_subject: dict[str, set[_Subscriber]] = {}
         self._of_all: set[_Subscriber] = set()
         self._place: int | None = None
-        self._ready = asyncio.Event()
+        self._kept: deque[Event] = deque(maxlen=KEPT)  # the newest, up to `_place` and without a gap
+        self._moved = asyncio.Event()  # a new one for each look at the table
         self._rung = asyncio.Event()
         self._hearing = False
         self._opening = asyncio.Semaphore(OPENING)
+        self._looks: Gathered[str, _Log] = Gathered()
 
     @property
     def place(self) -> int | None:
@@ -132,64 +174,58 @@ class EventHub:
 
         Raises Resync when some of them are no longer kept, and Resume when the caller falls 256 events behind.
         """
-        place = await self._start(after)
-        while page := await self._page(place, kinds, subjects):
+        log = await self._look()
+        place = log.head if after is None else after
+        if place > log.head or (log.oldest is not None and place < log.oldest - 1):
+            raise Resync("Events after this cursor are no longer kept. Read anew, then subscribe without `after`.")
+        while self._place is None or self._place < log.head:
+            self._rung.set()
+            await self._moved.wait()
+        while place < self._kept_from():
+            page = await self._page(place, kinds, subjects)
             for told in page:
                 yield told
-            place = page[-1].seq
-        # From here on the hub fills the queue, so only what lies between that page and this moment is read once more.
-        await self._ready.wait()
-        subscriber = _Subscriber(kinds, subjects, ON_OVERFLOW.get())
+            # A page that is not full holds all there was, which is no less than was there at the beginning.
+            place = page[-1].seq if len(page) == PAGE else max([log.head, *(told.seq for told in page[-1:])])
+        # Nobody is awaited between the last look at what is kept and the first event that is offered.
+        subscriber = _Subscriber(kinds, subjects, ON_OVERFLOW.get(), place)
+        for told in self._missed(place):
+            if subjects is None or told.subject in subjects:
+                subscriber.room += 1
+                subscriber.offer(told)
         self._register(subscriber)
         try:
-            assert self._place is not None
-            seam = self._place
-            while place < seam and (page := await self._page(place, kinds, subjects)):
-                for told in page:
-                    if told.seq <= seam:
-                        yield told
-                        place = told.seq
-                if page[-1].seq > seam:
-                    break
             while True:
-                told = await self._next(subscriber)
-                if told.seq > max(place, seam):
-                    yield told
+                yield await subscriber.next()
         finally:
             self._forget(subscriber)
+
+    async def head(self) -> int:
+        """The place of the newest event there is. A crowd that asks at once is answered by one look."""
+        return (await self._look()).head
 
     def subscriber_count(self) -> int:
         """How many subscriptions are live."""
         return len(self._of_all) + len(set().union(*self._by_subject.values()))
 
-    async def _start(self, after: int | None) -> int:
-        async with self._opening, self._store.begin() as tx:
-            head = await event.head(tx)
-            oldest = await event.oldest(tx)
-        if after is None:
-            return head
-        if after > head or (oldest is not None and after < oldest - 1):
-            raise Resync("Events after this cursor are no longer kept. Read anew, then subscribe without `after`.")
-        return after
+    def _kept_from(self) -> int:
+        """The place after which every event is kept in memory."""
+        return self._kept[0].seq - 1 if self._kept else self._place or 0
+
+    def _missed(self, place: int) -> Iterator[Event]:
+        """The kept events after a place that is not before them."""
+        return islice(self._kept, max(0, place - self._kept_from()), None)
+
+    async def _look(self) -> _Log:
+        async def look(_: Collection[str]) -> Mapping[str, _Log]:
+            async with self._store.begin() as tx:
+                return {"log": _Log(await event.head(tx), await event.oldest(tx))}
+
+        return (await self._looks.of(["log"], look))["log"]
 
     async def _page(self, place: int, kinds: Iterable[EventKind], subjects: frozenset[str] | None) -> list[Event]:
         async with self._opening, self._store.begin() as tx:
             return await event.after(tx, place, kinds=list(kinds), subjects=subjects, limit=PAGE)
-
-    async def _next(self, subscriber: _Subscriber) -> Event:
-        """The next event; what was queued before an overflow is not worth telling, since the client resumes anyway."""
-        if not subscriber.over.is_set() and not subscriber.queue.empty():
-            return subscriber.queue.get_nowait()
-        got = asyncio.ensure_future(subscriber.queue.get())
-        over = asyncio.ensure_future(subscriber.over.wait())
-        try:
-            await asyncio.wait({got, over}, return_when=asyncio.FIRST_COMPLETED)
-            if subscriber.over.is_set():
-                raise too_slow()
-            return got.result()
-        finally:
-            got.cancel()
-            over.cancel()
 
     def _register(self, subscriber: _Subscriber) -> None:
         if subscriber.subjects is None:
@@ -209,16 +245,31 @@ class EventHub:
         """Read on from the hub's place and hand everything out; whether there may be more."""
         async with self._store.begin() as tx:
             if self._place is None:
-                self._place = await event.head(tx)
-                self._ready.set()
+                head = await event.head(tx)
+                self._kept.extend(await event.after(tx, max(0, head - KEPT), limit=KEPT))
+                self._place = self._kept[-1].seq if self._kept else head
             found = await event.after(tx, self._place, limit=PAGE)
+        await self._prepare(found)
         for told in found:
+            self._kept.append(told)
             self._place = told.seq
             for subscriber in (*self._of_all, *self._by_subject.get(told.subject, ())):
-                if told.kind in subscriber.kinds:
-                    subscriber.offer(told)
+                subscriber.offer(told)
         metrics.EVENT_PLACE.set(self._place)
+        self._moved.set()
+        self._moved = asyncio.Event()
         return len(found) == PAGE
+
+    async def _prepare(self, found: Sequence[Event]) -> None:
+        followed = [told for told in found if self._of_all or told.subject in self._by_subject]
+        if self.before is None or not followed:
+            return
+        try:
+            await self.before(followed)
+        except UNAVAILABLE as problem:
+            log.warning("events.unprepared", extra={"reason": type(problem).__name__})
+        except Exception:
+            log.exception("events.unprepared")
 
     async def _rest(self) -> None:
         """Until the bell rings, or it is time to look anyway."""
@@ -228,14 +279,19 @@ class EventHub:
 
     async def _listen(self) -> None:
         """Wait at the stream for ever; without Redis the table is looked at more often."""
-        last: Any = "$"
+        last: Any = None
         while True:
             try:
+                if last is None:
+                    # Not `$`, which is the end at each call anew: what rings between two calls would not be heard.
+                    newest = await self._redis.xrevrange(event.BELL, count=1)
+                    last = newest[0][0] if newest else "0-0"
+                    self._rung.set()
                 heard = await self._redis.xread({event.BELL: last}, block=5_000)
             except (RedisError, OSError) as problem:
                 if self._hearing:
                     log.warning("events.bell_silent", extra={"reason": type(problem).__name__})
-                self._hearing = False
+                self._hearing, last = False, None
                 await asyncio.sleep(POLL_S)
                 continue
             self._hearing = True

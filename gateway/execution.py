@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 from inspect import isawaitable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 import strawberry
-from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subscribe
+from graphql import ExecutionResult, GraphQLSchema, OperationType, experimental_execute_incrementally
+from graphql.execution.execute import create_source_event_stream, map_source_to_response_event
+from msgspec import Struct
+from msgspec.structs import replace
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
-from domain.budget import Ask, Bill
-from executor import Result
+from domain.budget import Ask, Bill, Toll
+from domain.errors import Exhausted
+from executor import Result, Watch
 from gateway import metrics
+from gateway.alike import Alike
+from gateway.answers import Answers, Kept
+from gateway.begun import Begun, within
+from gateway.charge import Charge, calls_of
 from gateway.errors import Told, tell, tell_exception, tell_house_error
+from gateway.explain import explained
+from gateway.flight import Flights
+from gateway.incremental import Deferred, Wire
 from gateway.plan import Plan
+from gateway.turns import Turns
 from resolvers.context import Caller, Context, Shelf
+from resolvers.forecast import LIVE, Expected, Forecast
 
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing  # it needs what is not always installed
+
+BEGINNING = 20  # subscriptions that begin in one turn of the loop, some 10 ms for these
 GRACE_S = 1.0  # upstream waits end by the deadline; what is left is ours
 
 Body = dict[str, Any]
+Question: TypeAlias = tuple[object, bytes, frozenset[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One operation of one caller. `deadline_s` is the time it has; of a subscription, the time each event has."""
+class Run(Struct, frozen=True, gc=False):
+    """One operation of one caller. `deadline_s` is the time it has; of a subscription, the time each event has. `anew` wants no
+    answer that was kept. `charge` is what it pays, where that is counted."""
 
     plan: Plan
     variables: dict[str, Any]
@@ -38,22 +56,37 @@ class Run:
     request_id: str
     deadline_s: float
     wants_bill: bool = False
+    anew: bool = False
+    charge: Charge | None = None
+
+    @property
+    def question(self) -> Question | None:
+        """What is equal for all who are answered the same; None where each has an answer of his own."""
+        if not self.plan.lasting:
+            return None
+        variables = orjson.dumps(self.variables, option=orjson.OPT_SORT_KEYS)
+        return self.plan.identity, variables, self.caller.scopes, self.wants_bill
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """A response as it is sent, and the errors in it. `executed` is False when it holds no data: execution never began, or the
-    source of a subscription failed."""
+    source of a subscription failed; `status` is what HTTP says then. `kept` is what can be given again of it; `age` are its
+    seconds where it is given again. `points` are what it cost, where that was counted."""
 
     body: bytes
     errors: Sequence[Told] = ()
     executed: bool = True
+    kept: Kept | None = None
+    age: int = 0
+    points: int | None = None
+    status: int = 400
 
     @classmethod
-    def failure(cls, error: Told, bill: Bill | None = None, *, executed: bool = False) -> Answer:
+    def failure(cls, error: Told, bill: Bill | None = None, *, executed: bool = False, status: int = 400) -> Answer:
         """A response that holds nothing but one error, on a bill where one is wanted."""
         body: Body = {"data": None, "errors": [error]} if executed else {"errors": [error]}
-        return cls(write_json(body if bill is None else with_bill(body, bill)), [error], executed)
+        body = body if bill is None else with_bill(body, bill)
+        return cls(write_json(body), [error], executed, status=status)
 
 
 @dataclass(slots=True)
@@ -69,59 +102,195 @@ class Following(Context):
 
 
 class Executor:
-    """Runs operations on a schema. `shelf` is asked at each run, since the house stands only once the process has started."""
+    """Runs operations on a schema. `shelf` is asked at each run, since the house stands only once the process has started.
+
+    `answers` are those that are given again without a run; None where none are kept. `tracing` is told what runs; None where
+    nobody is.
+    """
+
+    answers: Answers | None = None
+    tracing: Tracing | None = None
 
     def __init__(self, schema: strawberry.Schema, shelf: Callable[[], Shelf]) -> None:
         self.schema: GraphQLSchema = schema._schema
         self._executor_class = schema.execution_context_class
         self._shelf = shelf
+        self._flights: Flights[tuple[Result, Context]] = Flights()
+        self._alike = Alike()
+        self._turns = Turns(BEGINNING)
 
     async def once(self, run: Run) -> Answer:
-        """The answer of a query or mutation. Never raises, but for the caller's own cancellation."""
-        ask = Ask(deadline=time.monotonic() + run.deadline_s)
-        context = Context(self._shelf(), run.caller, ask, run.request_id)
-        bill = ask.bill if run.wants_bill else None
+        """The answer of a query or mutation. Never raises, but for the caller's own cancellation.
+
+        Where it is the same for others too, it may be one that was kept, or come of a run of somebody else's that is under way.
+        """
+        if self.tracing is None:
+            return await self._once(run)
+        with self.tracing.operation(run):
+            return await self._once(run)
+
+    async def _once(self, run: Run) -> Answer:
+        if run.charge is not None and run.charge.explain:
+            return await self._explained(run, run.charge)
+        # None where nobody else is concerned: no answers are kept, and nothing is under way.
+        question = run.question if self.answers is not None or self._flights else None
+        if question is not None and (kept := self._kept(question, run)) is not None:
+            metrics.ANSWERS_AGAIN.inc()
+            if run.charge is not None and run.charge.tight:
+                run.charge.settle(self._points(run, run.charge, kept.body), Bill())
+            return kept
         began = time.monotonic()
+        ask = Ask(deadline=began + run.deadline_s, before_calls=self._toll(run))
+        context = Context(self._shelf(), run.caller, ask, run.request_id)
         try:
-            async with asyncio.timeout(run.deadline_s + GRACE_S):
-                answer = self._answer(run, await self._execute(run, context), context)
+            answer = await self._made(run, context, question)
         except TimeoutError:
-            answer = Answer.failure(_late(run.deadline_s), bill, executed=True)
+            answer = Answer.failure(_late(run.deadline_s), ask.bill if run.wants_bill else None, executed=True)
         except Exception as problem:
-            answer = Answer.failure(tell_exception(problem, run.request_id), bill, executed=True)
+            told = tell_exception(problem, run.request_id)
+            answer = Answer.failure(told, ask.bill if run.wants_bill else None, executed=True)
+        except asyncio.CancelledError:
+            if run.charge is not None:
+                run.charge.settle_calls(ask.bill, leaving=True)
+            raise
+        if run.charge is not None:
+            answer = self._settled(run, run.charge, answer, ask.bill)
         self._count(run, answer, time.monotonic() - began, ask.bill)
         return answer
 
-    async def stream(self, run: Run) -> AsyncGenerator[Answer, None]:
+    def _kept(self, question: Question, run: Run) -> Answer | None:
+        kept = None if self.answers is None or run.anew else self.answers.of(question)
+        return None if kept is None else Answer(kept.body, kept=kept, age=kept.age(time.monotonic()))
+
+    async def _made(self, run: Run, context: Context, question: Question | None) -> Answer:
+        """The answer of a run; all who ask the same meanwhile share it. Each has a bill and words for failures of its own."""
+        draft = None
+        until = time.monotonic() + run.deadline_s + GRACE_S
+        if question is not None:
+            flight = question, run.deadline_s
+            landed = await within(run.deadline_s + GRACE_S, self._flights.landed(flight))
+            if landed is not None:
+                metrics.OPERATIONS_SHARED.inc()
+                result, others = landed
+                context.problems.extend(others.problems)
+                context.ask.bill.share(others.ask.bill)
+                return self._kept(question, run) or self._answer(run, result, context)
+            if self.answers is not None:
+                draft = self.answers.draft()
+                context.basis = draft.basis
+        begun = Begun(self._execute(run, context, self._watch))
+        result = begun.value if begun.done else await self._led(run, context, begun, until)
+        answer = self._answer(run, result, context)
+        if self.answers is None or draft is None or answer.errors or not answer.executed or context.ask.bill.lines:
+            return answer
+        return replace(answer, kept=self.answers.keep(question, answer.body, draft))
+
+    async def _led(self, run: Run, context: Context, begun: Begun[Result], until: float) -> Result:
+        """The result of an execution that waits for something: meanwhile others may come who ask the same."""
+        question = run.question
+        async with asyncio.timeout(until - time.monotonic()):
+            if question is None:
+                return await begun
+            with self._flights.leading((question, run.deadline_s)) as landing:
+                result = await begun
+                # A budget that is spent is not that of the others, who begin anew.
+                if run.charge is None or run.charge.refusal is None:
+                    landing.set_result((result, context))
+        return result
+
+    def stream(self, run: Run) -> AsyncGenerator[Answer, None]:
         """The answers of any operation: one of a query or mutation, one per event of a subscription, errors included.
 
         The generator ends after an error of the source itself; close it to leave the subscription.
         """
-        if run.plan.kind is not OperationType.SUBSCRIPTION:
-            yield await self.once(run)
-            return
-        ask = Ask()
+        explained = run.charge is not None and run.charge.explain
+        if run.plan.kind is not OperationType.SUBSCRIPTION or explained:
+            return self._single(run)
+        events = self._events(run)
+        return events if self.tracing is None else self.tracing.lasting(run, events)
+
+    async def _single(self, run: Run) -> AsyncGenerator[Answer, None]:
+        yield await self.once(run)
+
+    async def _events(self, run: Run) -> AsyncGenerator[Answer, None]:
+        ask = Ask(before_calls=self._toll(run))
         context = Following(self._shelf(), run.caller, ask, run.request_id, event_s=run.deadline_s)
         metrics.SUBSCRIPTIONS.inc()
         try:
+            await self._turns.next()
             source = await self._subscribe(run, context)
             if isinstance(source, ExecutionResult):
                 yield self._answer(run, Result.of(source), context)
                 return
             async with aclosing(source):
-                async for result in source:
-                    yield self._answer(run, Result.of(result), context)
+                likeness = self._alike.likeness(run)
+                async for event in source:
+                    answer = await self._alike.of(likeness, event, lambda told: self._told(run, context, told))
+                    if run.charge is not None:
+                        run.charge.settle_calls(ask.bill)
+                    yield answer
                     context.problems.clear()
         except Exception as problem:
             yield Answer.failure(tell_exception(problem, run.request_id))
         finally:
             metrics.SUBSCRIPTIONS.dec()
             metrics.count_bill(ask.bill)
+            if self.tracing is not None:
+                self.tracing.answered((), ask.bill)
+            if run.charge is not None:
+                run.charge.settle_calls(ask.bill, leaving=True)
 
-    async def _execute(self, run: Run, context: Context) -> Result:
+    def parts(self, run: Run, wire: Wire) -> AsyncGenerator[Answer, None]:
+        """The answers of a query or mutation with @defer: what is there at once, then each part when it is ready. What is not
+        ready in time ends with an error in its place."""
+        parts = self._parts(run, wire)
+        return parts if self.tracing is None else self.tracing.lasting(run, parts)
+
+    async def _parts(self, run: Run, wire: Wire) -> AsyncGenerator[Answer, None]:
+        assert run.plan.deferred is not None
+        ask = Ask(deadline=time.monotonic() + run.deadline_s, before_calls=self._toll(run))
+        context = Context(self._shelf(), run.caller, ask, run.request_id)
+        began = time.monotonic()
+        errors: list[Told] = []
+        leaving = False
+        deferred = Deferred(
+            self.schema,
+            self._executor_class,
+            run.plan.deferred,
+            run.plan.name or None,
+            run.variables,
+            context,
+            asyncio.get_running_loop().time() + run.deadline_s + GRACE_S,
+            _late(run.deadline_s),
+        )
+        try:
+            async with aclosing(deferred.frames(wire)) as frames:
+                async for frame, told in frames:
+                    errors += told
+                    last = run.wants_bill and not frame["hasNext"]
+                    yield Answer(write_json(with_bill(frame, ask.bill) if last else frame), told)
+        except TimeoutError:
+            errors.append(_late(run.deadline_s))
+            yield Answer(write_json({"data": None, "errors": errors, "hasNext": False}), errors)
+        except Exception as problem:
+            errors.append(tell_exception(problem, run.request_id))
+            yield Answer(write_json({"errors": errors[-1:], "hasNext": False}), errors)
+        except (asyncio.CancelledError, GeneratorExit):
+            leaving = True
+            raise
+        finally:
+            self._count(run, Answer(b"", errors), time.monotonic() - began, ask.bill)
+            if run.charge is not None:
+                run.charge.settle_calls(ask.bill, leaving=leaving)
+
+    def _execute(self, run: Run, context: Context, watch: Watch | None = None) -> Coroutine[Any, Any, Result]:
         if run.plan.compiled is not None:
-            return await run.plan.compiled.run(run.variables, context)
-        result = execute(
+            return run.plan.compiled.run(run.variables, context, watch=watch)
+        return self._interpreted(run, context)
+
+    async def _interpreted(self, run: Run, context: Context) -> Result:
+        # What graphql-core calls `execute` refuses schemas that know of @defer; the plan's document has none.
+        result = experimental_execute_incrementally(
             self.schema,
             run.plan.document,
             context_value=context,
@@ -131,32 +300,125 @@ class Executor:
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # declared as bool where a guard is meant
             hide_suggestions=True,
         )
-        return Result.of(await result if isawaitable(result) else result)
+        made = await result if isawaitable(result) else result
+        assert isinstance(made, ExecutionResult)
+        return Result.of(made)
 
-    async def _subscribe(self, run: Run, context: Context) -> AsyncGenerator[ExecutionResult, None] | ExecutionResult:
-        source: Any = subscribe(
+    async def _subscribe(self, run: Run, context: Context) -> AsyncGenerator[object, None] | ExecutionResult:
+        """The events of a subscription, or what they mean where it is not compiled; what is wrong where there is nothing to
+        follow."""
+        executor = self._executor_class.build(
             self.schema,
             run.plan.document,
             context_value=context,
-            variable_values=run.variables,
+            raw_variable_values=run.variables,
             operation_name=run.plan.name or None,
-            executor_class=self._executor_class,
             hide_suggestions=True,
         )
-        made: AsyncGenerator[ExecutionResult, None] | ExecutionResult = await source if isawaitable(source) else source
-        return made
+        if isinstance(executor, list):
+            return ExecutionResult(None, errors=executor)
+        made = create_source_event_stream(executor)
+        source: Any = await made if isawaitable(made) else made
+        if isinstance(source, ExecutionResult):
+            return source
+        return map_source_to_response_event(executor, source) if run.plan.compiled is None else source
+
+    async def _told(self, run: Run, context: Context, event: object) -> Answer:
+        """What an event means."""
+        if run.plan.compiled is not None:
+            result = await run.plan.compiled.run(run.variables, context, event, self._watch)
+        else:
+            assert isinstance(event, ExecutionResult)
+            result = Result.of(event)
+        return self._answer(run, result, context)
 
     def _answer(self, run: Run, result: Result, context: Context) -> Answer:
         """A result with the failures that blanked nothing, in words. Raises whatever cannot be written."""
-        errors = [tell(one, run.request_id) for one in result.errors]
-        errors += [tell_house_error(problem, path) for path, problem in context.problems]
-        extensions = {"bill": told_bill(context.ask.bill)} if run.wants_bill else None
-        return Answer(result.encode(errors=errors, extensions=extensions), errors, result.executed)
+        written, charge, points = result.answer, run.charge, None
+        errors = [] if written is not None else [tell(one, run.request_id) for one in result.errors]
+        if context.problems:
+            errors += [tell_house_error(problem, path) for path, problem in context.problems]
+        body = result.encode(errors=errors)
+        if charge is not None and (run.wants_bill or charge.tight):
+            points = self._points(run, charge, body, failed=bool(errors), answer=written)
+        if run.wants_bill:
+            bill = context.ask.bill
+            cost = b"" if charge is None or points is None else _written_cost(charge, points, bill)
+            body = b"".join((body[:-1], b',"extensions":{"bill":', _written_bill(bill), cost, b"}}"))
+        return Answer(body, errors, result.executed, points=points)
+
+    def _points(
+        self, run: Run, charge: Charge, body: bytes, *, failed: bool = False, answer: Struct | None = None
+    ) -> int:
+        """What a response cost. Lists without a size may hold more than was reckoned: what was requested is the most, and all
+        where rows were read that nobody sees in the answer."""
+        if run.plan.bounds.unseen:
+            return charge.points
+        meter = run.plan.bounds.meter
+        points = None if answer is None else meter.again(answer)
+        return min(charge.points, meter.points(body, failed=failed) if points is None else points)
+
+    def _toll(self, run: Run) -> Toll | None:
+        """What stands between a run and the platforms: nobody, where it cannot ask any or nobody counts."""
+        charge = run.charge
+        if charge is None or not (run.wants_bill or charge.counts_calls):
+            return None
+        if run.plan.bounds.coordinates.isdisjoint(LIVE):
+            return None
+        if run.plan.kind is OperationType.QUERY:
+            return lambda _: charge.once(lambda: self._rehearsed(run))
+        return lambda dues: charge.each(Forecast(self._shelf(), run.deadline_s), dues)
+
+    async def _rehearsed(self, run: Run) -> Forecast:
+        """What a query will ask of platforms. Whatever else goes wrong in it, the run itself will tell."""
+        shelf = self._shelf()
+        forecast = Forecast(shelf, run.deadline_s)
+        ask = Ask(deadline=time.monotonic() + run.deadline_s, before_calls=forecast)
+        await self._execute(run, Context(shelf, run.caller, ask, run.request_id))
+        return forecast
+
+    async def _predicted(self, run: Run) -> list[Expected]:
+        """The calls that a query will make."""
+        forecast = await self._rehearsed(run)
+        return await forecast.expected()
+
+    def _settled(self, run: Run, charge: Charge, answer: Answer, bill: Bill) -> Answer:
+        """The answer, paid for. A query whose calls could not be paid for is refused as a whole, and costs its points: finding
+        out took as much work."""
+        if charge.refusal is None or run.plan.kind is not OperationType.QUERY:
+            charge.settle(charge.points if answer.points is None else answer.points, bill)
+            return answer
+        charge.settle_calls(bill)
+        return Answer.failure(tell_house_error(charge.refusal), bill if run.wants_bill else None, status=429)
+
+    async def _explained(self, run: Run, charge: Charge) -> Answer:
+        """What a run would cost. Reads that are needed to find out are paid for like those of a run."""
+        plan, calls = run.plan, None
+        held = all(not run.caller.scopes.isdisjoint(scopes) for _, scopes in plan.needs)
+        try:
+            if plan.bounds.coordinates.isdisjoint(LIVE):
+                calls = []
+            elif held and plan.kind is OperationType.QUERY:
+                await charge.quotas.take(run.caller, charge.points)
+                calls = await within(run.deadline_s, self._predicted(run))
+        except Exhausted:
+            pass  # it says so itself
+        except TimeoutError:
+            return Answer.failure(_late(run.deadline_s))
+        except Exception as problem:
+            return Answer.failure(tell_exception(problem, run.request_id))
+        told = explained(self.schema, plan, run.variables, charge, calls)
+        return Answer(write_json({"extensions": {"explain": told}}))
 
     def _count(self, run: Run, answer: Answer, seconds: float, bill: Bill) -> None:
-        metrics.OPERATIONS.labels(run.plan.kind.value, "errors" if answer.errors else "ok").inc()
-        metrics.OPERATION_SECONDS.labels(run.plan.kind.value).observe(seconds)
+        metrics.OPERATIONS.tell(run.plan.word, "errors" if answer.errors else "ok", seconds)
         metrics.count_bill(bill)
+        if self.tracing is not None:
+            self.tracing.answered(answer.errors, bill)
+
+    @property
+    def _watch(self) -> Watch | None:
+        return None if self.tracing is None else self.tracing.watch
 
 
 def _late(deadline_s: float) -> Told:
@@ -171,10 +433,25 @@ def with_bill(body: Body, bill: Bill) -> Body:
     return {**body, "extensions": {"bill": told_bill(bill)}}
 
 
+def _written_cost(charge: Charge, points: int, bill: Bill) -> bytes:
+    """What was requested, and what of it was used: a member after others."""
+    return (
+        f',"cost":{{"requested":{{"points":{charge.points},"upstreamCalls":{charge.calls}}},'
+        f'"actual":{{"points":{points},"upstreamCalls":{calls_of(bill)}}}}}'
+    ).encode()
+
+
+_NO_CALLS = b'{"upstreamCalls":0,"waitedMs":0,"byOperation":[]}'
+
+
+def _written_bill(bill: Bill) -> bytes:
+    return write_json(told_bill(bill)) if bill.lines or bill.waited_s else _NO_CALLS
+
+
 def told_bill(bill: Bill) -> Body:
     """What an operation cost upstream, in sum and by the platforms' operations."""
     return {
-        "upstreamCalls": sum(line.calls for line in bill.lines.values()),
+        "upstreamCalls": calls_of(bill),
         "waitedMs": round(bill.waited_s * 1000),
         "byOperation": [
             {

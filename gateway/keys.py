@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from domain.errors import Invalid
+from gateway import jwt
 from gateway.auth import hash_secret, new_secret
 from schema.scopes import ALL
 from store import api_key
@@ -23,19 +24,36 @@ def check_scopes(scopes: Collection[str]) -> frozenset[str]:
     return frozenset(scopes)
 
 
-async def create(store: Store, name: str, scopes: Collection[str], valid_for: timedelta | None) -> tuple[ApiKey, str]:
-    """(the key, its secret). The secret is told here and never again.
+async def create(
+    store: Store,
+    name: str,
+    scopes: Collection[str],
+    valid_for: timedelta | None,
+    *,
+    points_per_minute: int | None = None,
+    calls_per_minute: int | None = None,
+) -> tuple[ApiKey, str]:
+    """(the key, its secret). The secret is told here and never again. Without a budget of its own it has that of the settings.
 
     Keys of one name are one client: what they ask for is signed with the name, and they share idempotency keys. So a key is
     replaced by making a second one of its name and revoking the first.
     """
     if not name.strip() or not name.isprintable() or len(name) > 100:
         raise Invalid("A key's name must be 1 to 100 printable characters.")
+    if name.startswith(jwt.NAME):
+        raise Invalid(f"A key's name must not begin with {jwt.NAME!r}, as those of tokens do.")
     secret = new_secret()
     expires_at = None if valid_for is None else datetime.now(UTC) + valid_for
     async with store.begin() as tx:
         made = await api_key.create(
-            tx, f"key_{token_hex(6)}", name, hash_secret(secret), check_scopes(scopes), expires_at
+            tx,
+            f"key_{token_hex(6)}",
+            name,
+            hash_secret(secret),
+            check_scopes(scopes),
+            expires_at,
+            points_per_minute=points_per_minute,
+            calls_per_minute=calls_per_minute,
         )
     return made, secret
 

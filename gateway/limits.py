@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from graphql import (
@@ -42,6 +43,8 @@ from graphql import (
 from graphql.validation import OverlappingFieldsCanBeMergedRule, ValidationContext
 from graphql.validation.validate import ValidationAbortedError
 
+from gateway.cost import Meter, Priced
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -54,6 +57,7 @@ class Limits:
     fields: int = 500
     aliases: int = 30
     root_fields: int = 20
+    deferred: int = 10  # fragments
     directives: int = 8  # at one place
     page: int = 100
     cost: int = 10_000
@@ -74,6 +78,7 @@ WEIGHTS: Mapping[str, int] = {
     "OrderConnection.totalCount": 5,
     "OperationConnection.totalCount": 5,
     "OperationItemConnection.totalCount": 5,
+    "Query._service": 100,
     "Query.__schema": 100,
     "Query.__type": 100,
 }
@@ -97,6 +102,7 @@ class Measure:
     fields: int = 0
     aliases: int = 0
     roots: int = 0
+    deferred: int = 0
     steps: int = 0
 
     def take(self, other: Measure, *, below: bool = False) -> None:
@@ -105,6 +111,7 @@ class Measure:
         self.fields += other.fields
         self.aliases += other.aliases
         self.roots += 0 if below else other.roots
+        self.deferred += other.deferred
         self.steps += other.steps
 
 
@@ -141,6 +148,7 @@ def _check_measure(found: Measure, limits: Limits, *, whole: bool) -> None:
         _check_most(what, "root fields", found.roots, limits.root_fields)
     _check_most(what, "aliases", found.aliases, limits.aliases)
     _check_most(what, "fields", found.fields, limits.fields)
+    _check_most(what, "deferred fragments", found.deferred, limits.deferred)
     _check_most(what, "selections", found.steps, limits.fields * 4)
 
 
@@ -160,9 +168,9 @@ class _Comparisons(OverlappingFieldsCanBeMergedRule):
 _RULES = [_Comparisons if one is OverlappingFieldsCanBeMergedRule else one for one in specified_rules]
 
 
-def first_mistake(schema: GraphQLSchema, document: DocumentNode) -> GraphQLError | None:
-    """What makes a document of limited size invalid, if anything does."""
-    problems = validate(schema, document, _RULES, max_errors=1, hide_suggestions=True)
+def first_mistake(schema: GraphQLSchema, document: DocumentNode, *, suggest: bool = False) -> GraphQLError | None:
+    """What makes a document of limited size invalid, if anything does. `suggest` tells names of the schema that are near."""
+    problems = validate(schema, document, _RULES, max_errors=1, hide_suggestions=not suggest)
     if problems and isinstance(problems[0], ValidationAbortedError):
         return TooMuch("The document selects the same fields too often. Select each once, or give them aliases.")
     return problems[0] if problems else None
@@ -217,6 +225,8 @@ def _measure(selection: SelectionSetNode, measured: Mapping[str, Measure], limit
             raise TooMuch(
                 f"{len(node.directives or ())} directives stand at one place; {limits.directives} are allowed."
             )
+        if not isinstance(node, FieldNode):
+            found.deferred += any(one.name.value == "defer" for one in node.directives or ())
         if isinstance(node, FragmentSpreadNode):
             # An unknown fragment is left to validation, which says so.
             found.take(measured.get(node.name.value, Measure()))
@@ -252,11 +262,11 @@ class Size:
 
 
 def _count(value: Any, null: int) -> int:
+    if type(value) is list:
+        return len(value)
     match value:
         case None:
             return null
-        case list():
-            return len(value)
         case bool():
             return 1
         case int():
@@ -267,13 +277,23 @@ def _count(value: Any, null: int) -> int:
             return 1
 
 
-@dataclass(slots=True)
+@dataclass
 class Bounds:
-    """What an operation needs and may cost, found once for all its executions."""
+    """What an operation needs and may cost, found once for all its executions. `roots` has the share of each root field in
+    `terms`, by response key; `answer` is the shape of the answer with its prices. `unseen` says that it reads a page whose rows
+    it does not select."""
 
     coordinates: set[str] = field(default_factory=set)
     pages: set[Size] = field(default_factory=set)
     terms: Counter[tuple[Size, ...]] = field(default_factory=Counter)
+    roots: dict[str, tuple[str, Counter[tuple[Size, ...]]]] = field(default_factory=dict)
+    answer: Priced = field(default_factory=lambda: Priced(below={}))
+    unseen: bool = False
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Counts what answers cost."""
+        return Meter(self.answer)
 
     def cost(self, variables: Mapping[str, Any], limits: Limits) -> int:
         """The cost with these variables. Raises TooMuch for a page or a cost above the limits."""
@@ -281,7 +301,7 @@ class Bounds:
             if not 0 <= (count := size.of(variables)) <= limits.page:
                 raise TooMuch(f"`first` is {count}; ask for 1 to {limits.page} at a time and go on with `after`.")
         total = 0
-        for sizes, weight in self.terms.items():
+        for weight, sizes in self._folded:
             for size in sizes:
                 weight *= max(0, size.of(variables))
             total += weight
@@ -289,13 +309,36 @@ class Bounds:
             raise TooMuch(f"The operation may cost {_short(total)}; {limits.cost} is allowed. Ask for fewer at a time.")
         return total
 
+    @cached_property
+    def _folded(self) -> list[tuple[int, tuple[Size, ...]]]:
+        """The terms as (weight, sizes that variables give), those of equal sizes together."""
+        folded: Counter[tuple[Size, ...]] = Counter()
+        for sizes, weight in self.terms.items():
+            for size in sizes:
+                weight *= 1 if size.variable is not None else max(0, size.count)
+            folded[tuple([one for one in sizes if one.variable is not None])] += weight
+        return [(weight, sizes) for sizes, weight in folded.items()]
+
+    def cost_by_root(self, variables: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+        """(coordinate, cost) of each root field, by response key."""
+        return {key: (coordinate, _sum(terms, variables)) for key, (coordinate, terms) in self.roots.items()}
+
+
+def _sum(terms: Mapping[tuple[Size, ...], int], variables: Mapping[str, Any]) -> int:
+    total = 0
+    for sizes, weight in terms.items():
+        for size in sizes:
+            weight *= max(0, size.of(variables))
+        total += weight
+    return total
+
 
 def bounds(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Bounds:
     """Walk a valid document of limited size as it will be executed."""
     root = schema.get_root_type(OperationType(operation.operation))
     assert root is not None
     walk = _Walk(schema, document, operation)
-    walk.selection(operation.selection_set, root, (), None)
+    walk.selection(operation.selection_set, root, (), None, walk.found.answer)
     return walk.found
 
 
@@ -311,42 +354,80 @@ class _Walk:
             if one.default_value is not None
         }
         self.found = Bounds()
+        self.terms: Counter[tuple[Size, ...]] = Counter()  # of the root field that is being walked
 
     def selection(
-        self, selection: SelectionSetNode, parent: GraphQLCompositeType, sizes: tuple[Size, ...], page: Size | None
+        self,
+        selection: SelectionSetNode,
+        parent: GraphQLCompositeType,
+        sizes: tuple[Size, ...],
+        page: Size | None,
+        into: Priced,
     ) -> None:
         """`sizes` are those of the lists around; `page` is the `first` of the connection that this is a selection of."""
         for node in selection.selections:
+            if node.directives:
+                into.sure = False
             if isinstance(node, FieldNode):
-                self.field(node, parent, sizes, page)
+                self.field(node, parent, sizes, page, into)
                 continue
             inner = self.fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
             assert isinstance(inner, FragmentDefinitionNode | InlineFragmentNode)
             narrowed = parent
             if inner.type_condition is not None:
                 narrowed = self.schema.type_map[inner.type_condition.name.value]  # type: ignore[assignment]  # validated
-            self.selection(inner.selection_set, narrowed, sizes, page)
+                into.sure = into.sure and narrowed is parent
+            self.selection(inner.selection_set, narrowed, sizes, page, into)
 
-    def field(self, node: FieldNode, parent: GraphQLCompositeType, sizes: tuple[Size, ...], page: Size | None) -> None:
+    def field(
+        self,
+        node: FieldNode,
+        parent: GraphQLCompositeType,
+        sizes: tuple[Size, ...],
+        page: Size | None,
+        into: Priced,
+    ) -> None:
         name = node.name.value
         coordinate = f"{parent.name}.{name}"
         self.found.coordinates.update(self._coordinates(parent, name))
         known = self.schema.get_field(parent, name)
         assert known is not None
+        key = name if node.alias is None else node.alias.value
+        if into is self.found.answer:
+            self.terms = self.found.roots.setdefault(key, (coordinate, Counter()))[1]
         named = get_named_type(known.type)
         if name in _INTROSPECTION or not is_composite_type(named):
-            if weight := WEIGHTS.get(coordinate, 0):
-                self.found.terms[sizes] += weight
+            weight = WEIGHTS.get(coordinate, 0)
+            self._price(into, key, weight, sizes, leaf=True)
             return
         first = self._argument(node, known, "first")
         if first is not None:
             self.found.pages.add(first)
         if is_list_type(get_nullable_type(known.type)):
-            sizes = (*sizes, self._argument(node, known, "skus") or page or Size(USUAL_LENGTH))
-        if weight := WEIGHTS.get(coordinate, 0 if named.name in VALUES else 1):
+            given = self._argument(node, known, "skus") or self._argument(node, known, "representations")
+            sizes = (*sizes, given or page or Size(USUAL_LENGTH))
+        weight = WEIGHTS.get(coordinate, 0 if named.name in VALUES else 1)
+        below = self._price(into, key, weight, sizes)
+        if node.selection_set is None:
+            return
+        rows = None if first is None else (*sizes, first)
+        before = None if rows is None else self.found.terms[rows]
+        self.selection(node.selection_set, named, sizes, first, below)
+        if rows is not None and self.found.terms[rows] == before:  # they are read all the same
+            self.found.terms[rows] += 1
+            self.terms[rows] += 1
+            self.found.unseen = True
+
+    def _price(self, into: Priced, key: str, weight: int, sizes: tuple[Size, ...], *, leaf: bool = False) -> Priced:
+        """Add a field to the cost, and to the shape of the answer."""
+        if weight:
             self.found.terms[sizes] += weight
-        if node.selection_set is not None:
-            self.selection(node.selection_set, named, sizes, first)
+            self.terms[sizes] += weight
+        assert into.below is not None
+        found = into.below.setdefault(key, Priced(weight, None if leaf else {}))
+        if found.weight != weight:  # of different types, which may not be selected together
+            found.weight, found.sure = max(found.weight, weight), False
+        return found
 
     def _coordinates(self, parent: GraphQLCompositeType, name: str) -> Collection[str]:
         """The field, and through an interface the same field of everything behind it."""

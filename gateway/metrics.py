@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import accumulate
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
+    REGISTRY,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from domain.budget import Bill
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Operations(Collector):
+    """What was executed, and how long that took. Told by the loop's thread alone, at a tenth of the cost of metrics that threads
+    share."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[tuple[str, str], int] = {}
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+        REGISTRY.register(self)
+
+    def tell(self, kind: str, outcome: str, seconds: float) -> None:
+        """One has ended."""
+        counts = self._counts.get(kind)
+        if counts is None:
+            counts = self._counts[kind] = [0] * (len(BUCKETS_S) + 1)
+        counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self._sums[kind] = self._sums.get(kind, 0.0) + seconds
+        self._outcomes[kind, outcome] = self.count(kind, outcome) + 1
+
+    def count(self, kind: str, outcome: str) -> int:
+        """How many have ended so."""
+        return self._outcomes.get((kind, outcome), 0)
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus is told."""
+        ended = CounterMetricFamily("acorn_operations", "GraphQL operations executed.", labels=["kind", "outcome"])
+        for labels, count in self._outcomes.items():
+            ended.add_metric(labels, count)
+        yield ended
+        seconds = HistogramMetricFamily(
+            "acorn_operation_seconds", "Time to execute a query or mutation.", labels=["kind"]
+        )
+        bounds = [*map(str, BUCKETS_S), "+Inf"]
+        for kind, counts in self._counts.items():
+            seconds.add_metric([kind], list(zip(bounds, accumulate(counts), strict=True)), self._sums[kind])
+        yield seconds
+
 
 # They double every counter to say when it was born.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped upstream
 
 REQUESTS = Counter("acorn_http_requests_total", "HTTP requests answered.", ["path", "status"])
-OPERATIONS = Counter("acorn_operations_total", "GraphQL operations executed.", ["kind", "outcome"])
-OPERATION_SECONDS = Histogram(
-    "acorn_operation_seconds",
-    "Time to execute a query or mutation.",
-    ["kind"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+GRAPHQL_ANSWERED = REQUESTS.labels("/graphql", 200)
+OPERATIONS = Operations()
+ANSWERS_AGAIN = Counter("acorn_answers_again_total", "Operations answered with the kept bytes of an answer.")
+OPERATIONS_SHARED = Counter(
+    "acorn_operations_shared_total", "Operations answered by an equal one that was under way already."
 )
 REJECTED = Counter("acorn_operations_rejected_total", "GraphQL operations refused before execution.", ["code"])
 FALLBACKS = Counter(
@@ -32,6 +78,12 @@ FALLBACKS = Counter(
     "Operations that do not compile, and single runs of others, left to graphql-core.",
     ["reason"],
 )
+DOCUMENTS = Counter("acorn_documents_offered_total", "Documents that clients offered to be kept by id.", ["outcome"])
+KEY_REFUSED = Counter("acorn_key_refused_total", "Operations that a key's budget could not pay for.", ["unit"])
+KEY_LEASES = Counter(
+    "acorn_key_leases_total", "Slices of keys' budgets that this process asked for; `alone` without Redis.", ["outcome"]
+)
+FORECASTS = Counter("acorn_forecast_calls_total", "Upstream calls that were predicted, and then made.", ["outcome"])
 LEFT = Counter("acorn_clients_left_total", "Requests whose client went away before the answer.")
 SOCKETS = Gauge("acorn_websockets", "WebSocket connections open.")
 SUBSCRIPTIONS = Gauge("acorn_subscriptions", "Subscriptions running, over any transport.")
@@ -48,8 +100,14 @@ COALESCED = Counter(
 WAITED = Counter("acorn_upstream_waited_seconds_total", "Time that requests waited for rate budgets.")
 
 
+# A child is found by its labels in a tenth of the time that its metric takes.
+requests = lru_cache(REQUESTS.labels)
+
+
 def count_bill(bill: Bill) -> None:
     """Add what one operation cost upstream."""
+    if not bill.lines:
+        return
     WAITED.inc(bill.waited_s)
     for (channel, operation), line in bill.lines.items():
         UPSTREAM_CALLS.labels(channel, operation).inc(line.calls)

@@ -1,24 +1,38 @@
-"""uvicorn with four things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
-client that does not write, and it says clearly that a port is taken."""
+"""uvicorn with seven things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
+client that does not write, it reads no endless head, it begins to answer without a task, it takes a whole answer at once, and it
+says clearly that a port is taken."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import socket
 from typing import Any, Protocol
 
 import uvicorn
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import OPEN
 
-from gateway.asgi import CUT, Receive, Scope, Send
+from gateway.asgi import CUT, TEXT, WHOLE, Receive, Scope, Send
+from gateway.begun import Starter
 
 # A client that begins to read within this time still finds what it had not read, and why it was let go.
 GRACE_S = 10.0
 # A request's head has so long to arrive, and its rest so long after that. The application reads bodies with a clock of its own.
 HEAD_S = 10.0
 REST_S = 15.0
+# Bytes of a request's head, roughly: what arrives with its last part is read anyway.
+HEAD_BYTES = 64 * 1024
+HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json; charset=utf-8\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+)
 BACKLOG = 2_048
+
+log = logging.getLogger(__name__)
 
 
 class PortTaken(Exception):
@@ -27,7 +41,11 @@ class PortTaken(Exception):
 
 class Application(Protocol):
     """What we serve. `drain` ends streams and sockets, which otherwise hold a stop up for as long as their clients like, and
-    returns when they have said their last words, a moment later at most."""
+    returns when they have said their last words, a moment later at most.
+
+    Where there is a method `quick(scope)` too, it is asked first whether it has answered a request at once (see
+    `gateway.asgi.WHOLE`).
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -38,52 +56,180 @@ class Http(HttpToolsProtocol):
     """A connection whose stream can be ended although its client does not read (see `gateway.asgi.CUT`), and which is closed when
     its client says nothing, or less than a whole request."""
 
-    _due: asyncio.TimerHandle | None = None
+    _due_at = math.inf  # of the loop's clock
+    _timer: asyncio.TimerHandle | None = None
+    _next_s: float | None = None  # what the piece of data in hand makes due, in seconds; None where it changes nothing
+    _reading = False
+    _resting = False  # between an answer and what may follow it
+    _ready: tuple[Any, Any] | None = None  # (uvicorn's cycle, application) of a request that is being read
+    _head: int | None = None  # bytes of a head that is not complete, None while there is none
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
+        self._extensions: dict[str, dict[object, object]] = {
+            CUT: {"call": self._cut},
+            WHOLE: {"body": self._whole_body, "answer": self._whole_answer},
+        }
+        starter = _STARTERS.get(self.loop)
+        if starter is None:
+            starter = _STARTERS[self.loop] = Starter(self.loop)
+        self._starter = starter
+        self._quick = getattr(self.config.app, "quick", None)
         self._expect(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect(None)
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._due is None and not self._answering():
-            self._expect(HEAD_S)  # an empty line is no request, and uvicorn's own clock stops at it
+        if self._resting:
+            self._resting = False
+            self._next_s = HEAD_S  # even an empty line begins the next request
+        self._reading = True
         super().data_received(data)
+        while self._ready is not None:
+            self._answer_or_start(*self._ready)
+        self._reading = False
+        if self._next_s is not None:
+            self._expect(self._next_s)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > HEAD_BYTES and not self.transport.is_closing():
+                self._refuse_head()
 
     def handle_websocket_upgrade(self) -> None:
-        self._expect(None)
+        self._stop_timer()
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {CUT: {"call": self._cut}}
-        self._expect(HEAD_S)
+        self.scope["extensions"] = self._extensions
+        self._next_s = HEAD_S
+        self._head = 0
 
     def on_headers_complete(self) -> None:
+        self._head = None
         super().on_headers_complete()
-        self._expect(REST_S)
+        self._next_s = REST_S
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._expect(None)
+        self._next_s = math.inf if self._answering() else self._rest_s()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn does it, but that the connection rests by our own clock: theirs is set anew with each request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif (self._due_at if self._next_s is None else self._next_s) == math.inf:
+            self._next_s = self._rest_s()
+            if not self._reading:
+                self._expect(self._next_s)
+
+    def _rest_s(self) -> float:
+        """The connection is at rest, for so many seconds at most."""
+        self._resting = True
+        return float(self.timeout_keep_alive)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self._reading and app is self.app:
+            self._ready = cycle, app  # its body may have come along
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _answer_or_start(self, cycle: Any, app: Any) -> None:
+        """What the application answers at once, or without having to wait, needs no task."""
+        self._ready = None
+        quick = self._quick
+        try:
+            answered = quick is not None and not self.transport.is_closing() and quick(cycle.scope)
+        except Exception:
+            log.exception("server.quick_failed")
+            answered = cycle.response_started
+        if answered:
+            return
+        task = self._starter.start(cycle.run_asgi(app))
+        if task is not None:
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
 
-    def _expect(self, within_s: float | None) -> None:
-        """The next part of a request is due in so many seconds; None when none is."""
-        if self._due is not None:
-            self._due.cancel()
-        self._due = None if within_s is None else self.loop.call_later(within_s, self._overdue)
+    def _expect(self, within_s: float) -> None:
+        """The next part of a request is due in so many seconds; infinite when none is.
+
+        The timer that runs already is left alone where it ends before: to set one for each part of each request takes a fifth of
+        the time of a quick answer.
+        """
+        self._next_s = None
+        self._due_at = self.loop.time() + within_s
+        if self._timer is None or self._due_at < self._timer.when():
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        if self._due_at != math.inf:
+            self._timer = self.loop.call_at(self._due_at, self._rung)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rung(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._due_at:
+            self._start_timer()
+        else:
+            self._overdue()
 
     def _overdue(self) -> None:
         if self._answering():  # a request before it, or its own; the application knows how long that may take
             self._expect(REST_S)
         else:
             self.transport.close()
+
+    def _whole_body(self) -> bytes | None:
+        """The body of the request in hand, if all of it has arrived and a whole answer would be taken at once; it can still be
+        received."""
+        cycle = self.cycle
+        return bytes(cycle.body) if self._takes_whole and not cycle.more_body else None
+
+    def _whole_answer(self, head: str, body: bytes) -> bool:
+        """Write a whole answer of status 200; `head` are its header lines. False, and nothing written, where uvicorn has more to
+        do than that."""
+        if not self._takes_whole:
+            return False
+        cycle = self.cycle
+        self.transport.write(f"{_begin(cycle.default_headers)}{head}\r\n".encode("latin-1") + body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    @property
+    def _takes_whole(self) -> bool:
+        """Whether there is no more to do for the request in hand than to write its answer."""
+        cycle = self.cycle
+        return not (
+            self.pipeline
+            or self.flow.write_paused
+            or not cycle.keep_alive
+            or cycle.response_started
+            or cycle.disconnected
+        )
+
+    def _refuse_head(self) -> None:
+        """Nothing of it has reached the application; answers to requests before it are dropped with it."""
+        told = b'{"errors":[{"message":"The head is larger than %d KiB.","extensions":{"code":"HEAD_TOO_LARGE"}}]}'
+        body = told % (HEAD_BYTES // 1024)
+        if not self._answering():
+            self.transport.write(HEAD_TOO_LARGE % (len(body), body))
+        self.transport.close()
 
     def _cut(self, last: bytes) -> None:
         """End the chunked response with `last`, past the flow control that the sender is stuck in."""
@@ -99,8 +245,21 @@ class Socket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         assert self.scope["extensions"] is not None
-        self.scope["extensions"][CUT] = {"call": self._cut}
+        self.scope["extensions"] |= {CUT: {"call": self._cut}, TEXT: {"call": self._text}}
         await super().run_asgi()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """A text to a client that reads is framed here, for a fifth of what the library takes: no extension is ever agreed on."""
+        text = message.get("text")
+        if not isinstance(text, str) or not self._text(text.encode()):
+            await super().send(message)
+
+    def _text(self, text: bytes) -> bool:
+        """Whether it was written."""
+        if not self.writable.is_set() or self.close_sent or self.conn.state is not OPEN:
+            return False
+        self.transport.write(_text_frame(len(text)) + text)
+        return True
 
     def _cut(self, code: int, reason: str) -> None:
         if self.transport.is_closing():
@@ -110,6 +269,29 @@ class Socket(WebSocketsSansIOProtocol):
         self.close_sent = True
         self.stop_keepalive()
         _drop(self.transport)
+
+
+def _text_frame(length: int) -> bytes:
+    """The head of a whole text frame from the server."""
+    if length < 126:
+        return bytes((0x81, length))
+    return b"\x81\x7e" + length.to_bytes(2, "big") if length < 65_536 else b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+# All connections of a loop share one, until its server stops.
+_STARTERS: dict[asyncio.AbstractEventLoop, Starter] = {}
+
+
+_begun: tuple[object, str] = None, ""  # the last of uvicorn's lists of usual headers, and the lines that it makes
+
+
+def _begin(usual: list[tuple[bytes, bytes]]) -> str:
+    """The first lines of an answer; `usual` are the headers that uvicorn gives to all: each second a new list, with the date."""
+    global _begun
+    if _begun[0] is not usual:
+        lines = b"".join([b"%b: %b\r\n" % one for one in usual]).decode("latin-1")
+        _begun = usual, f"HTTP/1.1 200 OK\r\n{lines}"
+    return _begun[1]
 
 
 def _drop(transport: asyncio.Transport) -> None:
@@ -129,6 +311,9 @@ class Server(uvicorn.Server):
             server.close()
         await self._application.drain()  # uvicorn closes what is left with a code of its own
         await super().shutdown(sockets)
+        starter = _STARTERS.pop(asyncio.get_running_loop(), None)
+        if starter is not None:
+            starter.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -171,8 +356,7 @@ def config(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=stop_within_s,
         ws_max_size=message_limit + 4 * 1024,  # a request, and the frame around it
-        ws_ping_interval=20,
-        ws_ping_timeout=20,
+        ws_ping_interval=None,  # gateway.websocket pings, and lets go who does not answer
         # A compressor holds some 300 KiB per connection, and events are small.
         ws_per_message_deflate=False,
     )

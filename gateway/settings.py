@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ACORN_"
@@ -17,6 +20,17 @@ EXAMPLES: Mapping[str, str] = {
     "database_url": "postgresql://acorn:secret@localhost:5432/acorn",
     "redis_url": "redis://localhost:6379/0",
 }
+# What the extra `tracing` installs; the parents of both are there in any case.
+TRACING_NEEDS = ("opentelemetry.sdk", "opentelemetry.exporter")
+# In lower case and without a path. `*` and `null` would stand for anybody.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+# Where a secret goes no further than this machine.
+OUR_HOSTS = ("localhost", "127.0.0.1", "::1")
+# Signatures of key pairs only: a published key that were taken for an HMAC secret would let anybody sign.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+# What a key may be given a minute; beyond it sums are no longer exact everywhere.
+MOST_POINTS = 10**12
+MOST_CALLS = 10**9
 PORT_WANTED = "must be a number from 1 to 65535, such as 8000."
 
 
@@ -48,6 +62,18 @@ class Settings(BaseSettings):
     connection_limit: int = Field(default=5_000, ge=10)
     stop_within_s: int = Field(default=10, ge=1, le=600)
     arq: bool = True
+    key_points_per_minute: int = Field(default=10_000_000, ge=0, le=MOST_POINTS)
+    key_calls_per_minute: int = Field(default=600, ge=0, le=MOST_CALLS)
+    documents: Literal["any", "trusted"] = "any"
+    answer_cache_s: float = Field(default=1.0, ge=0, le=60)
+    public_max_age_s: int = Field(default=1, ge=0, le=3_600)
+    tracing: Literal["off", "otlp"] = "off"
+    tracing_endpoint: str = "http://localhost:4318"
+    tracing_share: float = Field(default=0.1, ge=0, le=1)
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_jwks: str = Field(default="", validate_default=True)
+    jwt_algorithms: Annotated[tuple[str, ...], NoDecode] = ("RS256", "ES256")
 
     @field_validator("database_url")
     @classmethod
@@ -69,7 +95,48 @@ class Settings(BaseSettings):
             raise ValueError(f"it must be a Redis URL such as {EXAMPLES['redis_url']}")
         return value
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_write_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin such as https://dashboard.example.com")
+        return value
+
+    @field_validator("tracing")
+    @classmethod
+    def _installed(cls, value: str) -> str:
+        if value != "off" and not all(map(find_spec, TRACING_NEEDS)):
+            raise ValueError('it needs more than is installed: pip install "acorn-gateway[tracing]"')
+        return value
+
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _of_a_collector(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("it must be a collector's address such as http://localhost:4318")
+        return value.rstrip("/")
+
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _of_an_issuer(cls, value: str, given: ValidationInfo) -> str:
+        if not bool(value) == bool(given.data.get("jwt_issuer")) == bool(given.data.get("jwt_audience")):
+            raise ValueError("it, ACORN_JWT_ISSUER and ACORN_JWT_AUDIENCE are set together or not at all")
+        address = urlsplit(value)
+        if "://" in value and not (
+            address.scheme == "https" or (address.scheme == "http" and address.hostname in OUR_HOSTS)
+        ):
+            raise ValueError("it must be an https address, or a file")
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _of_key_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not {*value} <= {*ALGORITHMS}:
+            raise ValueError(f"it must name some of {', '.join(ALGORITHMS)}, separated by commas")
+        return value
+
+    @field_validator("allowed_origins", "trusted_proxies", "jwt_algorithms", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """A list in the environment is separated by commas."""

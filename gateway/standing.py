@@ -6,14 +6,17 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from redis.exceptions import RedisError
 
-from gateway import metrics
+from gateway import memory, metrics
 from gateway.auth import Keys
 from gateway.events import EventHub
+from gateway.jwt import Issuer, Tokens
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
+from resolvers import stock_changes
 from resolvers.live import LiveStock
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
@@ -38,6 +41,7 @@ class Standing:
     bell: ArqBell | SilentBell
     tail: asyncio.Task[None]
     watch: asyncio.Task[None]
+    sweep: asyncio.Task[None]
     at_head: bool = False
 
     async def ailments(self) -> list[str]:
@@ -48,7 +52,8 @@ class Standing:
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""
-        await end([self.tail, self.watch])
+        await end([self.tail, self.watch, self.sweep])
+        await self.keys.close()
         await self.bell.close()
         await self.house.close()
 
@@ -110,10 +115,13 @@ def stand(house: House) -> Standing:
         safety_stock=house.safety_stock,
         stock_max_age=house.stock_max_age,
     )
+    hub.before = partial(stock_changes.prepare, shelf)
     tail = asyncio.create_task(hub.run())
     tail.add_done_callback(_tell_of_a_dead_hub)
     watch = asyncio.create_task(cache.run())
-    return Standing(house, shelf, Keys(house.store, house.redis), hub, bell, tail, watch)
+    issuer = Issuer.of(house.settings)
+    keys = Keys(house.store, house.redis, None if issuer is None else Tokens(issuer))
+    return Standing(house, shelf, keys, hub, bell, tail, watch, asyncio.create_task(memory.sweep()))
 
 
 def _tell_of_a_dead_hub(tail: asyncio.Task[None]) -> None:

@@ -14,30 +14,36 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import orjson
-
 from gateway import metrics
 from gateway.admission import Admission
-from gateway.asgi import CUT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
+from gateway.asgi import CUT, TEXT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
 from gateway.auth import Keys
 from gateway.body import BadRequest, Request, parse_json, read_request
 from gateway.errors import Told, tell, tell_house_error, unavailable
 from gateway.events import ON_OVERFLOW, stopping
 from gateway.execution import Executor, Run, write_json
+from gateway.expiry import Expiry, Watched
 from gateway.plan import Rejected
+from gateway.turns import Turns
 from resolvers.context import Caller
 from workers.watch import end
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = "graphql-transport-ws"
+OPENING = 20  # connections that are accepted in one turn of the loop
 INIT_S = 5.0
 PING_S = 20.0
-RECHECK_S = 60.0
 MOST_OPERATIONS = 100
+LONGEST_ID = 256
+# So many turns of the loop after a limit, whatever had arrived by then has been read.
+TURNS = 3
+# A close frame has room for so many bytes.
+LONGEST_REASON = 123
 LAST_WORD_S = 1.0
 DRAIN_S = 2.0
 GOING_AWAY = 1001
+INTERNAL = 4500
 CUT_OFF = 4900
 
 
@@ -46,8 +52,11 @@ class Pace:
     """The protocol's clocks, in seconds."""
 
     init_s: float = INIT_S
-    ping_s: float = PING_S
-    recheck_s: float = RECHECK_S
+    ping_s: float = PING_S  # between two pings, and for the answer to each
+
+
+def _nothing() -> None:
+    """Nothing is expected."""
 
 
 class Close(Exception):
@@ -56,11 +65,15 @@ class Close(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason
+        self.reason = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
 
 
 def _going_away() -> Close:
     return Close(GOING_AWAY, "The gateway is stopping; connect again")
+
+
+def _forbidden() -> Close:
+    return Close(4403, "Forbidden: the key is no longer valid")
 
 
 def malformed(reason: str) -> Close:
@@ -76,6 +89,7 @@ class Sockets:
         admission: Admission,
         executor: Executor,
         keys: Keys,
+        expiry: Expiry,
         *,
         deadline_s: float = 10.0,
         allowed_origins: tuple[str, ...] = (),
@@ -84,14 +98,17 @@ class Sockets:
         self.admission = admission
         self.executor = executor
         self.keys = keys
+        self.expiry = expiry
         self.deadline_s = deadline_s
         self.pace = pace
         self._allowed_origins = allowed_origins
         self._open: set[_Connection] = set()
         self._closing = False
+        self._turns = Turns(OPENING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        await self._turns.next()
         if not accepted_origin(scope, self._allowed_origins):
             await send({"type": "websocket.close", "code": 1008})  # before the handshake: a 403
             return
@@ -128,7 +145,11 @@ class _Connection:
         self._authorization: str | None = header(scope, "authorization")
         self._wants_bill = header(scope, "x-acorn-bill") == "1"
         self._init_seen = False
-        self._acknowledged = asyncio.Event()
+        self._acknowledged = False
+        self._text: Callable[[bytes], bool] | None = (scope.get("extensions") or {}).get(TEXT, {}).get("call")
+        self._due: asyncio.Handle | None = None
+        self._watched: Watched | None = None
+        self._ping: asyncio.Task[None] | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._line = asyncio.Lock()
         self._ended: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
@@ -136,15 +157,18 @@ class _Connection:
 
     async def run(self) -> None:
         """Until one side ends it."""
-        tasks = [
-            asyncio.create_task(self._guarded(work))
-            for work in (self._read, self._await_init, self._ping, self._recheck)
-        ]
+        self._expect(self._house.pace.init_s, self._late, self._uninitialized)
+        reader = asyncio.create_task(self._guarded(self._read))
         try:
             close = await self._ended
         finally:
             operations = dict(self._operations)
-            await end([*tasks, *operations.values()])
+            try:
+                await end([reader, *([] if self._ping is None else [self._ping]), *operations.values()])
+            finally:
+                self._expect(None)
+                if self._watched is not None:
+                    self._house.expiry.forget(self._watched)
         if close is not None:
             await self._close(close, list(operations))
 
@@ -157,6 +181,28 @@ class _Connection:
         """An operation's queue has run over."""
         self.end(Close(CUT_OFF, "resume after your last cursor"))
 
+    def _expired(self) -> None:
+        self.end(_forbidden())
+
+    def _uninitialized(self) -> None:
+        self.end(Close(4408, "Connection initialisation timeout"))
+
+    def _unanswered(self) -> None:
+        self.end(Close(4408, "No pong came in time"))
+
+    def _expect(self, within_s: float | None, otherwise: Callable[..., None] = _nothing, *told: object) -> None:
+        """What happens in so many seconds unless something else is expected first; None for nothing."""
+        if self._due is not None:
+            self._due.cancel()
+        self._due = None if within_s is None else asyncio.get_running_loop().call_later(within_s, otherwise, *told)
+
+    def _late(self, otherwise: Callable[[], None], turns: int = TURNS) -> None:
+        """A client has let its time pass, unless what it sent in time waits to be read, since this process was busy."""
+        if turns == 0:
+            otherwise()
+        else:
+            self._due = asyncio.get_running_loop().call_soon(self._late, otherwise, turns - 1)
+
     async def _guarded(self, work: Callable[[], Any]) -> None:
         try:
             await work()
@@ -167,7 +213,7 @@ class _Connection:
         except Exception as problem:
             # A send to a client that has just gone; uvicorn's own exception for it is private.
             log.debug("socket.ended", extra={"request_id": self._id, "reason": type(problem).__name__})
-            self.end(Close(1011, "Internal error"))
+            self.end(Close(INTERNAL, "Internal server error"))
 
     async def _close(self, close: Close, running: list[str]) -> None:
         """Say why. Where the client does not read, our server puts the frame behind what it has not read yet, and leaves it a
@@ -195,8 +241,12 @@ class _Connection:
             log.debug("socket.last_word_lost", extra={"reason": type(problem).__name__})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        async with self._line:
-            await self._send_raw(_text(message))
+        await self._send_text(write_json(message))
+
+    async def _send_text(self, text: bytes) -> None:
+        if self._text is None or self._line.locked() or not self._text(text):
+            async with self._line:
+                await self._send_raw({"type": "websocket.send", "text": text.decode()})
 
     async def _read(self) -> None:
         while True:
@@ -211,9 +261,13 @@ class _Connection:
             case "connection_init":
                 await self._init(message)
             case "ping":
-                await self._send({"type": "pong"})
+                payload = _payload(message)
+                await self._send({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
             case "pong":
-                pass
+                _payload(message)
+                if self._ping is not None and self._ping.done():
+                    self._ping = None
+                    self._expect(self._house.pace.ping_s, self._start_ping)
             case "subscribe":
                 self._subscribe(message)
             case "complete":
@@ -227,46 +281,33 @@ class _Connection:
         if self._init_seen:
             raise Close(4429, "Too many initialisation requests")
         self._init_seen = True
-        payload = message.get("payload") or {}
-        if not isinstance(payload, dict):
-            raise malformed("The payload of connection_init must be an object")
+        self._expect(None)
+        payload = _payload(message) or {}
         given = payload.get("Authorization", payload.get("authorization"))
         if isinstance(given, str):
             self._authorization = given
         if payload.get("X-Acorn-Bill") in ("1", 1):
             self._wants_bill = True
         try:
-            await self._house.keys.caller(self._authorization, address(self._scope))
+            caller = await self._house.keys.caller(self._authorization, address(self._scope))
         except BadRequest as problem:
-            if problem.status == 401:
+            if problem.status == HTTPStatus.UNAUTHORIZED:
                 code, reason = (4403, "Forbidden") if self._authorization else (4401, "Unauthorized")
                 raise Close(code, reason) from None
             raise Close(1013, problem.message) from None
         await self._send({"type": "connection_ack"})
-        self._acknowledged.set()
+        self._acknowledged = True
+        self._watched = self._house.expiry.watch(self._authorization, caller, self._expired)
+        self._expect(self._house.pace.ping_s, self._start_ping)
 
-    async def _await_init(self) -> None:
-        try:
-            await asyncio.wait_for(self._acknowledged.wait(), self._house.pace.init_s)
-        except TimeoutError:
-            raise Close(4408, "Connection initialisation timeout") from None
-
-    async def _ping(self) -> None:
-        """Keeps the connection alive in the eyes of everything between; uvicorn's own pings find the dead ones."""
-        await self._acknowledged.wait()
-        while True:
-            await asyncio.sleep(self._house.pace.ping_s)
-            await self._send({"type": "ping"})
-
-    async def _recheck(self) -> None:
-        """A key may be revoked while its connection lives."""
-        while True:
-            await asyncio.sleep(self._house.pace.recheck_s)
-            if self._acknowledged.is_set() and not await self._house.keys.still_valid(self._authorization):
-                raise Close(4403, "Forbidden: the key is no longer valid")
+    def _start_ping(self) -> None:
+        """Keeps the connection alive in the eyes of everything between, and finds clients that live no more behind a proxy that
+        does."""
+        self._expect(self._house.pace.ping_s, self._late, self._unanswered)
+        self._ping = asyncio.create_task(self._guarded(lambda: self._send({"type": "ping"})))
 
     def _subscribe(self, message: dict[str, Any]) -> None:
-        if not self._acknowledged.is_set():
+        if not self._acknowledged:
             raise Close(4401, "Unauthorized")
         id = _id(message)
         if id in self._operations:
@@ -292,20 +333,20 @@ class _Connection:
             return
         try:
             plan = await self._house.admission.plan(request, caller)
-            await self._house.admission.admit(plan, request.variables, caller)
+            charge = await self._house.admission.admit(plan, request.variables, caller, explain=request.explain)
         except Rejected as problem:
-            metrics.REJECTED.labels((problem.error.extensions or {}).get("code", "")).inc()
             await self._finish(id, "error", [tell(problem.error, self._id)])
             return
-        run = Run(plan, request.variables, caller, self._id, self._house.deadline_s, self._wants_bill)
+        run = Run(plan, request.variables, caller, self._id, self._house.deadline_s, self._wants_bill, charge=charge)
         ON_OVERFLOW.set(self._cut_off)
+        begin = write_json({"id": id, "type": "next"})[:-1] + b',"payload":'
         async with aclosing(self._house.executor.stream(run)) as source:
             async for answer in source:
                 if not answer.executed:
                     # That has a message type of its own, and is the end.
                     await self._finish(id, "error", answer.errors)
                     return
-                await self._send({"id": id, "type": "next", "payload": orjson.Fragment(answer.body)})
+                await self._send_text(b"%b%b}" % (begin, answer.body))
         await self._finish(id, "complete")
 
     async def _still_caller(self) -> Caller | None:
@@ -315,7 +356,7 @@ class _Connection:
         except BadRequest as problem:
             if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 return None
-            raise Close(4403, "Forbidden: the key is no longer valid") from None
+            raise _forbidden() from None
 
     async def _finish(self, id: str, type: str, payload: Sequence[Told] | None = None) -> None:
         """The operation's id is free again before the client reads that it has ended."""
@@ -344,6 +385,14 @@ def _message(frame: Any) -> dict[str, Any]:
 def _id(message: dict[str, Any]) -> str:
     """The operation's id. Raises Close 4400."""
     id = message.get("id")
-    if not isinstance(id, str) or not id:
-        raise malformed("The message must have an id")
+    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID:
+        raise malformed(f"The message must have an id of 1 to {LONGEST_ID} characters")
     return id
+
+
+def _payload(message: dict[str, Any]) -> dict[str, Any] | None:
+    """What comes with a message of the connection itself. Raises Close 4400."""
+    payload = message.get("payload")
+    if not isinstance(payload, dict | None):
+        raise malformed(f"The payload of {message['type']} must be an object")
+    return payload

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -32,6 +33,9 @@ from gateway.settings import Settings
 from store.budget import BudgetMemory
 from store.session import Store
 
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing  # it needs what is not always installed
+
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +57,7 @@ class House:
     feeds_in: list[FeedIn]
     feeds_out: list[FeedOut]
     intervals: dict[tuple[ChannelId, StreamName], timedelta]
+    tracing: Tracing | None = None
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def close(self) -> None:
@@ -83,7 +88,10 @@ async def build_house(settings: Settings, config: Config | None = None) -> House
     closing.push_async_callback(store.close)
     redis = redis_client(settings.redis_url.get_secret_value())
     closing.push_async_callback(_close_redis(redis))
-    transport = Transport()
+    tracing = tracing_of(settings)
+    if tracing is not None:
+        closing.push_async_callback(tracing.close)
+    transport = Transport(watch=None if tracing is None else tracing.upstream)
     closing.push_async_callback(transport.close)
     budgets = Budgets(redis, BudgetMemory(store))
     closing.push_async_callback(budgets.settle)
@@ -109,8 +117,18 @@ async def build_house(settings: Settings, config: Config | None = None) -> House
         feeds_in=[one.feed() for one in config.file.feeds_in],
         feeds_out=[one.feed() for one in config.file.feeds_out],
         intervals=config.intervals,
+        tracing=tracing,
         _closing=closing,
     )
+
+
+def tracing_of(settings: Settings) -> Tracing | None:
+    """What tells of operations and upstream calls; None where nobody is to be told."""
+    if settings.tracing == "off":
+        return None
+    from gateway.tracing import Tracing
+
+    return Tracing.to_collector(settings)
 
 
 def build_ports(config: Config, transport: Transport, tokens: TokenStore, budgets: Budgets) -> dict[ChannelId, Port]:

@@ -14,7 +14,7 @@ from domain.ids import ChannelId, Sku
 from domain.policy import Destination, Exposure, Facts, Number, Place
 from domain.product import FulfilledBy
 from domain.shown import counting
-from domain.stock import Term
+from domain.stock import Term, told_at
 from resolvers import stock
 from resolvers.shelf import Shelf
 from store import channel_numbers
@@ -78,7 +78,10 @@ def offer(
     """What the channel may sell of it now, or at a past instant. Raises NotFound for an unknown channel."""
     if channel not in shelf.channels:
         raise NotFound(f"There is no channel Channel:{channel}.", field=("channelId",))
-    return policy.offer(known, channel, shelf.clock() if at is None else at, destination)
+    then = shelf.clock() if at is None else at
+    number = policy.offer(known, channel, then, destination)
+    told_at(number.terms, then)
+    return number
 
 
 def _by_channel(found: list[ChannelStock]) -> list[ChannelStock]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from domain.errors import Invalid
@@ -17,10 +18,14 @@ U = TypeVar("U")
 
 @dataclass(slots=True)
 class Edge(Generic[T]):
-    """A thing and its place."""
+    """A thing and its place, which `write_cursor` writes when it is asked for."""
 
-    cursor: str
     node: T
+    write_cursor: Callable[[], str]
+
+    @property
+    def cursor(self) -> str:
+        return self.write_cursor()
 
 
 @dataclass(slots=True)
@@ -34,7 +39,7 @@ class Connection(Generic[T]):
 
     def mapped(self, told: Callable[[T], U]) -> Connection[U]:
         """The same page of what the things are told as."""
-        edges = [Edge(edge.cursor, told(edge.node)) for edge in self.edges]
+        edges = [Edge(told(edge.node), edge.write_cursor) for edge in self.edges]
         return Connection(edges, self.has_next_page, self.has_previous_page, self.count)
 
     @property
@@ -60,4 +65,5 @@ def connect(
     count: Callable[[], Awaitable[int]],
 ) -> Connection[T]:
     """A page of `things`."""
-    return Connection([Edge(cursor(thing), thing) for thing in things], has_next, after is not None, count)
+    edges = [Edge(thing, partial(cursor, thing)) for thing in things]
+    return Connection(edges, has_next, after is not None, count)

@@ -9,6 +9,7 @@ from domain.budget import Ask
 from domain.errors import Forbidden, HouseError
 from resolvers.loaders import Loaders
 from resolvers.shelf import Shelf
+from resolvers.stock_answer import Basis
 
 __all__ = ["Caller", "Context", "Shelf"]
 
@@ -39,7 +40,8 @@ class Context:
     """One operation of one caller.
 
     `problems` are failures that blank nothing, as (response path, error); the edge adds them to `errors`. Loaders live as long as
-    one operation; a subscription renews them with each event, so that none remembers an older world.
+    one operation; a subscription renews them with each event, so that none remembers an older world. `basis` is there where the
+    answer may be given again.
     """
 
     shelf: Shelf
@@ -47,11 +49,16 @@ class Context:
     ask: Ask
     request_id: str
     problems: list[tuple[list[str | int], HouseError]] = field(default_factory=list)
-    loaders: Loaders = field(init=False)
+    basis: Basis | None = None
+    _loaders: Loaders | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
-        self.renew()
+    @property
+    def loaders(self) -> Loaders:
+        """Made when something is loaded first, which most operations and events never do."""
+        if self._loaders is None:
+            self._loaders = Loaders(self.shelf, self.ask)
+        return self._loaders
 
     def renew(self) -> None:
         """Forget what the loaders have loaded."""
-        self.loaders = Loaders(self.shelf, self.ask)
+        self._loaders = None

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -98,11 +98,26 @@ class Source:
     locations: list[Location]
     window: Window[StockKey, list[Reading]] = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
+    usual_s: float = 0.0  # what a call takes, lately
 
     @property
     def name(self) -> str:
         """Unique among sources."""
         return f"{self.port.channel.id}/{self.locations[0].code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one request is about to ask of one source: keys that were `never` told, and `aged` ones, which have an older answer.
+
+    It began at `since`; what is told from then on, or is younger than `max_age`, need not be asked.
+    """
+
+    source: Source
+    never: Sequence[StockKey]
+    aged: Sequence[StockKey]
+    since: datetime
+    max_age: timedelta
 
 
 class LiveStock:
@@ -140,37 +155,56 @@ class LiveStock:
         source.window = Window(fetch, port.stock_batch, on_coalesced=coalesced)
         return source
 
-    async def ask(
-        self, source: Source, keys: Sequence[StockKey], ask: Ask, *, patience_s: float | None
-    ) -> dict[StockKey, list[Reading] | HouseError]:
+    async def ask(self, due: Due, ask: Ask, *, patience_s: float) -> dict[StockKey, list[Reading] | HouseError]:
         """Readings per key, or the error that stood in the way.
 
-        With `patience_s` the caller has older answers for all keys: it waits that long at most, not at all for a source that is
-        down or, when one call would do, has no slot now; a source that has rested is probed behind its back. Without it the
-        caller waits until its deadline.
+        For keys with an older answer the caller waits `patience_s` at most, and not at all for a source that is down or, when one
+        call would do, has no slot now; a source that has rested is probed behind its back. For the others it waits until its
+        deadline.
         """
-        if patience_s is None:
-            if source.breaker.open and not source.breaker.may_probe(time.monotonic()):
-                return dict.fromkeys(keys, self._down(source))
-            return await source.window.ask(keys, ask)
-        if source.breaker.open:
-            if source.breaker.may_probe(time.monotonic()):
-                self._probe(source, keys[:1])
-            return dict.fromkeys(keys, self._down(source))
+        source, until = due.source, time.monotonic() + patience_s
+        hasty = Ask(ask.priority, until if ask.deadline is None else min(ask.deadline, until), ask.bill)
+        # First what stands in the way of either, so that both board the same calls.
+        parts = [(due.never, ask), (due.aged, hasty)]
+        problems = await asyncio.gather(
+            self.obstacle(source, due.never, patient=True), self.obstacle(source, due.aged, patient=False)
+        )
+        if due.aged and source.breaker.open and source.breaker.may_probe(time.monotonic()) and not due.never:
+            self._probe(source, due.aged[:1])
+        answers: dict[StockKey, list[Reading] | HouseError] = {}
+        asked = []
+        for (keys, how), problem in zip(parts, problems, strict=True):
+            if problem is not None:
+                answers |= dict.fromkeys(keys, problem)
+            elif keys:
+                asked.append(source.window.ask(keys, how))
+        for part in await asyncio.gather(*asked):
+            answers |= part
+        return answers
+
+    async def obstacle(self, source: Source, keys: Sequence[StockKey], *, patient: bool) -> HouseError | None:
+        """Why the source would not be asked for `keys` now; `patient` is a caller who has no older answers."""
+        if not keys:
+            return None
+        if source.breaker.open and not (patient and source.breaker.may_probe(time.monotonic())):
+            return self._down(source)
         # More than one call's worth has to wait for slots in any case; a page view does not wait for its only one.
-        hurried = len(keys) <= source.port.stock_batch
+        hurried = not patient and len(keys) <= source.port.stock_batch
         if (
             hurried
             and not source.window.pending(keys)
             and not await self._budgets.has_slot(source.port.channel.id, source.port.stock_plan)
         ):
-            problem = Throttled(
+            return Throttled(
                 f"The budget of {source.name} has no slot now.", retry_after_s=1 / source.port.stock_plan.rate
             )
-            return dict.fromkeys(keys, problem)
-        until = time.monotonic() + patience_s
-        hasty = Ask(ask.priority, until if ask.deadline is None else min(ask.deadline, until), ask.bill)
-        return await source.window.ask(keys, hasty)
+        return None
+
+    async def unclaimed(self, source: Source, keys: Sequence[StockKey]) -> list[StockKey]:
+        """The keys that nobody asks for at this moment, here or in another process."""
+        waiting = [key for key in keys if not source.window.pending([key])]
+        held = await self._held(source, waiting) if waiting else {}
+        return [key for key in waiting if key not in held]
 
     def _down(self, source: Source) -> Transient:
         return Transient(
@@ -209,6 +243,7 @@ class LiveStock:
         """One upstream call for `keys`; its readings are kept with their events before anybody sees them."""
         if not keys:
             return {}
+        began = time.monotonic()
         try:
             readings = await source.port.stock(source.locations, keys, ask)
         except HouseError as problem:
@@ -217,6 +252,8 @@ class LiveStock:
                 source.breaker.failed(time.monotonic(), problem.message)
             return dict.fromkeys(keys, problem)
         source.breaker.succeeded()
+        took_s = time.monotonic() - began
+        source.usual_s = took_s if not source.usual_s else 0.8 * source.usual_s + 0.2 * took_s
         async with self._store.begin() as tx:
             await stock.keep_and_tell(tx, readings)
         told: defaultdict[str, list[Reading]] = defaultdict(list)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TypeVar
 
 from aiodataloader import DataLoader
@@ -19,6 +19,7 @@ from domain.product import Listing, Product
 from resolvers import channel_stock, stock
 from resolvers.channel_stock import ChannelStock
 from resolvers.shelf import Shelf
+from resolvers.stock_answer import StockAnswer
 from store import operation, order, product
 
 K = TypeVar("K")
@@ -29,21 +30,43 @@ Then = tuple[Sku, datetime | None]
 
 
 class Loaders:
-    """One of each, born with an operation and gone with it."""
+    """At most one of each, made when it is first asked and gone with its operation."""
 
     def __init__(self, shelf: Shelf, ask: Ask) -> None:
         self._shelf = shelf
         self._ask = ask
-        self.product_by_sku: DataLoader[Sku, Product | None] = DataLoader(self._products)
-        self.listings_by_sku: DataLoader[Sku, list[Listing]] = DataLoader(self._listings)
-        self.order_by_id: DataLoader[OrderId, Order | None] = DataLoader(self._orders)
-        self.operation_by_id: DataLoader[OperationId, Operation | None] = DataLoader(self._operations)
-        self.stock_by_sku: DataLoader[tuple[Sku, timedelta | None], stock.StockAnswer | None] = DataLoader(
-            self._stock, max_batch_size=stock.MOST_SKUS
-        )
-        self.facts_by_sku: DataLoader[Then, Facts | None] = DataLoader(self._facts)
-        self.channels_by_sku: DataLoader[Then, list[ChannelStock]] = DataLoader(self._channels)
-        self.exposure_by_sku: DataLoader[Sku, Exposure | None] = DataLoader(self._exposures)
+
+    @cached_property
+    def product_by_sku(self) -> DataLoader[Sku, Product | None]:
+        return DataLoader(self._products)
+
+    @cached_property
+    def listings_by_sku(self) -> DataLoader[Sku, list[Listing]]:
+        return DataLoader(self._listings)
+
+    @cached_property
+    def order_by_id(self) -> DataLoader[OrderId, Order | None]:
+        return DataLoader(self._orders)
+
+    @cached_property
+    def operation_by_id(self) -> DataLoader[OperationId, Operation | None]:
+        return DataLoader(self._operations)
+
+    @cached_property
+    def stock_by_sku(self) -> DataLoader[tuple[Sku, timedelta | None], StockAnswer | None]:
+        return DataLoader(self._stock, max_batch_size=stock.MOST_SKUS)
+
+    @cached_property
+    def facts_by_sku(self) -> DataLoader[Then, Facts | None]:
+        return DataLoader(self._facts)
+
+    @cached_property
+    def channels_by_sku(self) -> DataLoader[Then, list[ChannelStock]]:
+        return DataLoader(self._channels)
+
+    @cached_property
+    def exposure_by_sku(self) -> DataLoader[Sku, Exposure | None]:
+        return DataLoader(self._exposures)
 
     async def _products(self, skus: list[Sku]) -> list[Product | None]:
         async with self._shelf.store.begin() as tx:
@@ -65,9 +88,9 @@ class Loaders:
             found = await operation.by_ids(tx, ids)
         return [found.get(one) for one in ids]
 
-    async def _stock(self, keys: list[tuple[Sku, timedelta | None]]) -> list[stock.StockAnswer | None]:
+    async def _stock(self, keys: list[tuple[Sku, timedelta | None]]) -> list[StockAnswer | None]:
         """One call per wished age, however many objects ask."""
-        answers: dict[tuple[Sku, timedelta | None], stock.StockAnswer | None] = {}
+        answers: dict[tuple[Sku, timedelta | None], StockAnswer | None] = {}
         for max_age in {max_age for _, max_age in keys}:
             skus = [sku for sku, age in keys if age == max_age]
             found = await stock.by_skus(self._shelf, self._ask, skus, max_age)
@@ -100,7 +123,12 @@ class Loaders:
 async def load_each(loader: DataLoader[K, V], keys: Sequence[K | None]) -> list[V | BaseException | None]:
     """One value per key, in order, for batch resolvers: an exception stands for its own key alone, None for None."""
     wanted = {key: loader.load(key) for key in keys if key is not None}
-    found = dict(zip(wanted, await asyncio.gather(*wanted.values(), return_exceptions=True), strict=True))
+    found: dict[K, V | BaseException] = {}
+    for key, value in wanted.items():
+        try:
+            found[key] = await value  # they come together: only the first is waited for
+        except Exception as problem:
+            found[key] = problem
     return [None if key is None else found[key] for key in keys]
 
 

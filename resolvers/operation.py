@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +24,7 @@ from domain.operation import (
 from resolvers import shipment
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_item_cursor, read_moment_cursor, read_place, write_cursor
+from resolvers.followed import KnownOperation
 from resolvers.shelf import Shelf
 from store import agenda, event, operation
 
@@ -134,16 +136,11 @@ async def follow(
 
     Without `after` the first is what the log told last. Raises NotFound, Invalid.
     """
-    async with shelf.store.begin() as tx:
-        # Each statement sees a later moment than the one before: an end that is found here is untold or last there.
-        head = await event.head(tx)
-        found = (await operation.by_ids(tx, [one])).get(one)
-        untold = await event.untold(tx, EventKind.OPERATION_CHANGED, one)
-        last = await event.last_of(tx, EventKind.OPERATION_CHANGED, one)
-    if found is None or found.kind not in kinds:
+    known = (await shelf.followed.operations.of([one], partial(_read, shelf))).get(one)
+    if known is None or known.operation.kind not in kinds:
         raise _missing(one)
-    start = head if after is None else read_place(after)
-    ended = found.status in FINISHED and not untold
+    found, last, start = known.operation, known.last, known.head if after is None else read_place(after)
+    ended = found.status in FINISHED and not known.untold
     if last is not None and (after is None or last.seq <= start):
         if after is None:
             start = last.seq
@@ -151,7 +148,7 @@ async def follow(
         if ended:
             return  # that was the end, and the caller has seen it
     elif last is None and ended:
-        yield str(head), found  # its events are older than the log
+        yield str(known.head), found  # its events are older than the log
         return
     changes = shelf.events.follow(
         kinds=frozenset({EventKind.OPERATION_CHANGED}), subjects=frozenset({one}), after=start
@@ -161,6 +158,16 @@ async def follow(
         yield change.cursor, told
         if told.status in FINISHED:
             return
+
+
+async def _read(shelf: Shelf, ids: Collection[OperationId]) -> Mapping[OperationId, KnownOperation]:
+    async with shelf.store.begin() as tx:
+        # Each statement sees a later moment than the one before: an end that is found here is untold or last there.
+        head = await event.head(tx)
+        found = await operation.by_ids(tx, ids)
+        untold = await event.untold(tx, EventKind.OPERATION_CHANGED, ids)
+        last = await event.last_of(tx, EventKind.OPERATION_CHANGED, ids)
+    return {id: KnownOperation(one, last.get(id), id in untold, head) for id, one in found.items()}
 
 
 def _as_told(now: Operation, change: Event) -> Operation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from domain.channel import Channel, Location
 from domain.event import Event, EventKind
 from domain.ids import ChannelId
 from domain.operation import Capability
+from resolvers.followed import Followed
 from resolvers.live import LiveStock
 from resolvers.stock_cache import StockCache
 from store.session import Store
@@ -20,6 +21,15 @@ from store.session import Store
 
 class Events(Protocol):
     """The event log as a subscriber follows it."""
+
+    @property
+    def place(self) -> int | None:
+        """The last event that subscribers were given; None at first."""
+        ...
+
+    async def head(self) -> int:
+        """The place of the newest event there is."""
+        ...
 
     def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
@@ -48,6 +58,7 @@ class Shelf:
     events: Events
     clock: Callable[[], datetime]
     stock_cache: StockCache
+    followed: Followed = field(default_factory=Followed)
     locations: Sequence[Location] = ()
     safety_stock: int = 0
     stock_max_age: timedelta = timedelta(minutes=5)

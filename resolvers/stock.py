@@ -4,49 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from adapters.port import StockKey
 from domain import policy
 from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import HouseError, Invalid, TooStale
-from domain.event import EventKind
 from domain.freshness import Freshness, OnStale, graded, worst, young_enough
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
-from domain.policy import Facts, Place
-from domain.stock import Level, Reading, Stock, holds
-from resolvers.cursor import read_place
-from resolvers.live import Source
+from domain.policy import Facts, Number, Place
+from domain.stock import Level, Reading, Stock, holds, told_at
+from resolvers.live import Due, Source
 from resolvers.shelf import Shelf
-from store import event, product, stock
+from resolvers.stock_answer import StockAnswer
 from store import facts as facts_rows
+from store import product, stock
 from store.product import Offering
 from store.session import ONE_SNAPSHOT
 
+if TYPE_CHECKING:
+    from resolvers.context import Context
+
 MOST_SKUS = 250
+LONGEST_SKU = 255  # characters, as long as any platform has them
 PATIENCE_S = 4.0  # how long a caller who could have an older answer waits for a live one
 REMEMBERED = timedelta(days=400)
 
+TOLD_AGAIN = timedelta(seconds=1)  # how long an answer is told again, with the `as_of` that it has
+
 EVERYTHING = "*"  # the subject of a change that may concern any SKU
-
-_CHANGES = frozenset({EventKind.STOCK_CHANGED, EventKind.STOCK_RULES_CHANGED})
-
-
-@dataclass(slots=True)
-class StockAnswer:
-    """Stock of one SKU, with what stood in the way: of any reading at all (`unknown`), or of a younger one (`aged`).
-
-    `kept` says whether anything at all holds the SKU.
-    """
-
-    stock: Stock
-    kept: bool
-    unknown: list[HouseError] = field(default_factory=list)
-    aged: list[HouseError] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -68,6 +58,35 @@ class _Need:
             self.live = next((one for one in answer if one.location == self.location.code), None)
 
 
+async def asked(
+    context: Context,
+    path: Callable[[], list[str | int]],
+    skus: Sequence[Sku],
+    max_age: timedelta | None,
+    on_stale: OnStale,
+    as_of: datetime | None,
+) -> list[Stock | HouseError | None]:
+    """What an operation is told, in the order asked: None for an unknown SKU, TooStale for what is older than `on_stale` takes.
+
+    Of what is told though it was never read, the reasons go to the context's problems; `path` is the field's own. Raises Invalid.
+    """
+    shelf = context.shelf
+    answers: Sequence[StockAnswer | None] | None = at_hand(shelf, skus, max_age) if as_of is None else None
+    if answers is None:
+        answers = await (
+            by_skus(shelf, context.ask, skus, max_age) if as_of is None else at_instant(shelf, skus, as_of)
+        )
+        if on_stale is OnStale.ANSWER:
+            for index, answer in enumerate(answers):
+                if answer is not None and answer.unknown:
+                    context.problems.extend(([*path(), index], problem) for problem in answer.unknown)
+    if context.basis is not None:
+        context.basis.rest_on(skus, answers, shelf.stock_max_age if max_age is None else max_age)
+    if on_stale is OnStale.ANSWER:
+        return [None if answer is None else answer.stock for answer in answers]
+    return [fresh_enough(answer, on_stale) for answer in answers]
+
+
 async def by_skus(
     shelf: Shelf,
     ask: Ask,
@@ -77,27 +96,55 @@ async def by_skus(
     ask_platforms: bool = True,
     anew: bool = False,
 ) -> list[StockAnswer | None]:
-    """One answer per SKU, in the order asked; None for an unknown SKU. At most 250 SKUs, else Invalid.
+    """One answer per SKU, in the order asked; None for an unknown SKU. At most 250 SKUs of 255 characters, else Invalid.
 
     With `ask_platforms` False the stored readings are answered as they are, whatever their age; with `anew` nothing is answered
     from memory.
     """
-    _check_count(skus)
+    check_skus(skus)
     wished = shelf.stock_max_age if max_age is None else max_age
+    told = {} if anew else await shelf.stock_cache.answers_soon(wished, shelf.clock)
+    answers = {sku: told[sku] for sku in skus if sku in told}
+    if len(answers) < len(skus) and (unanswered := [sku for sku in skus if sku not in answers]):
+        answers |= await _answered(shelf, ask, unanswered, wished, ask_platforms, anew)
+    return [answers.get(sku) for sku in skus]
+
+
+def at_hand(shelf: Shelf, skus: Sequence[Sku], max_age: timedelta | None = None) -> list[StockAnswer] | None:
+    """The same where all was answered a moment ago and nothing stood in its way; None where `by_skus` is to be asked."""
+    told = shelf.stock_cache.answers(shelf.stock_max_age if max_age is None else max_age, shelf.clock)
+    if told is None or len(skus) > MOST_SKUS:
+        return None
+    try:
+        return [told[sku] for sku in skus]
+    except KeyError:
+        return None
+
+
+async def _answered(
+    shelf: Shelf, ask: Ask, skus: Sequence[Sku], wished: timedelta, ask_platforms: bool, anew: bool
+) -> dict[Sku, StockAnswer]:
+    """Of SKUs that there are, from what is known; an answer that needed nobody is kept for those who ask next."""
     began = shelf.clock()
     known = await facts(shelf, skus, anew=anew)
     now = shelf.clock()
     needs: Mapping[Sku, list[_Need]] = {}
-    if ask_platforms and (old := [sku for sku, one in known.items() if _too_old(one, now, wished)]):
+    old = {sku for sku, one in known.items() if _too_old(one, now, wished)}
+    if ask_platforms and old:
         needs = await _refresh(shelf, ask, {part.sku for sku in old for part in _parts(known[sku])}, began, now, wished)
-        known |= await _told_again(shelf, old, needs)
+        known |= await _told_again(shelf, sorted(old), needs)
         now = shelf.clock()
-    return [_answer(known[sku], needs, now, wished) if sku in known else None for sku in skus]
+    answers = {sku: _answer(one, needs, now, wished) for sku, one in known.items()}
+    for sku, answer in answers.items():
+        if sku not in old:
+            until = now + min(TOLD_AGAIN, wished)
+            shelf.stock_cache.keep(known[sku], wished, answer, now, min(until, answer.holds_until(wished) or until))
+    return answers
 
 
 async def at_instant(shelf: Shelf, skus: Sequence[Sku], at: datetime) -> list[StockAnswer | None]:
     """As it was known at a past instant, at most 400 days ago; None for an unknown SKU. Raises Invalid."""
-    _check_count(skus)
+    check_skus(skus)
     known = await facts_at(shelf, skus, at)
     return [_answer(known[sku], {}, at, None, at=at) if sku in known else None for sku in skus]
 
@@ -124,6 +171,11 @@ async def facts(shelf: Shelf, skus: Sequence[Sku], *, anew: bool = False, with_s
             )
 
     return await shelf.stock_cache.facts(skus, read, anew=anew or with_shown)
+
+
+def told(shelf: Shelf, known: Facts, now: datetime) -> Stock:
+    """The stock by what is known, of stored readings as they are."""
+    return _answer(known, {}, now, shelf.stock_max_age).stock
 
 
 async def told_now(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, Facts]:
@@ -155,17 +207,19 @@ def fresh_enough(answer: StockAnswer | None, on_stale: OnStale) -> Stock | House
     """The stock, or TooStale where the caller wants no older answer; None stays None."""
     if answer is None:
         return None
-    stale = answer.stock.freshness in (Freshness.STALE, Freshness.UNKNOWN) and answer.kept
-    if on_stale is OnStale.ANSWER or not stale:
+    if on_stale is OnStale.ANSWER or not answer.old:
         return answer.stock
     reasons = sorted({failure.message for failure in answer.unknown + answer.aged})
     told = "never" if answer.stock.as_of is None else f"at {answer.stock.as_of.isoformat().replace('+00:00', 'Z')}"
     return TooStale(f"Stock of {answer.stock.sku} was last told {told}. {' '.join(reasons)}".strip())
 
 
-def _check_count(skus: Collection[Sku]) -> None:
+def check_skus(skus: Collection[Sku]) -> None:
+    """Raises Invalid for more than can be asked at once, and for what is too long to be a SKU."""
     if len(skus) > MOST_SKUS:
         raise Invalid(f"At most {MOST_SKUS} SKUs can be asked at once; these are {len(skus)}. Ask in parts.")
+    if any(len(sku) > LONGEST_SKU for sku in skus):
+        raise Invalid(f"A SKU has at most {LONGEST_SKU} characters.")
 
 
 def _parts(known: Facts) -> Iterator[Facts]:
@@ -176,6 +230,8 @@ def _parts(known: Facts) -> Iterator[Facts]:
 
 
 def _places(known: Facts) -> list[Place]:
+    if not known.components:
+        return known.places
     return [place for part in _parts(known) for place in part.places]
 
 
@@ -201,7 +257,9 @@ async def _refresh(
             need.live = need.stored
         elif need.stored is None or not young_enough(need.stored.as_of, now, wished):
             due[id(need.source)].append(need)
-    await asyncio.gather(*(_ask_source(shelf, ask, group) for group in due.values()))
+    asked = [(_due(group, began, wished), group) for group in due.values()]
+    if ask.before_calls is None or not asked or await ask.before_calls([one for one, _ in asked]):
+        await asyncio.gather(*(_ask_source(shelf, ask, one, group) for one, group in asked))
     return needs
 
 
@@ -225,19 +283,16 @@ def _needs(shelf: Shelf, listings: Sequence[Offering], stored: Sequence[Reading]
     return list(needs.values())
 
 
-async def _ask_source(shelf: Shelf, ask: Ask, needs: Sequence[_Need]) -> None:
-    """Ask one source: with patience for what has an older answer, until the deadline for what was never told."""
-    source = needs[0].source
+def _due(needs: Sequence[_Need], began: datetime, wished: timedelta) -> Due:
+    """What is to be asked of the source that all of `needs` have."""
     never = {need.key for need in needs if need.stored is None}
     aged = {need.key for need in needs} - never
-    answers: dict[StockKey, list[Reading] | HouseError] = {}
-    parts = []
-    if never:
-        parts.append(shelf.live.ask(source, sorted(never, key=_by_sku), ask, patience_s=None))
-    if aged:
-        parts.append(shelf.live.ask(source, sorted(aged, key=_by_sku), ask, patience_s=PATIENCE_S))
-    for part in await asyncio.gather(*parts):
-        answers |= part
+    return Due(needs[0].source, sorted(never, key=_by_sku), sorted(aged, key=_by_sku), began, wished)
+
+
+async def _ask_source(shelf: Shelf, ask: Ask, due: Due, needs: Sequence[_Need]) -> None:
+    """Ask one source: with patience for what has an older answer, until the deadline for what was never told."""
+    answers = await shelf.live.ask(due, ask, patience_s=PATIENCE_S)
     for need in needs:
         need.settle(answers.get(need.key))
 
@@ -264,7 +319,7 @@ def _younger(known: Facts, needs: Mapping[Sku, Sequence[_Need]]) -> Facts:
             told[need.location.code].append(reading)
     places = [_younger_place(place, told[place.location.code]) for place in known.places]
     components = [(_younger(part, needs), units) for part, units in known.components]
-    return replace(known, places=places, components=components)
+    return known.with_places(places, components)
 
 
 def _younger_place(place: Place, told: Sequence[Reading]) -> Place:
@@ -283,15 +338,13 @@ def _answer(
 ) -> StockAnswer:
     """Put the places of one SKU together."""
     graded_facts = known if wished is None else _graded(known, needs, now, wished)
-    failed = [
-        (need.failure, need.stored)
-        for part in _parts(known)
-        for need in needs.get(part.sku, ())
-        if need.failure is not None
-    ]
+    asked = [need for part in _parts(known) for need in needs.get(part.sku, ())] if needs else []
+    failed = [(need.failure, need.stored) for need in asked if need.failure is not None]
+    number = policy.available(graded_facts, now)
     return StockAnswer(
-        _stock(graded_facts, now, at),
+        _stock(graded_facts, number, now, at),
         bool(_places(known)),
+        number.changes_at,
         unknown=[failure for failure, stored in failed if stored is None],
         aged=[failure for failure, stored in failed if stored is not None],
     )
@@ -299,27 +352,21 @@ def _answer(
 
 def _graded(known: Facts, needs: Mapping[Sku, Sequence[_Need]], now: datetime, wished: timedelta) -> Facts:
     """The facts as they are to be told at `now`: the ledger speaks of this moment, the others are as old as they are."""
-    asked: defaultdict[LocationCode, list[bool]] = defaultdict(list)
-    for need in needs.get(known.sku, ()):
-        asked[need.location.code].append(need.live is not None)
-    live = {code for code, answered in asked.items() if all(answered)}
-    return replace(
-        known,
-        places=[_graded_place(place, place.location.code in live, now, wished) for place in known.places],
-        components=[(_graded(part, needs, now, wished), units) for part, units in known.components],
-    )
+    asked = needs.get(known.sku, ())
+    live = {need.location.code for need in asked} - {need.location.code for need in asked if need.live is None}
+    places = [_graded_place(place, place.location.code in live, now, wished) for place in known.places]
+    return known.with_places(places, [(_graded(part, needs, now, wished), units) for part, units in known.components])
 
 
 def _graded_place(place: Place, live: bool, now: datetime, wished: timedelta) -> Place:
     if place.location.ours:
-        return place if place.as_of is None else replace(place, as_of=now)
+        return place if place.as_of is None else place.at(now, place.freshness)
     freshness = Freshness.LIVE if live else graded(place.as_of, now, wished)
-    return place if freshness is place.freshness else replace(place, freshness=freshness)
+    return place if freshness is place.freshness else place.at(place.as_of, freshness)
 
 
-def _stock(known: Facts, now: datetime, at: datetime | None) -> Stock:
+def _stock(known: Facts, number: Number, now: datetime, at: datetime | None) -> Stock:
     """The number with its parts. A kit lies nowhere: its counts are the kits that its components make."""
-    number = policy.available(known, now)
     on_hand, free = _counts(known, now)
     # Of a kit's components each has its own safety stock: what they cost in kits is what is left of the sum.
     safety_stock = max(0, free) - number.quantity if known.components else policy.safety_stock(known, now)[0]
@@ -335,7 +382,7 @@ def _stock(known: Facts, now: datetime, at: datetime | None) -> Stock:
         as_of=min(told) if told else None,
         freshness=worst([place.freshness for place in places]),
         levels=[_level(place) for place in sorted(known.places, key=lambda place: place.location.code)],
-        explanation=number.terms,
+        explanation=told_at(number.terms, now),
         at=at,
     )
 
@@ -360,51 +407,3 @@ def _level(place: Place) -> Level:
         freshness=place.freshness,
         source=place.location.keeper,
     )
-
-
-async def follow(
-    shelf: Shelf, ask: Ask, skus: Sequence[Sku], after: str | None
-) -> AsyncGenerator[tuple[str, Stock], None]:
-    """(cursor, stock): how each known SKU stands now, then one SKU at each change; with `after` only what changed since.
-
-    A kit changes with its components, and every SKU with the rules. Stored readings are told as they are; nothing is asked of a
-    platform. Raises Invalid.
-    """
-    _check_count(skus)
-    if after is None:
-        async with shelf.store.begin() as tx:
-            start = await event.head(tx)
-        for answer in await by_skus(shelf, ask, skus, ask_platforms=False, anew=True):
-            if answer is not None:
-                yield str(start), answer.stock
-    else:
-        start = read_place(after)
-    while True:
-        moves = await _moves(shelf, skus)
-        subjects = frozenset(moves) | {EVERYTHING}
-        async with aclosing(shelf.events.follow(kinds=_CHANGES, subjects=subjects, after=start)) as changes:
-            async for change in changes:
-                shelf.stock_cache.hear(change)
-                start = change.seq
-                ruled = change.kind is EventKind.STOCK_RULES_CHANGED
-                moved = list(skus) if ruled else moves.get(Sku(change.subject), [])
-                told = [one.stock for one in await by_skus(shelf, ask, moved, ask_platforms=False) if one is not None]
-                for position, one in enumerate(told, 1):
-                    # Whoever resumes from within an event gets the whole event again.
-                    yield str(start if position == len(told) else start - 1), one
-                if ruled:
-                    break  # kits may be made of other components now
-            else:
-                return
-
-
-async def _moves(shelf: Shelf, skus: Sequence[Sku]) -> dict[Sku, list[Sku]]:
-    """Which of `skus` change with which: each with itself, a kit with its components."""
-    known = await facts(shelf, skus, anew=True)
-    moves: defaultdict[Sku, list[Sku]] = defaultdict(list)
-    for sku in dict.fromkeys(skus):
-        for part in _parts(known[sku]) if sku in known else ():
-            moves[part.sku].append(sku)
-        if sku not in moves[sku]:
-            moves[sku].append(sku)
-    return dict(moves)

@@ -7,7 +7,7 @@ import strawberry
 from resolvers.connection import Connection
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.federation.type(shareable=True, description="Where a page stands in its list.")
 class PageInfo:
     has_next_page: bool
     has_previous_page: bool

@@ -37,13 +37,20 @@ strawberry.enum(
     OnStale,
     description="When nothing young enough can be had: answer it with its age, or fail with extensions.code TOO_STALE.",
 )
-strawberry.enum(OrderStatus, description="Where an order stands, over all platforms.")
+strawberry.enum(
+    OrderStatus,
+    description=(
+        "Where an order stands, over all platforms. PENDING: not to be shipped yet, as when it is not paid. "
+        "ON_HOLD: not before somebody settles it at its channel."
+    ),
+)
 strawberry.enum(FulfilledBy, description="Who packs and ships: we do, or the channel (FBA).")
 strawberry.enum(
     OperationStatus,
     description=(
         "SUCCEEDED: every item was verified. PARTIAL: finished, some items failed or are parked. "
-        "PREVIEW: a dry run, which approveOperation can apply as it stands."
+        "PREVIEW: a dry run, which approveOperation can apply as it stands. AWAITING_APPROVAL: nothing leaves before it is "
+        "approved."
     ),
 )
 strawberry.enum(

@@ -69,11 +69,11 @@ async def _reverted(operations: Sequence[domain.Operation], info: Parents) -> Se
 class Operation(Node):
     id: strawberry.ID = strawberry.field(resolver=_operation_id)
     status: OperationStatus
-    requested_by: str
+    requested_by: str = strawberry.field(description="The name of the key that asked.")
     idempotency_key: str | None
-    dry_run: bool
+    dry_run: bool = strawberry.field(description="Whether it was asked for as a PREVIEW.")
     created_at: datetime
-    finished_at: datetime | None
+    finished_at: datetime | None = strawberry.field(description="Null until every item has ended.")
     progress: Progress
 
     is_type_of = describes(domain.Operation)

@@ -36,11 +36,11 @@ async def _products(lines: Sequence[domain.OrderLine], info: Parents) -> Sequenc
 class OrderLine:
     id: strawberry.ID = strawberry.field(resolver=_orderline_id)
     sku: str | None = strawberry.field(description="Our SKU; null while the channel's is not mapped.")
-    channel_sku: str
+    channel_sku: str = strawberry.field(description="The channel's own SKU.")
     title: str | None
     quantity: int = strawberry.field(description="Units still wanted, after cancellations.")
     quantity_shipped: int
-    unit_price: Money | None
+    unit_price: Money | None = strawberry.field(description="Null while the channel has not told it.")
     total: Money | None
 
     @strawberry.field(graphql_type=Product | None)
@@ -66,16 +66,18 @@ def _order_id(root: domain.Order) -> strawberry.ID:
     return strawberry.ID(node_id("Order", root.id))
 
 
-@strawberry.type(description="One order of one channel.")
+@strawberry.federation.type(keys=["id"], description="One order of one channel.")
 class Order(Node):
     id: strawberry.ID = strawberry.field(resolver=_order_id)
-    marketplace: str | None
+    marketplace: str | None = strawberry.field(description="A country code; null for a shop.")
     external_id: str = strawberry.field(description="The channel's own id.")
     status: OrderStatus
     fulfilled_by: FulfilledBy
     placed_at: datetime
-    updated_at: datetime
-    ship_by: datetime | None
+    updated_at: datetime = strawberry.field(description="When its channel last changed it.")
+    ship_by: datetime | None = strawberry.field(
+        description="Until when it must have left; null where its channel sets no time."
+    )
     total: Money | None
     lines: list[OrderLine]
     shipments: list[Shipment] = strawberry.field(description="The parcels that its channel knows of.")

@@ -14,7 +14,7 @@ from domain.ids import ChannelId, Sku, node_id, node_key
 from executor import batched
 from resolvers import product
 from resolvers.loaders import load_each
-from resolvers.stock import StockAnswer
+from resolvers.stock_answer import StockAnswer
 from schema.channel import Channel
 from schema.connection import Page
 from schema.info import Info, Parents, path_of
@@ -49,8 +49,8 @@ async def _products(listings: Sequence[domain.Listing], info: Parents) -> Sequen
 @strawberry.type(description="A product as one channel offers it in one marketplace.")
 class Listing(Node):
     id: strawberry.ID = strawberry.field(resolver=_listing_id)
-    marketplace: str | None
-    channel_sku: str
+    marketplace: str | None = strawberry.field(description="A country code; null for a shop.")
+    channel_sku: str = strawberry.field(description="The channel's own SKU.")
     external_id: str = strawberry.field(description="The platform's id of what is offered: an ASIN, a variant.")
     title: str | None
     status: str = strawberry.field(description="The platform's own word.")
@@ -65,7 +65,9 @@ class Listing(Node):
     def channel(self, info: Info, root: strawberry.Parent[domain.Listing]) -> channel_domain.Channel:
         return info.context.shelf.channels[root.channel]
 
-    @strawberry.field(graphql_type="Product | None")
+    @strawberry.field(
+        graphql_type="Product | None", description="Null while the channel's SKU is not mapped to one of ours."
+    )
     @batched(_products)
     async def product(self, info: Info, root: strawberry.Parent[domain.Listing]) -> domain.Product | None:
         return None if root.sku is None else await info.context.loaders.product_by_sku.load(root.sku)
@@ -90,14 +92,14 @@ async def _stock(
     return [one.stock if isinstance(one, StockAnswer) else one for one in answers]
 
 
-@strawberry.type(description="One thing that we sell.")
+@strawberry.federation.type(keys=["sku"], description="One thing that we sell.")
 class Product(Node):
     id: strawberry.ID = strawberry.field(resolver=_product_id)
     sku: str
     title: str
     brand: str | None
     attributes: list[Attribute]
-    unit_cost: Money | None
+    unit_cost: Money | None = strawberry.field(description="What one unit costs us.")
 
     is_type_of = describes(domain.Product)
 

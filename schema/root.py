@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import strawberry
+from graphql import GraphQLDeferDirective
+from strawberry.federation import Schema
+from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
 from domain import channel as channel_domain
@@ -33,6 +37,7 @@ from resolvers import (
     reservation,
     shipment,
     stock,
+    stock_changes,
     stock_rule,
 )
 from resolvers.connection import Connection
@@ -40,6 +45,7 @@ from schema.adjustment import AdjustStockInput
 from schema.channel import Channel, RateBudget, rate_budgets
 from schema.drift import OversaleConnection, StockDriftConnection
 from schema.enums import OnStale
+from schema.federation import VERSION, Entity, Service, entities
 from schema.info import Info, path_of
 from schema.kit import KitConnection, KitPayload, SetKitInput
 from schema.ledger import LedgerCheck, LedgerCheckPayload, LedgerEntry, LedgerEntryConnection
@@ -53,6 +59,7 @@ from schema.operation import (
 )
 from schema.order import ConfirmShipmentsInput, Order, OrderConnection, OrderFilter
 from schema.payload import UserError, user_errors
+from schema.printed import sdl
 from schema.product import Listing, Product, ProductConnection, ProductFilter
 from schema.reservation import Reservation, ReservationPayload, ReserveStockInput, holder
 from schema.scalars import SCALARS, Duration
@@ -93,6 +100,11 @@ class Change:
     operation: operation_domain.Operation | None = None
     stock: stock_domain.Stock | None = None
 
+    @property
+    def same(self) -> Hashable:
+        """Equal for all, of whatever subscription, who are told the same: the very stock or operation, at one cursor."""
+        return self.cursor, id(self.stock), id(self.operation)
+
 
 @strawberry.type
 class Query:
@@ -108,8 +120,9 @@ class Query:
     @strawberry.field(
         graphql_type=list[Stock | None],
         description=(
-            "What can be sold, in the order asked; at most 250 SKUs, null for an unknown one. With `asOf`, as it was known "
-            "at that instant of the last 400 days."
+            "What can be sold, in the order asked; at most 250 SKUs, null for an unknown one. What platforms told longer than "
+            "`maxAge` ago is asked for anew, where that can be had. With `asOf`, as it was known at that instant of the last "
+            "400 days."
         ),
     )
     async def stock(
@@ -120,17 +133,8 @@ class Query:
         on_stale: OnStale | None = OnStaleDomain.ANSWER,
         as_of: datetime | None = None,
     ) -> list[stock_domain.Stock | HouseError | None]:
-        context, asked = info.context, [Sku(sku) for sku in skus]
         wish = on_stale or OnStaleDomain.ANSWER
-        answers = await (
-            stock.by_skus(context.shelf, context.ask, asked, max_age)
-            if as_of is None
-            else stock.at_instant(context.shelf, asked, as_of)
-        )
-        for index, answer in enumerate(answers):
-            if answer is not None and wish is OnStaleDomain.ANSWER:
-                context.problems.extend(([*path_of(info), index], problem) for problem in answer.unknown)
-        return [stock.fresh_enough(answer, wish) for answer in answers]
+        return await stock.asked(info.context, partial(path_of, info), cast(list[Sku], skus), max_age, wish, as_of)
 
     @strawberry.field(graphql_type=Product | None, description="One product by our SKU.")
     async def product(self, info: Info, sku: str) -> product_domain.Product | None:
@@ -234,6 +238,18 @@ class Query:
         self, info: Info, first: int | None = 50, after: str | None = None, channel_id: strawberry.ID | None = None
     ) -> Connection[oversale_domain.Oversale]:
         return await drift.oversales(info.context.shelf, first, after, _channel(channel_id))
+
+    @strawberry.field(
+        name="_entities",
+        graphql_type=list[Entity | None],
+        description="For routers: entities by their keys, in the order asked; at most 250, null for an unknown one.",
+    )
+    async def entities(self, info: Info, representations: list[FederationAny]) -> list[object]:
+        return await entities(info.context, representations)
+
+    @strawberry.field(name="_service", description="For routers: this schema, as they compose it with others.")
+    def service(self, info: Info) -> Service:
+        return Service(sdl=sdl(info.schema))
 
 
 def _channel(id: str | None) -> ChannelId | None:
@@ -422,17 +438,20 @@ class Subscription:
         description="The stock of each SKU now, then at each change. With `after` only the changes since, none missed.",
     )
     async def stock(self, info: Info, skus: list[str], after: str | None = None) -> AsyncGenerator[Change, None]:
-        async for cursor, one in stock.follow(info.context.shelf, info.context.ask, [Sku(sku) for sku in skus], after):
+        async for cursor, one in stock_changes.follow(info.context.shelf, [Sku(sku) for sku in skus], after):
             info.context.renew()
             yield Change(cursor, stock=one)
 
 
 _CONFIG: dict[str, Any] = {"scalar_map": SCALARS, "relay_max_results": 100, "disable_field_suggestions": True}
 
-schema = strawberry.Schema(
+schema = Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
     types=[Product, Listing, Order, Operation, Channel, Reservation],
     config=StrawberryConfig(**_CONFIG),
+    federation_version=VERSION,
 )
+# Strawberry's own switch would offer @stream as well, and no list here is a stream.
+schema._schema.directives += (GraphQLDeferDirective,)

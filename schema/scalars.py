@@ -14,6 +14,11 @@ from executor import UTC_DATETIME, Native
 
 Duration = NewType("Duration", timedelta)
 
+# No stock is told of longer ago (`asOf`), and from any instant it leads to one that there is.
+LONGEST = timedelta(days=400)
+# Of a decimal before the point, and after it: a short text such as 1E+999999 would be written as a very long one.
+MOST_DIGITS = 40
+
 
 def _write_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -24,11 +29,11 @@ def _read_time(value: object) -> datetime:
         raise ValueError("A DateTime is a string such as 2026-11-24T08:30:00Z.")
     try:
         read = datetime.fromisoformat(value)
-    except ValueError:
+        if read.tzinfo is not None:
+            return read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is not a DateTime such as 2026-11-24T08:30:00Z.") from None
-    if read.tzinfo is None:
-        raise ValueError(f"{value!r} names no zone; add Z for UTC.")
-    return read.astimezone(UTC)
+    raise ValueError(f"{value!r} names no zone; add Z for UTC.")
 
 
 def _write_decimal(value: Decimal) -> str:
@@ -42,8 +47,11 @@ def _read_decimal(value: object) -> Decimal:
         read = Decimal(value)
     except InvalidOperation:
         raise ValueError(f"{value!r} is not a Decimal such as 19.90.") from None
-    if not read.is_finite():
+    exponent = read.as_tuple().exponent
+    if not isinstance(exponent, int):  # infinite, or no number
         raise ValueError(f"{value!r} is not a Decimal such as 19.90.")
+    if read.adjusted() >= MOST_DIGITS or exponent < -MOST_DIGITS:
+        raise ValueError(f"A Decimal here has at most {MOST_DIGITS} digits before the point, and as many after it.")
     return read
 
 
@@ -54,12 +62,14 @@ def _write_duration(value: timedelta) -> str:
 def _read_duration(value: object) -> timedelta:
     try:
         read = isodate.parse_duration(value)
-    except (isodate.ISO8601Error, TypeError):
+    except (isodate.ISO8601Error, TypeError, OverflowError):
         raise ValueError(f"{value!r} is not a Duration such as PT15M.") from None
     if not isinstance(read, timedelta):
         raise ValueError("A Duration in months or years has no fixed length; use days.")
     if read < timedelta(0):
         raise ValueError("A Duration here is not negative.")
+    if read > LONGEST:
+        raise ValueError(f"A Duration here is at most {LONGEST.days} days.")
     return read
 
 

@@ -17,6 +17,7 @@ ALL = frozenset(
         "stock:write",
         "finance:read",
         "operations:approve",
+        "schema:read",
         "admin",
     }
 )
@@ -30,7 +31,12 @@ def _only(*scopes: str) -> frozenset[str]:
     return frozenset({*scopes, "admin"})
 
 
+# What a client may learn of the schema: all of it by introspection, and names near to a mistyped one.
+SCHEMA = _only("schema:read")
+
 SCOPES: Mapping[str, frozenset[str]] = {
+    "Query.__schema": SCHEMA,
+    "Query.__type": SCHEMA,
     "Query.node": _ANY,  # the type it answers is checked again in the resolver
     "Query.stock": _only("stock:read"),
     "Query.product": _only("catalog:read"),
@@ -48,6 +54,8 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.stockDrift": _INSIDERS,
     "Query.oversales": _INSIDERS,
     "Query.ledgerCheck": _INSIDERS,
+    "Query._entities": _ANY,  # each type asked for is checked again, as for node
+    "Query._service": SCHEMA,
     "Mutation.confirmShipments": _only("shipments:write"),
     "Mutation.adjustStock": _only("stock:write"),
     # A check-out holds stock and does nothing else: what its key may not see stays hidden.
@@ -80,6 +88,26 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Channel.stockLag": _INSIDERS,
     "Channel.driftCounts": _INSIDERS,
 }
+
+# What a shop's page may show to anybody, and a cache on the way may keep: an operation that selects nothing else.
+PUBLIC = frozenset({"Query.stock", "Stock.sku", "Stock.availableToSell", "Stock.asOf", "Stock.freshness"})
+
+# What is the same for all who may read it, and changes only by events and time that the stock cache knows of: the answer to an
+# operation that selects nothing else may be kept for a moment, and given again.
+LASTING = frozenset(
+    {"Query.stock"}
+    | {f"Stock.{name}" for name in ("sku", "availableToSell", "onHand", "reserved", "inbound", "safetyStock", "asOf")}
+    | {f"Stock.{name}" for name in ("freshness", "levels", "explanation")}
+    | {
+        f"StockLevel.{name}"
+        for name in ("location", "onHand", "reserved", "inbound", "availableToSell", "asOf", "freshness")
+    }
+    | {f"Location.{name}" for name in ("code", "name", "kind")}
+    | {
+        f"StockTerm.{name}"
+        for name in ("label", "quantity", "source", "asOf", "ageSeconds", "rule", "upstreamRequestId")
+    }
+)
 
 NODE_SCOPES: Mapping[str, frozenset[str]] = {
     "Product": SCOPES["Query.product"],

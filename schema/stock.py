@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from domain import product as product_domain
 from domain import stock as domain
 from domain.errors import Invalid
 from domain.ids import ChannelId, node_key
-from executor import batched
+from executor import batched, lasting
 from resolvers import channel_stock
 from resolvers.loaders import load_each
 from schema.channel import Channel
@@ -58,22 +58,6 @@ class StockTerm:
     )
 
 
-def terms_at(terms: Iterable[domain.Term], at: datetime) -> list[StockTerm]:
-    """Terms with their age at `at`."""
-    return [
-        StockTerm(
-            label=term.label,
-            quantity=term.quantity,
-            source=term.source,
-            as_of=term.as_of,
-            age_seconds=None if term.as_of is None else max(0.0, round((at - term.as_of).total_seconds(), 3)),
-            rule=term.rule,
-            upstream_request_id=term.upstream_request_id,
-        )
-        for term in terms
-    ]
-
-
 @strawberry.type(
     description=(
         "What one channel may sell of a SKU. Of goods that we fulfill, as we told it; of goods that the channel fulfills (FBA), "
@@ -98,9 +82,12 @@ class ChannelStock:
     def channel(self, info: Info, root: strawberry.Parent[channel_stock.ChannelStock]) -> channel_domain.Channel:
         return info.context.shelf.channels[root.channel]
 
-    @strawberry.field(description="The terms whose signed sum is target, or what is free in FBA; empty for the past.")
-    def explanation(self, info: Info, root: strawberry.Parent[channel_stock.ChannelStock]) -> list[StockTerm]:
-        return terms_at(root.terms, root.at or info.context.shelf.clock())
+    @strawberry.field(
+        graphql_type=list[StockTerm],
+        description="The terms whose signed sum is target, or what is free in FBA; empty for the past.",
+    )
+    def explanation(self, info: Info, root: strawberry.Parent[channel_stock.ChannelStock]) -> list[domain.Term]:
+        return domain.told_at(root.terms, root.at or info.context.shelf.clock())
 
 
 @strawberry.type(
@@ -115,7 +102,7 @@ class StockExposure:
 @strawberry.type(description="What one channel may sell to one buyer.")
 class StockOffer:
     quantity: int
-    explanation: list[StockTerm] = strawberry.field(description="The terms whose signed sum is quantity.")
+    terms: list[StockTerm] = strawberry.field(name="explanation", description="The terms whose signed sum is quantity.")
     changes_at: datetime | None = strawberry.field(
         description="When it changes by itself: a reading grows too old, a rule begins or ends, a reservation is over."
     )
@@ -134,11 +121,6 @@ class DestinationInput:
         return policy.Destination(self.country.upper(), None if not self.state else self.state.upper())
 
 
-def _explanations(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
-    now = info.context.shelf.clock()
-    return [terms_at(one.explanation, one.at or now) for one in stocks]
-
-
 async def _channels(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[object]:
     return await load_each(info.context.loaders.channels_by_sku, [(one.sku, one.at) for one in stocks])
 
@@ -152,6 +134,7 @@ async def _products(stocks: Sequence[domain.Stock], info: Parents) -> Sequence[o
     return await load_each(info.context.loaders.product_by_sku, [one.sku for one in stocks])
 
 
+@lasting("written")
 @strawberry.type(description="What can be sold of one SKU, and why.")
 class Stock:
     sku: str
@@ -160,16 +143,12 @@ class Stock:
     )
     on_hand: int = strawberry.field(description="Of a kit, the kits that its components on hand make.")
     reserved: int = strawberry.field(description="Promised at the levels, and held by open reservations.")
-    inbound: int
-    safety_stock: int
+    inbound: int = strawberry.field(description="Units on their way; they count for nothing yet.")
+    safety_stock: int = strawberry.field(description="Units that are kept back from all who buy.")
     as_of: datetime | None = strawberry.field(description="The age of the oldest part.")
     freshness: Freshness = strawberry.field(description="The worst of the parts.")
     levels: list[StockLevel] = strawberry.field(description="By place; a kit lies nowhere as such.")
-
-    @strawberry.field(description="The terms whose signed sum is availableToSell.")
-    @batched(_explanations)
-    def explanation(self, info: Info, root: strawberry.Parent[domain.Stock]) -> list[StockTerm]:
-        return terms_at(root.explanation, root.at or info.context.shelf.clock())
+    explanation: list[StockTerm] = strawberry.field(description="The terms whose signed sum is availableToSell.")
 
     @strawberry.field(
         graphql_type=list[ChannelStock],
@@ -188,7 +167,8 @@ class Stock:
         return None if root.at is not None else await info.context.loaders.exposure_by_sku.load(root.sku)
 
     @strawberry.field(
-        description="What a channel may sell of it, by the rules; FBA shares for some countries only count with `shipTo`."
+        graphql_type=StockOffer | None,
+        description="What a channel may sell of it, by the rules; FBA shares for some countries only count with `shipTo`.",
     )
     async def offer(
         self,
@@ -196,19 +176,13 @@ class Stock:
         root: strawberry.Parent[domain.Stock],
         channel_id: strawberry.ID,
         ship_to: DestinationInput | None = None,
-    ) -> StockOffer | None:
+    ) -> policy.Number | None:
         channel = ChannelId(node_key("Channel", channel_id))
         destination = None if ship_to is None else ship_to.to_domain()
         known = await info.context.loaders.facts_by_sku.load((root.sku, root.at))
         if known is None:
             return None
-        shelf = info.context.shelf
-        number = channel_stock.offer(shelf, known, channel, root.at, destination)
-        return StockOffer(
-            quantity=number.quantity,
-            explanation=terms_at(number.terms, root.at or shelf.clock()),
-            changes_at=number.changes_at,
-        )
+        return channel_stock.offer(info.context.shelf, known, channel, root.at, destination)
 
     @strawberry.field(graphql_type=Annotated["Product", strawberry.lazy("schema.product")] | None)
     @batched(_products)

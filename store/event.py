@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Text, cast, delete, func, insert, literal, select, text, union_all, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.event import Event, EventKind, NewEvent
@@ -113,17 +114,23 @@ async def head(tx: AsyncConnection) -> int:
     return await tx.scalar(select(func.max(event.c.seq))) or 0
 
 
-async def last_of(tx: AsyncConnection, kind: EventKind, subject: str) -> Event | None:
-    """The newest told event of a kind about `subject`."""
-    query = select(*_COLUMNS).where(event.c.kind == kind.value, event.c.subject == subject, event.c.seq.is_not(None))
-    row = (await tx.execute(query.order_by(event.c.seq.desc()).limit(1))).one_or_none()
-    return None if row is None else _event(row)
+async def last_of(tx: AsyncConnection, kind: EventKind, subjects: Collection[str]) -> dict[str, Event]:
+    """The newest told event of a kind about each of `subjects`."""
+    query = (
+        select(*_COLUMNS)
+        .where(event.c.kind == kind.value, among(event.c.subject, subjects), event.c.seq.is_not(None))
+        .order_by(event.c.subject, event.c.seq.desc())
+        .ext(distinct_on(event.c.subject))
+    )
+    return {row.subject: _event(row) for row in await tx.execute(query)}
 
 
-async def untold(tx: AsyncConnection, kind: EventKind, subject: str) -> bool:
-    """Whether an event of a kind about `subject` still waits for its place."""
-    waiting = select(event.c.id).where(event.c.kind == kind.value, event.c.subject == subject, event.c.seq.is_(None))
-    return (await tx.execute(waiting.limit(1))).one_or_none() is not None
+async def untold(tx: AsyncConnection, kind: EventKind, subjects: Collection[str]) -> set[str]:
+    """Those of `subjects` about which an event of a kind still waits for its place."""
+    query = select(event.c.subject).where(
+        event.c.kind == kind.value, among(event.c.subject, subjects), event.c.seq.is_(None)
+    )
+    return set((await tx.scalars(query)).all())
 
 
 async def oldest(tx: AsyncConnection) -> int | None:

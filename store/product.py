@@ -84,8 +84,9 @@ async def listings_by_skus(tx: AsyncConnection, skus: Collection[Sku]) -> dict[S
     c = listing.c
     rows = await tx.execute(select(listing).where(among(c.sku, skus)).order_by(c.channel, c.marketplace, c.channel_sku))
     found: defaultdict[Sku, list[Listing]] = defaultdict(list)
-    for row in rows:
-        found[Sku(row.sku)].append(_listing(row))
+    for one in map(_listing, rows.all()):
+        assert one.sku is not None
+        found[one.sku].append(one)
     return dict(found)
 
 
@@ -252,22 +253,27 @@ def _row(one: Listing) -> dict[str, Any]:
 
 
 def _listing(row: AnyRow) -> Listing:
+    # A page has hundreds of them. Columns in their order cost a fraction of columns by name.
+    (id, channel, marketplace, channel_sku, external_id, sku, title, status, by, *prices, url, issues, refs, as_of) = (
+        row
+    )
+    price, price_currency, sale, sale_currency = prices
     return Listing(
-        id=ListingId(row.id),
-        channel=ChannelId(row.channel),
-        marketplace=row.marketplace or None,
-        channel_sku=ChannelSku(row.channel_sku),
-        external_id=row.external_id,
-        status=row.status,
-        fulfilled_by=FulfilledBy(row.fulfilled_by),
-        as_of=row.as_of,
-        sku=None if row.sku is None else Sku(row.sku),
-        title=row.title,
-        price=money.value(row.price_amount, row.price_currency),
-        sale_price=money.value(row.sale_amount, row.sale_currency),
-        url=row.url,
-        issues=[ListingIssue(issue["code"], issue["severity"], issue["message"]) for issue in row.issues],
-        refs=row.refs,
+        id=id,
+        channel=channel,
+        marketplace=marketplace or None,
+        channel_sku=channel_sku,
+        external_id=external_id,
+        status=status,
+        fulfilled_by=_BY[by],
+        as_of=as_of,
+        sku=sku,
+        title=title,
+        price=money.value(price, price_currency),
+        sale_price=money.value(sale, sale_currency),
+        url=url,
+        issues=[ListingIssue(issue["code"], issue["severity"], issue["message"]) for issue in issues],
+        refs=refs,
     )
 
 
@@ -279,6 +285,9 @@ def _product(row: AnyRow) -> Product:
         unit_cost=money.value(row.cost_amount, row.cost_currency),
         attributes=[Attribute(one["name"], one["value"], one["raw"]) for one in row.attributes],
     )
+
+
+_BY = {one.value: one for one in FulfilledBy}
 
 
 def _attribute_row(attribute: Attribute) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from adapters.amazon.errors import expired, failure, login_failure
 from adapters.budget import Budgets
 from adapters.port import BeforeSend
 from adapters.tokens import TokenStore
-from adapters.transport import Answer, NothingSent, Transport, Unreadable, lost
+from adapters.transport import Answer, Call, NothingSent, Transport, Unreadable, lost
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask, Plan
 from domain.errors import Transient
@@ -124,7 +125,9 @@ class Client:
     async def _once(self, request: Request, token: str) -> Answer:
         """Pay, let the caller record its intent, and send."""
         plan = request.plan
+        asked_at = time.monotonic()
         await self._budgets.spend(self.channel, plan, request.ask)
+        call = Call(self.channel, plan.operation, time.monotonic() - asked_at)
         if request.before_send is not None:
             try:
                 await request.before_send()
@@ -139,6 +142,7 @@ class Client:
                 write=request.write,
                 headers=self._headers(request, token),
                 content=request.content,
+                call=call,
             )
         except NothingSent:
             sent = False
@@ -190,6 +194,7 @@ class Client:
             write=False,
             headers={"content-type": "application/x-www-form-urlencoded;charset=UTF-8", "accept": "application/json"},
             content=urlencode(form).encode(),
+            call=Call(self.channel, "login"),
         )
         if answer.status != 200:
             raise login_failure(answer)

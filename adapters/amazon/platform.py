@@ -51,6 +51,7 @@ class AmazonPort:
         # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
         self.stock_plan = self.plans[inventory.OPERATION]
+        self.stock_call = (inventory.OPERATION, 1.0)
         self.stock_batch = inventory.BATCH
         self.tell_batch = quantities.TELL_BATCH
         self.shown_batch = quantities.SHOWN_BATCH

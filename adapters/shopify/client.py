@@ -7,6 +7,7 @@ gets back what it did not use, so that is how ours is spent and refunded.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from adapters.shopify.cost import Cost, cost_of
 from adapters.shopify.documents import Document
 from adapters.shopify.errors import graphql_failure, http_failure, login_failure, refusal, search_warning
 from adapters.tokens import TokenStore
-from adapters.transport import Answer, Transport, Unreadable, lost
+from adapters.transport import Answer, Call, Transport, Unreadable, lost
 from adapters.wire import Unclear, read
 from domain.budget import Ask, Plan
 from domain.errors import HouseError, Throttled, Transient
@@ -83,7 +84,9 @@ class ShopClient:
     ) -> tuple[Answer, float]:
         """The answer, and the points that were paid for it."""
         cost = self._costs.get(document.name, document.cost)
+        asked_at = time.monotonic()
         await self._budgets.spend(self._channel, PLAN, ask, cost)
+        call = Call(self._channel, document.operation, time.monotonic() - asked_at)
         if before_send is not None:
             try:
                 await before_send()
@@ -100,6 +103,7 @@ class ShopClient:
                 write=document.write,
                 headers=headers,
                 content=content,
+                call=call,
             )
         except Transient:
             # Of a write it means that nothing left the house; a read may have reached the shop and cost its points.
@@ -183,6 +187,7 @@ class ShopClient:
             write=False,
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=urlencode(form).encode(),
+            call=Call(self._channel, "login"),
         )
         if answer.status != 200:
             raise login_failure(answer, self.config.shop)

@@ -22,7 +22,7 @@ from adapters.shopify import fulfillment, orders, shown
 from adapters.shopify.catalog import Catalog
 from adapters.shopify.client import PLAN, ShopClient
 from adapters.shopify.config import ShopifyConfig
-from adapters.shopify.documents import PAGE, SHOP
+from adapters.shopify.documents import PAGE, SHOP, STOCK
 from adapters.shopify.inventory import Inventory
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
@@ -52,6 +52,7 @@ class ShopifyPort:
 
     plans: Mapping[str, Plan] = {PLAN.operation: PLAN}
     stock_plan = PLAN
+    stock_call = (STOCK.operation, STOCK.cost)
     stock_batch = PAGE
     # A shop answers as often as its points allow.
     every: Mapping[StreamName, timedelta] = {

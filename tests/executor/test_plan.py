@@ -196,10 +196,14 @@ async def test_a_mutation_that_takes_all_data_with_it_is_the_last() -> None:
     )
 
 
+async def test_a_subscription_is_run_for_an_event_which_is_the_root() -> None:
+    result = await plan_of("subscription { count }").run({}, Log(), 7)
+    assert result.encode() == b'{"data":{"count":7}}'
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("subscription { count }", "subscription"),
         ("{ __schema { types { name } } }", "introspection"),
         ('{ soon __type(name: "Query") { name } }', "introspection"),
         ("{ ... @defer { soon } }", "@defer"),

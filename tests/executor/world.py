@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from executor import batched, by_class
+from executor import batched, by_class, lasting
 
 
 class Color(Enum):
@@ -162,6 +162,7 @@ async def _paths(parents: list[Value], info: Any) -> list[str]:
     return [path_text(path) for path in info.paths]
 
 
+@lasting("room")
 @strawberry.type
 class Thing:
     text: str | None
@@ -373,6 +374,7 @@ class World:
             kids=odd(lambda: self.many(lambda: maybe(below)) if depth > 0 else []),
             cat=odd(lambda: maybe(lambda: self.being(depth - 1)) if depth > 0 else None),
             best=odd(lambda: maybe(lambda: self.being(depth - 1)) if depth > 0 else None),
+            room={} if random.random() < 0.5 else None,
         )
         if random.random() < self.faults / 8:
             del made.__dict__[random.choice(list(made.__dict__))]

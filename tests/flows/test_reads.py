@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -81,6 +82,26 @@ async def test_products_with_everything_cost_what_their_stock_costs(whole: Whole
     assert [call["operation"] for call in calls] == ["getInventorySummaries"] * 2
     assert len(await whole.shop.calls(shop_mark)) == 1
     assert told["extensions"]["bill"]["upstreamCalls"] == 3
+
+
+async def test_a_live_refresh_that_is_deferred_costs_no_call_more(whole: Whole) -> None:
+    """The catalog is there at once; the stock of all products comes later, asked for together."""
+    skus = (await skus_of(whole, "US"))[:100]
+    mark, shop_mark = await whole.amazon.mark(), await whole.shop.mark()
+    query = """query($skus: [String!]) { products(first: 100, filter: {skus: $skus}) { nodes {
+        sku ... @defer { stock(maxAge: "PT0S") { freshness } } } } }"""
+    answer = await whole.http.post(
+        "/graphql",
+        json={"query": query, "variables": {"skus": skus}},
+        headers={"authorization": f"Bearer {whole.admin}", "accept": "multipart/mixed;incrementalSpec=v0.2"},
+    )
+    bodies = [part.partition("\r\n\r\n")[2] for part in answer.text.split("\r\n--graphql")]
+    first, *rest = [json.loads(body) for body in bodies if body]
+    assert sorted(first["data"]["products"]["nodes"], key=str) == [{"sku": sku} for sku in sorted(skus)]
+    told = [one["data"]["stock"]["freshness"] for part in rest for one in part.get("incremental", [])]
+    assert told == ["LIVE"] * 100
+    assert [call["operation"] for call in await whole.amazon.calls(mark)] == ["getInventorySummaries"] * 2
+    assert len(await whole.shop.calls(shop_mark)) == 1
 
 
 async def test_the_bill_equals_the_journals(whole: Whole) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,11 +17,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
 from benchmarks.whole import served as serving
 from domain.event import EventKind, NewEvent
-from gateway import cli, logs
+from gateway import cli, logs, patience
 from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.config import read_config
@@ -68,6 +72,14 @@ class Gateway:
                 await api_key.create(tx, uuid4().hex, name, hash_secret(secret), wanted, None)
         return self.keys[wanted]
 
+    async def expire(self, *scopes: str, within_s: float) -> None:
+        """Have the key of these scopes expire so soon, in this process's memory."""
+        keys: Any = self.app.standing.keys
+        sent = f"Bearer {await self.key(*scopes)}"
+        caller = await keys.caller(sent, "test")
+        ends = datetime.now(UTC) + timedelta(seconds=within_s)
+        keys._known[sent] = replace(caller, expires_at=ends), time.monotonic() + 60
+
     async def headers(self, *scopes: str, **more: str) -> dict[str, str]:
         named = {name.replace("_", "-"): value for name, value in more.items()}
         return {"authorization": f"Bearer {await self.key(*scopes)}", "content-type": "application/json", **named}
@@ -106,13 +118,24 @@ def settings_of(database_url: str, redis_url: str, folder: Path, **more: Any) ->
 
 
 @asynccontextmanager
-async def served(settings: Settings, compile_at: int | None = SECOND_USE) -> AsyncIterator[Gateway]:
-    """A gateway on a free port, stopped at the end."""
+async def served(
+    settings: Settings, compile_at: int | None = SECOND_USE, *, lasting: Collection[str] = ()
+) -> AsyncIterator[Gateway]:
+    """A gateway on a free port, stopped at the end. `lasting` are the fields whose answers may be shared and kept."""
 
     async def house(settings: Settings) -> Standing:
         return stand(await build_house(settings, read_config(settings.config)))
 
-    app = App(settings, schema=sample.schema, scopes=sample.SCOPES, house=house, natives={}, compile_at=compile_at)
+    app = App(
+        settings,
+        schema=sample.schema,
+        scopes=sample.SCOPES,
+        public=sample.PUBLIC,
+        lasting=lasting,
+        house=house,
+        natives={},
+        compile_at=compile_at,
+    )
     async with (
         serving(app, connection_limit=1_000, stop_within_s=20) as (server, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,
@@ -140,6 +163,33 @@ async def fresh(store: Store, redis: object, settings: Settings) -> AsyncIterato
     """A gateway of one test only, on empty engines."""
     async with served(settings) as made:
         yield made
+
+
+@pytest.fixture
+async def hanging_redis(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
+    """A Redis that takes connections and never says a word."""
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.02)
+    clients: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, client: clients.append(client), "127.0.0.1", 0)
+    client = Redis(port=server.sockets[0].getsockname()[1])
+    yield client
+    await client.aclose()
+    server.close()
+    for one in clients:
+        one.close()
+
+
+async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
+    """(event, data) pairs of server-sent events; a comment is ("", None)."""
+    name = ""
+    async for line in answer.aiter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            yield name, json.loads(data) if data else None
+        elif line == ":":
+            yield "", None
 
 
 async def until(true: Callable[[], object]) -> None:

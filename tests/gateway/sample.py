@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from decimal import Decimal
 
 import strawberry
+from graphql import GraphQLDeferDirective
 from strawberry.schema.config import StrawberryConfig
 
 from domain.errors import Invalid, NotFound, Throttled
 from domain.event import EventKind
 from domain.ids import ChannelId
 from resolvers.context import Context
+from schema.scopes import SCHEMA
 
 Info = strawberry.Info[Context, None]
 
-# What `Query.slow` went through: "began", then "ended" or "cancelled".
+# What `Query.slow` and `Query.held` went through: "began", then "ended" or "cancelled".
 STEPS: list[str] = []
+
+# What each execution of `Query.held` waits for.
+HELD: list[asyncio.Future[None]] = []
 
 
 @strawberry.type
@@ -46,6 +51,25 @@ class Branch:
     total_count: int
 
 
+async def _stepped(waits: Awaitable[None]) -> str:
+    STEPS.append("began")
+    try:
+        await waits
+    except asyncio.CancelledError:
+        STEPS.append("cancelled")
+        raise
+    STEPS.append("ended")
+    return "done"
+
+
+def let_go() -> None:
+    """End what `Query.held` waits for."""
+    for one in HELD:
+        if not one.done():
+            one.set_result(None)
+    HELD.clear()
+
+
 @strawberry.type
 class Query:
     @strawberry.field
@@ -66,14 +90,13 @@ class Query:
 
     @strawberry.field
     async def slow(self, seconds: float) -> str:
-        STEPS.append("began")
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            STEPS.append("cancelled")
-            raise
-        STEPS.append("ended")
-        return "done"
+        return await _stepped(asyncio.sleep(seconds))
+
+    @strawberry.field
+    async def held(self, number: int = 0) -> str:
+        """Goes on when `let_go` is called."""
+        HELD.append(asyncio.get_running_loop().create_future())
+        return await _stepped(HELD[-1])
 
     @strawberry.field
     def left_s(self, info: Info) -> float:
@@ -174,13 +197,21 @@ schema = strawberry.Schema(
     subscription=Subscription,
     config=StrawberryConfig(disable_field_suggestions=True),
 )
+schema._schema.directives += (GraphQLDeferDirective,)
 
 _READ = frozenset({"read", "admin"})
 
 SCOPES = {
-    **{f"Query.{name}": _READ for name in ("hello", "who", "price", "count", "slow", "leftS", "broken", "refused")},
+    **{
+        f"Query.{name}": _READ
+        for name in ("hello", "who", "price", "count", "slow", "held", "leftS", "broken", "refused")
+    },
     **{f"Query.{name}": _READ for name in ("throttled", "strict", "partial", "costly", "branches", "stock", "torn")},
     **{f"Subscription.{name}": _READ for name in ("follow", "counted", "missing", "quiet")},
     "Mutation.ship": frozenset({"ship", "admin"}),
     "Leaf.secret": frozenset({"admin"}),
+    "Query.__schema": SCHEMA,
+    "Query.__type": SCHEMA,
 }
+
+PUBLIC = frozenset({"Query.stock", "Leaf.name"})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import auth
 from gateway.auth import FAILURES, Keys, hash_secret, new_secret
@@ -20,7 +21,7 @@ from schema.scopes import ALL, SCOPES
 from store import api_key
 from store.session import Store
 from tests.gateway import sample
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, until
 
 GRAPHQL = "application/graphql-response+json"
 
@@ -41,17 +42,25 @@ def test_a_key_has_256_random_bits_and_is_kept_as_its_hash() -> None:
 
 
 async def test_no_key_and_no_good_key_are_a_401(gateway: Gateway) -> None:
-    for authorization in (None, "Bearer", "Basic abc", "acorn_x", "Bearer acorn_unknown", "Bearer " + "x" * 300):
+    for authorization in (None, "Bearer", "Basic abc", "acorn_x", "Bearer " + "x" * 300, "Bearer acorn_unknown"):
         headers = {"content-type": "application/json"} | (
             {} if authorization is None else {"authorization": authorization}
         )
         answer = await gateway.http.post("/graphql", json={"query": "mutation { ship }"}, headers=headers)
         assert answer.status_code == 401, authorization
-        assert answer.headers["www-authenticate"] == 'Bearer realm="acorn"'
+        invalid = ', error="invalid_token"' if authorization == "Bearer acorn_unknown" else ""
+        assert answer.headers["www-authenticate"] == f'Bearer realm="acorn"{invalid}'
         assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     assert "shipped" not in sample.STEPS
     assert (await gateway.ask("mutation { ship }", "ship")).json() == {"data": {"ship": "shipped"}}
     sample.STEPS.clear()
+
+
+async def test_the_schema_is_told_to_whoever_may_read_it_and_to_nobody_else(gateway: Gateway) -> None:
+    for query, told in (("{ __schema { queryType { name } } }", "queryType"), ("{ hullo }", "Did you mean 'hello'")):
+        assert told not in (await gateway.ask(query, "read")).text
+        for scope in ("schema:read", "admin"):
+            assert told in (await gateway.ask(query, scope)).text
 
 
 async def test_a_missing_scope_is_named_and_nothing_is_executed(gateway: Gateway) -> None:
@@ -83,6 +92,8 @@ async def test_a_restricted_field_is_found_wherever_it_hides(gateway: Gateway, q
 
 
 DOCUMENTS = {
+    "Query.__schema": "{ __schema { queryType { name } } }",
+    "Query.__type": '{ __type(name: "Query") { name } }',
     "Query.node": '{ node(id: "Product:A") { id } }',
     "Query.stock": '{ stock(skus: ["A"]) { sku } }',
     "Query.product": '{ product(sku: "A") { sku } }',
@@ -100,6 +111,8 @@ DOCUMENTS = {
     "Query.stockDrift": "{ stockDrift { nodes { sku } } }",
     "Query.oversales": "{ oversales { nodes { sku } } }",
     "Query.ledgerCheck": "{ ledgerCheck { at } }",
+    "Query._entities": '{ _entities(representations: [{__typename: "Product", sku: "A"}]) { __typename } }',
+    "Query._service": "{ _service { sdl } }",
     "Mutation.adjustStock": 'mutation { adjustStock(input: {adjustments: [], reason: "x"}) { userErrors { code } } }',
     "Mutation.reserveStock": "mutation { reserveStock(input: {lines: []}) { userErrors { code } } }",
     "Mutation.commitReservation": 'mutation { commitReservation(id: "A") { userErrors { code } } }',
@@ -165,6 +178,7 @@ def test_a_storefront_key_reads_stock_and_products_only() -> None:
             continue
         opened.add(coordinate)
     assert opened == {
+        "Query._entities",
         "Query.node",
         "Query.stock",
         "Query.product",
@@ -185,10 +199,10 @@ async def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
     assert await keys.caller(f"Bearer {secret}", "10.0.0.1") == Caller("client", frozenset({"stock:read"}))
     async with store.begin() as tx:
         assert await api_key.revoke(tx, id)
-    assert (await keys.caller(f"bearer {secret}", "10.0.0.1")).name == "client"
+    assert (await keys.caller(f"Bearer {secret}", "10.0.0.1")).name == "client"
     assert not await keys.still_valid(f"Bearer {secret}")
     monkeypatch.setattr(auth, "KEPT_S", 0.0)
-    keys._kept.clear()
+    keys._known.clear()
     with pytest.raises(BadRequest) as caught:
         await keys.caller(f"Bearer {secret}", "10.0.0.1")
     assert caught.value.status == 401
@@ -196,15 +210,33 @@ async def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
 
 async def test_a_key_that_has_run_out_opens_nothing_even_while_it_is_believed(store: Store, redis: Redis) -> None:
     keys = Keys(store, redis)
-    secret, _ = await make_key(store, "read", expires_at=datetime.now(UTC) + timedelta(days=1))
-    await keys.caller(f"Bearer {secret}", "10.0.0.1")
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    async with store.begin() as tx:
-        await tx.execute(text("update api_key set expires_at = :past"), {"past": past})
-    [kept] = keys._kept.values()
-    kept.key = api_key.ApiKey(**{**{name: getattr(kept.key, name) for name in kept.key.__slots__}, "expires_at": past})
+    secret, _ = await make_key(store, "read", expires_at=datetime.now(UTC) + timedelta(seconds=1))
+    assert (await keys.caller(f"Bearer {secret}", "10.0.0.1")).name == "client"
+    assert keys.known(f"Bearer {secret}") is not None
+    await until(lambda: keys.known(f"Bearer {secret}") is None)
     with pytest.raises(BadRequest, match="expired"):
         await keys.caller(f"Bearer {secret}", "10.0.0.1")
+
+
+async def test_of_a_crowd_with_one_key_one_looks_and_each_is_told(
+    store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    look = api_key.by_hash
+
+    async def by_hash(tx: AsyncConnection, hash: str) -> api_key.ApiKey | None:
+        looks.append(hash)
+        return await look(tx, hash)
+
+    monkeypatch.setattr(api_key, "by_hash", by_hash)
+    secret, _ = await make_key(store, "read")
+    keys = Keys(store, redis)
+    crowd = await asyncio.gather(*(keys.caller(f"Bearer {secret}", "10.0.0.1") for _ in range(50)))
+    assert [one.name for one in crowd] == ["client"] * 50
+    assert len(looks) == 1
+    bad = (keys.caller("Bearer acorn_unknown", "10.0.0.2") for _ in range(10))
+    told = await asyncio.gather(*bad, return_exceptions=True)
+    assert [getattr(one, "status", None) for one in told] == [401] * 10
 
 
 async def test_an_address_that_guesses_is_stopped_and_others_are_not(store: Store, redis: Redis) -> None:
@@ -229,6 +261,14 @@ async def test_without_redis_keys_are_still_looked_up(store: Store) -> None:
     with pytest.raises(BadRequest, match="unknown"):
         await keys.caller("Bearer acorn_guess", "10.0.0.1")
     await away.aclose()
+
+
+async def test_a_redis_that_hangs_holds_nobody_up(store: Store, hanging_redis: Redis) -> None:
+    keys = Keys(store, hanging_redis)
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            with pytest.raises(BadRequest, match="unknown"):
+                await keys.caller("Bearer acorn_guess", "10.0.0.1")
 
 
 async def test_without_the_database_nobody_is_let_in_and_the_answer_says_so(redis: Redis) -> None:

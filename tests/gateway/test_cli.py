@@ -21,6 +21,7 @@ from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
 from domain.ids import ChannelId
 from domain.product import Rejected
+from schema.printed import contract
 from schema.root import schema
 from schema.scopes import ALL
 from store import migrate, quarantine
@@ -36,7 +37,8 @@ def test_help_names_every_command(acorn: Acorn) -> None:
 
 
 def test_the_schema_is_printed(acorn: Acorn) -> None:
-    assert acorn("schema", "print").output == schema.as_str() + "\n"
+    assert acorn("schema", "print").output == contract(schema._schema) + "\n"
+    assert acorn("schema", "print", "--federation").output == schema.as_str() + "\n"
 
 
 def test_keys_are_made_listed_and_revoked(acorn: Acorn) -> None:
@@ -133,6 +135,13 @@ def test_serve_answers_until_it_is_told_to_stop(acorn: Acorn, tmp_path: Path, st
 def test_the_version_is_told(acorn: Acorn) -> None:
     told = acorn("--version")
     assert (told.exit_code, told.output) == (0, f"acorn {version('acorn-gateway')}\n")
+
+
+def test_a_key_may_have_a_budget_of_its_own(acorn: Acorn) -> None:
+    budget = ("--points-per-minute", "5000", "--calls-per-minute", "20")
+    assert acorn("keys", "create", "storefront", "--scope", "stock:read", *budget).exit_code == 0
+    assert "a minute: 5000 points, 20 calls" in plain(acorn("keys", "list"))
+    assert acorn("keys", "create", "b", "--scope", "stock:read", "--calls-per-minute", "0").exit_code == 2
 
 
 def test_help_of_keys_names_the_scopes(acorn: Acorn) -> None:

@@ -65,10 +65,18 @@ def test_what_cannot_be_compiled_is_counted_once_and_left_to_graphql_core(plans:
     assert fallbacks("introspection") == before + 1
 
 
-def test_subscriptions_are_never_compiled_and_not_counted(plans: Plans) -> None:
-    before = fallbacks("subscription")
-    assert [plans.of("subscription { counted(to: 1) }", None).compiled for _ in range(3)] == [None] * 3
-    assert fallbacks("subscription") == before
+async def test_the_events_of_a_subscription_are_answered_alike_compiled_or_not(pair: tuple[Gateway, Gateway]) -> None:
+    core, compiled = pair
+    told = []
+    for gateway in (core, compiled):
+        headers = await gateway.headers("read", accept="text/event-stream")
+        for query in ("subscription { counted(to: 3) }", "subscription { c: counted(to: 1) missing: __typename }"):
+            answer = await gateway.http.post("/graphql", json={"query": query}, headers=headers)
+            told.append(answer.text)
+    assert told[:2] == told[2:]
+    assert '{"data":{"counted":2}}' in told[0]
+    plans = compiled.app._plans
+    assert plans.of("subscription { counted(to: 3) }", None).compiled is not None
 
 
 def test_a_plan_that_would_take_the_room_of_many_is_not_compiled() -> None:

@@ -107,6 +107,7 @@ def test_demo_keys_are_what_their_names_say() -> None:
             "catalog:read",
             "operations:approve",
             "orders:read",
+            "schema:read",
             "shipments:write",
             "stock:read",
             "stock:write",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from domain.event import Event, EventKind, NewEvent
+from gateway import events
 from gateway.events import ON_OVERFLOW, QUEUE, EventHub, Resume, Resync
 from store import event
 from store.session import Store
@@ -111,6 +113,57 @@ async def test_a_lost_bell_delays_and_loses_nothing(store: Store, redis: Redis, 
     await source.aclose()
 
 
+async def test_a_bell_is_heard_that_rings_while_nobody_waits_for_it(
+    store: Store, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_S", 3600.0)
+    monkeypatch.setattr(events, "POLL_S", 3600.0)
+    hub = EventHub(store, redis_url)
+    wait, rung = hub._redis.xread, False
+
+    async def xread(*args: Any, **options: Any) -> Any:
+        nonlocal rung
+        if rung:
+            return await wait(*args, **options)
+        await until(lambda: hub.place == 0 and not hub._rung.is_set())
+        await tell(store, "A", redis=redis)
+        rung = True
+        return []
+
+    hub._redis.xread = xread  # type: ignore[method-assign]  # the real one is not there for a moment in thousands
+    running = asyncio.create_task(hub.run())
+    await until(lambda: hub.place == 1)
+    await end([running])
+
+
+async def test_what_a_crowd_needs_is_prepared_before_it_wakes_and_it_wakes_whatever_that_meets(
+    store: Store, redis: Redis, hub: EventHub
+) -> None:
+    steps: list[str] = []
+
+    async def prepare(found: Sequence[Event]) -> None:
+        steps.append(f"prepared {', '.join(told.subject for told in found)}")
+        if found[0].seq > 2:
+            raise OSError("away")
+
+    hub.before = prepare
+    source = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=0)
+
+    async def hear() -> None:
+        async for told in source:
+            steps.append(f"told {told.seq}")
+
+    hearing = asyncio.create_task(hear())
+    await until(lambda: hub.subscriber_count() == 1)
+    await tell(store, "A", "B", redis=redis)
+    await until(lambda: len(steps) == 2)
+    await tell(store, "B", redis=redis)
+    await tell(store, "A", redis=redis)
+    await until(lambda: len(steps) == 4)
+    assert steps == ["prepared A", "told 1", "prepared A", "told 4"]
+    await end([hearing])
+
+
 async def test_without_redis_the_table_is_watched(store: Store) -> None:
     hub = EventHub(store, "redis://127.0.0.1:9")
     task = asyncio.create_task(hub.run())
@@ -151,10 +204,14 @@ async def test_a_subscriber_that_falls_a_queue_behind_is_let_go(store: Store, re
     assert hub.subscriber_count() == 0
 
 
-async def test_a_cursor_that_is_too_old_or_of_another_log_is_refused(store: Store, redis: Redis, hub: EventHub) -> None:
+async def test_a_cursor_that_is_too_old_or_of_another_log_is_refused(
+    store: Store, redis: Redis, redis_url: str
+) -> None:
     await tell(store, *["A"] * 5)
     async with store.begin() as tx:
         await tx.execute(text("delete from event where seq <= 3"))
+    hub = EventHub(store, redis_url)
+    running = asyncio.create_task(hub.run())
     for after in (0, 2, 6):
         with pytest.raises(Resync) as caught:
             await anext(hub.follow(kinds=STOCK, subjects=None, after=after))
@@ -162,6 +219,7 @@ async def test_a_cursor_that_is_too_old_or_of_another_log_is_refused(store: Stor
     source = hub.follow(kinds=STOCK, subjects=None, after=3)
     assert await take(source, 2) == [(4, "A"), (5, "A")]
     await source.aclose()
+    await end([running])
 
 
 async def test_a_thousand_may_subscribe_at_once(store: Store, redis: Redis, redis_url: str, database_url: str) -> None:
@@ -213,3 +271,31 @@ async def test_a_long_replay_is_no_reason_to_be_let_go(store: Store, redis: Redi
     source = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=0)
     assert [place for place, _ in await take(source, 1200)] == list(range(1, 1201))
     await source.aclose()
+
+
+async def test_who_comes_back_soon_is_told_from_memory_what_was_missed(
+    store: Store, redis: Redis, hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[int] = []
+    read = event.after
+
+    async def counted(tx: object, place: int, **options: Any) -> list[Event]:
+        if options.get("subjects") is not None:
+            pages.append(place)
+        return await read(tx, place, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(event, "after", counted)
+    await tell(store, *["A", "B"] * 150, redis=redis)
+    await until(lambda: hub.place == 300)
+    for after in (0, 100, 299):
+        source = hub.follow(kinds=STOCK, subjects=frozenset({"B"}), after=after)
+        assert [place for place, _ in await take(source, (300 - after + 1) // 2)] == list(
+            range(after + 2 - after % 2, 301, 2)
+        )
+        await source.aclose()
+    assert pages == []
+    hub._kept.clear()  # as if so much had happened since
+    source = hub.follow(kinds=STOCK, subjects=frozenset({"B"}), after=100)
+    assert await take(source, 1) == [(102, "B")]
+    await source.aclose()
+    assert pages == [100]

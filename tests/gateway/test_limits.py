@@ -209,6 +209,28 @@ def test_cost_multiplies_lists_within_lists(plans: Plans) -> None:
     assert cost(plans, '{ stock(skus: ["A", "B", "C"]) { name } }') == 3
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "pageInfo { hasNextPage }",
+        "...F",
+        "__typename totalCount",
+        "nodes { sku }",
+        "pageInfo { hasNextPage } nodes { sku stock { sku } }",
+    ],
+)
+def test_a_page_counts_as_what_is_read_for_it_whatever_is_shown(public: Plans, shown: str) -> None:
+    query = f"query ($n: Int) {{ products(first: $n) {{ {shown} }} }}"
+    if shown == "...F":
+        query += " fragment F on ProductConnection { pageInfo { endCursor } }"
+    least = 1 + (5 if "totalCount" in shown else 0)
+    more = 2 if "stock" in shown else 1
+    assert [cost(public, query, n=n) for n in (0, 10, 100)] == [least, least + more * 10, least + more * 100]
+    assert (
+        sum(points for _, points in public.of(query, None).bounds.cost_by_root({"n": 10}).values()) == least + more * 10
+    )
+
+
 def test_cost_above_the_limit_is_refused() -> None:
     plans = Plans(sample.schema._schema, sample.SCOPES, Limits(cost=100))
     assert cost(plans, "{ branches(first: 99) { nodes { name } } }") == 100
@@ -228,15 +250,61 @@ def test_the_main_question_fits(public: Plans) -> None:
     assert cost(public, query, skus=["A"] * 250) == 250 * (1 + 5 + 5 + 1 + 5 + 5)
 
 
+def test_entities_cost_as_many_as_are_represented(public: Plans) -> None:
+    query = "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Product { title stock { sku } } } }"
+    one = {"__typename": "Product", "sku": "A"}
+    assert cost(public, query, of=[one] * 250) == 500
+    assert cost(public, query, of=one) == 2
+    assert cost(public, "{ _service { sdl } }") == 100
+
+
 def test_lists_without_bounds_multiply_until_they_are_refused(public: Plans) -> None:
     query = "{ products(first: 100) { nodes { listings { product { listings { product { listings { id } } } } } } } }"
     assert refusal(public, query)[0] == "LIMIT_EXCEEDED"
 
 
-def test_introspection_works_for_whoever_has_a_key(public: Plans) -> None:
-    plan = public.of(get_introspection_query(), None)
-    assert plan.needs == ()
-    assert plan.admit(Caller("nobody", frozenset()), {}) == 100
+@pytest.mark.parametrize(
+    "options", [{}, {"input_value_deprecation": True, "specified_by_url": True, "directive_is_repeatable": True}]
+)
+def test_introspection_as_tools_send_it_passes_with_its_scope_and_not_without(
+    public: Plans, options: dict[str, bool]
+) -> None:
+    plan = public.of(get_introspection_query(**options), None)
+    assert plan.admit(Caller("tool", frozenset({"schema:read"})), {}) == 100
+    for scopes in (frozenset[str](), ALL - {"schema:read", "admin"}):
+        with pytest.raises(Rejected, match=r"Query\.__schema needs the scope schema:read"):
+            plan.admit(Caller("shop", scopes), {})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '{ __type(name: "Query") { name } }',
+        "{ ...A } fragment A on Query { s: __schema { queryType { name } } }",
+        'query ($on: Boolean! = false) { ... @include(if: $on) { __type(name: "Query") { name } } }',
+    ],
+)
+def test_introspection_is_found_wherever_it_hides(public: Plans, query: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        public.of(query, None).admit(Caller("shop", frozenset({"stock:read"})), {})
+    assert caught.value.status == 403
+    assert public.of('{ __typename stock(skus: ["A"]) { __typename } }', None).needs == (
+        ("Query.stock", SCOPES["Query.stock"]),
+    )
+
+
+def test_names_near_to_a_mistake_are_told_to_whoever_may_read_the_schema(public: Plans) -> None:
+    for query, near in (
+        ('{ stokc(skus: ["A"]) { sku } }', "'stock'"),
+        ('{ stock(skuz: ["A"]) { sku } }', "'skus'"),
+        ("{ orders { nodes { ... on Odrer { id } } } }", "'Order'"),
+    ):
+        with pytest.raises(Rejected) as told:
+            public.of(query, None, suggest=True)
+        with pytest.raises(Rejected) as silent:
+            public.of(query, None)
+        assert near in str(told.value)
+        assert "Did you mean" not in str(silent.value)
 
 
 def test_introspection_in_circles_is_refused(public: Plans) -> None:

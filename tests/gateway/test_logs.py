@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
+from gateway import logs
 from gateway.logs import LONGEST, formatter
 
 
@@ -72,3 +76,67 @@ def test_a_database_error_tells_no_values() -> None:
         told = json.loads(line("graphql.failed", failed=True, reason=str(problem)))
     assert "canary" not in str(told)
     assert "insert into buyer" in told["exception"]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What goes to stderr once logs are set up as in production."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(logs, "_lines", None)
+    logs.set_up("INFO", "json")
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+async def test_lines_of_requests_are_like_all_others_and_keep_their_order(written: io.StringIO) -> None:
+    log = logging.getLogger("gateway.test")
+    values: dict[str, Any] = {
+        "request_id": "r-1",
+        "status": 200,
+        "seconds": 0.25,
+        "caller": "shop\x1b[2J\n",
+        "operation": "x" * 100_000,
+    }
+    words = f'"caller":{logs.word(values["caller"])},"operation":{logs.word(values["operation"])}'
+    logs.tell_many(log, "graphql.answered", [f'"request_id":"r-1","status":200,"seconds":0.25,{words}'])
+    log.info("graphql.answered", extra=values)
+    logs.tell_many(log, "graphql.answered", [f'"caller":{logs.word("a" + chr(0x2028) + "b")}', '"status":200'])
+    assert len(written.getvalue().splitlines()) == 2  # the rest waits for the end of the loop's turn
+    await asyncio.sleep(0)
+    quick, usual, *many = (json.loads(line) for line in written.getvalue().splitlines())
+    assert list(quick) == list(usual)
+    assert quick.pop("at").endswith("Z")
+    usual.pop("at")
+    assert quick == usual
+    assert [(one["event"], one["logger"], one["level"]) for one in many] == [
+        ("graphql.answered", "gateway.test", "info")
+    ] * 2
+    assert many[0]["caller"] == "a\\u2028b"
+    assert many[1]["status"] == 200
+
+
+async def test_lines_of_requests_have_a_level_and_outlive_a_stream_that_is_gone(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("gateway.test")
+    logging.getLogger().setLevel("WARNING")
+    logs.tell_many(log, "graphql.answered", ['"status":200'])
+    await asyncio.sleep(0)
+    assert written.getvalue() == ""
+    logging.getLogger().setLevel("INFO")
+    monkeypatch.setattr(written, "write", _broken)
+    logs.tell_many(log, "graphql.answered", ['"status":200'])
+    await asyncio.sleep(0)
+
+
+def _broken(text: str) -> int:
+    raise BrokenPipeError
+
+
+def test_without_a_loop_a_line_is_written_at_once(written: io.StringIO) -> None:
+    logs.tell_many(logging.getLogger("gateway.test"), "graphql.answered", ['"status":200'])
+    assert json.loads(written.getvalue())["status"] == 200

@@ -52,6 +52,45 @@ async def test_who_does_not_finish_a_head_is_let_go(
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "begun", [b"GET /graphql?query=", b"GET /graphql HTTP/1.1\r\nhost: a\r\naccept: ", b"GET /graphql HTTP/1.1\r\n"]
+)
+async def test_an_endless_head_is_a_431(gateway: Gateway, begun: bytes) -> None:
+    line = b"x: y\r\n" if begun.endswith(b"\r\n") else b"xxxxxx"
+    reader, writer = await connected(gateway, begun + line * (server_module.HEAD_BYTES // len(line)))
+    assert (await all_until_closed(reader)).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+async def test_a_large_head_that_ends_is_read(gateway: Gateway) -> None:
+    answer = await gateway.ask("{ hello }", "read", x_padding="x" * 30_000)
+    assert answer.status_code == 200
+
+
+NO_REQUEST = [
+    b"\x00\x01\x02\r\n\r\n",
+    b"GET /graphql?query=\xff\xfe HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET /\xc3\xa9 HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET * HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET http://a/graphql HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+    b"POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    b"POST /graphql HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"GET /graphql HTTP/9.9\r\nhost: a\r\n\r\n",
+    b"GET /graphql HTTP/1.1\r\naccept : x\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("said", NO_REQUEST, ids=repr)
+async def test_what_is_no_http_request_is_the_clients_fault(gateway: Gateway, said: bytes) -> None:
+    reader, writer = await connected(gateway, said)
+    writer.write_eof()
+    status = (await asyncio.wait_for(reader.readline(), 30)).split(b" ")
+    assert status == [b""] or status[1].startswith(b"4"), status
+    writer.close()
+
+
 async def test_a_line_between_requests_stops_no_clock(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HEAD_S", 0.3)
     reader, writer = await connected(gateway, b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")

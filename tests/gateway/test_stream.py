@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway import server as server_module
+from gateway.expiry import Expiry
 from gateway.stream import Streams
 from store import api_key
 from tests.gateway import sample
-from tests.gateway.conftest import Gateway, until
+from tests.gateway.conftest import Gateway, events, until
 
 FOLLOW = "subscription ($s: String!, $a: String) { follow(subject: $s, after: $a) { cursor } }"
 
@@ -33,19 +33,7 @@ async def stream(
     ) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        yield _events(answer)
-
-
-async def _events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
-    name = ""
-    async for line in answer.aiter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data:"):
-            data = line.removeprefix("data:").strip()
-            yield name, json.loads(data) if data else None
-        elif line == ":":
-            yield "", None
+        yield events(answer)
 
 
 async def test_a_subscription_is_streamed_and_completed(gateway: Gateway) -> None:
@@ -100,7 +88,7 @@ async def test_silence_is_broken_by_comments_and_leaving_ends_the_subscription(g
     sample.STEPS.clear()
     endpoint: Any = gateway.app._endpoint
     usual = endpoint._streams
-    endpoint._streams = Streams(gateway.app.standing.keys, heartbeat_s=0.05)
+    endpoint._streams = Streams(Expiry(gateway.app.standing.keys), silence_s=0.05)
     try:
         async with stream(gateway, "subscription { quiet }") as events:
             assert [await anext(events), await anext(events)] == [("", None)] * 2
@@ -112,11 +100,19 @@ async def test_silence_is_broken_by_comments_and_leaving_ends_the_subscription(g
 
 async def test_a_revoked_key_ends_its_stream(fresh: Gateway) -> None:
     endpoint: Any = fresh.app._endpoint
-    endpoint._streams = Streams(fresh.app.standing.keys, recheck_s=0.1)
+    endpoint._streams = Streams(Expiry(fresh.app.standing.keys, recheck_s=0.1))
     async with stream(fresh, FOLLOW, {"s": "A"}) as events:
         async with fresh.store.begin() as tx:
             [key] = await api_key.all(tx)
             await api_key.revoke(tx, key.id)
+        told = [one async for one in events]
+    assert [name for name, _ in told] == ["next", "complete"]
+    assert told[0][1]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_key_that_expires_ends_its_stream_at_that_instant(fresh: Gateway) -> None:
+    await fresh.expire("read", within_s=0.3)
+    async with stream(fresh, FOLLOW, {"s": "A"}) as events:
         told = [one async for one in events]
     assert [name for name, _ in told] == ["next", "complete"]
     assert told[0][1]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from gateway import server as server_module
-from gateway.websocket import MOST_OPERATIONS, Pace
+from gateway.expiry import Expiry
+from gateway.websocket import LONGEST_ID, MOST_OPERATIONS, Pace
 from store import api_key
 from store.session import Store
 from tests.gateway import sample
@@ -131,7 +133,11 @@ FRAMES = [
     '{"type": "complete"}',
     '{"type": "ping", "type": "pong"}',
     '{"type": "subscribe", "id": "1", "payload": {"query": "\\ud800"}}',
+    '{"type": "ping", "payload": {"x": ' + "[" * 300 + "]" * 300 + "}}",
     b'{"type": "ping"}',
+    '{"type": "ping", "payload": 5}',
+    '{"type": "pong", "payload": []}',
+    json.dumps({"type": "subscribe", "id": "x" * (LONGEST_ID + 1), "payload": {"query": "{ hello }"}}),
 ]
 
 
@@ -142,9 +148,10 @@ async def test_a_malformed_frame_closes_with_4400(gateway: Gateway, frame: str |
         assert (await closed(socket))[0] == 4400
 
 
-async def test_a_mad_init_closes_with_4400(gateway: Gateway) -> None:
+@pytest.mark.parametrize("payload", [[1], [], 0, "", False])
+async def test_a_mad_init_closes_with_4400(gateway: Gateway, payload: Any) -> None:
     async with opened(gateway) as socket:
-        await say(socket, type="connection_init", payload=[1])
+        await say(socket, type="connection_init", payload=payload)
         assert (await closed(socket))[0] == 4400
 
 
@@ -179,11 +186,34 @@ async def test_silence_closes_with_4408(gateway: Gateway) -> None:
         sockets.pace = Pace()
 
 
+async def test_what_came_in_time_counts_although_it_is_read_late(gateway: Gateway) -> None:
+    """A process that takes in a crowd is busy for longer than its clocks allow a client."""
+    sockets: Any = gateway.app._sockets
+    sockets.pace = Pace(init_s=0.2)
+    try:
+        async with opened(gateway) as socket:
+            payload = {"Authorization": f"Bearer {await gateway.key('read')}"}
+            await say(socket, type="connection_init", payload=payload)
+            time.sleep(0.4)  # noqa: ASYNC251  # the whole loop is busy
+            assert await hear(socket) == {"type": "connection_ack"}
+    finally:
+        sockets.pace = Pace()
+
+
 async def test_a_second_use_of_a_running_id_closes_with_4409(gateway: Gateway) -> None:
     async with acknowledged(gateway) as socket:
         await subscribe(socket, "1", "subscription { quiet }")
         await subscribe(socket, "1", "{ hello }")
         assert await closed(socket) == (4409, "Subscriber for 1 already exists")
+
+
+async def test_a_reason_fits_into_its_frame(gateway: Gateway) -> None:
+    """Longer ones would break the frame off, and the client would be told nothing."""
+    async with acknowledged(gateway) as socket:
+        for _ in range(2):
+            await subscribe(socket, "é" * LONGEST_ID, "subscription { quiet }")
+        code, reason = await closed(socket)
+        assert (code, reason) == (4409, "Subscriber for " + "é" * 54)
 
 
 async def test_other_protocols_close_with_4406(gateway: Gateway) -> None:
@@ -230,16 +260,47 @@ async def test_one_connection_runs_so_many_operations_and_no_more(gateway: Gatew
         assert (await closed(socket))[0] == 4429
 
 
-async def test_the_server_pings_and_looks_at_the_key_again(fresh: Gateway) -> None:
+async def test_a_revoked_key_closes_all_its_connections(fresh: Gateway) -> None:
     sockets: Any = fresh.app._sockets
-    sockets.pace = Pace(ping_s=0.05, recheck_s=0.2)
-    async with acknowledged(fresh) as socket:
-        assert await hear(socket) == {"type": "ping"}
-        await say(socket, type="pong")
+    sockets.expiry = Expiry(fresh.app.standing.keys, recheck_s=0.2)
+    async with acknowledged(fresh) as socket, acknowledged(fresh) as another:
         async with fresh.store.begin() as tx:
             [key] = await api_key.all(tx)
             await api_key.revoke(tx, key.id)
-        assert (await closed(socket))[0] == 4403
+        for one in (socket, another):
+            assert await closed(one) == (4403, "Forbidden: the key is no longer valid")
+
+
+async def test_a_key_that_expires_closes_its_connection_at_that_instant(fresh: Gateway) -> None:
+    sample.STEPS.clear()
+    await fresh.expire("read", within_s=0.5)
+    async with acknowledged(fresh) as socket, acknowledged(fresh, "ship") as another:
+        await subscribe(socket, "1", "subscription { quiet }")
+        assert await closed(socket) == (4403, "Forbidden: the key is no longer valid")
+        await until(lambda: sample.STEPS in (["began", "ended"], []))
+        await say(another, type="ping")
+        assert await hear(another) == {"type": "pong"}
+
+
+async def test_the_server_pings_as_long_as_it_is_answered(gateway: Gateway) -> None:
+    sockets: Any = gateway.app._sockets
+    sockets.pace = Pace(ping_s=0.3)
+    try:
+        async with acknowledged(gateway) as socket:
+            for _ in range(3):
+                assert await hear(socket) == {"type": "ping"}
+                await say(socket, type="pong", payload={"at": 1})
+            assert await hear(socket) == {"type": "ping"}
+            assert await closed(socket) == (4408, "No pong came in time")
+    finally:
+        sockets.pace = Pace()
+
+
+async def test_a_ping_is_answered_with_what_came_along(gateway: Gateway) -> None:
+    async with acknowledged(gateway) as socket:
+        await say(socket, type="pong")  # unasked, which is allowed
+        await say(socket, type="ping", payload={"at": [1, "x"]})
+        assert await hear(socket) == {"type": "pong", "payload": {"at": [1, "x"]}}
 
 
 async def test_nothing_is_said_before_the_acknowledgement(gateway: Gateway) -> None:
@@ -264,7 +325,7 @@ async def test_a_key_gone_bad_starts_nothing_on_an_open_connection(fresh: Gatewa
             [key] = await api_key.all(tx)
             await api_key.revoke(tx, key.id)
         sample.STEPS.clear()
-        fresh.app.standing.keys._kept.clear()  # as five seconds later
+        fresh.app.standing.keys._known.clear()  # as five seconds later
         await subscribe(socket, "2", "mutation { ship }")
         assert await closed(socket) == (4403, "Forbidden: the key is no longer valid")
     assert sample.STEPS == []
@@ -276,7 +337,7 @@ async def test_without_the_database_an_operation_is_told_so_and_the_connection_l
     async with acknowledged(fresh) as socket:
         keys = fresh.app.standing.keys
         away = Store("postgresql://nobody@127.0.0.1:9/none")
-        keys._kept.clear()
+        keys._known.clear()
         monkeypatch.setattr(keys, "_store", away)
         await subscribe(socket, "1", "{ hello }")
         message = await hear(socket)

@@ -26,6 +26,7 @@ class StockPlatform:
         )
         self.stock_plan = Plan("readStock", rate, rate)
         self.plans = {"readStock": self.stock_plan}
+        self.stock_call = ("readStock", 1.0)
         self.stock_batch = batch
         self.visibility_lag_s = 0.1
         self.every = dict.fromkeys(StreamName, timedelta(minutes=5))

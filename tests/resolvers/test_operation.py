@@ -27,6 +27,14 @@ class PolledLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def place(self) -> None:
+        return None
+
+    async def head(self) -> int:
+        async with self._store.begin() as tx:
+            return await event.head(tx)
+
     async def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
     ) -> AsyncGenerator[Event, None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -19,10 +19,11 @@ from domain.event import Event, EventKind
 from domain.freshness import Freshness, OnStale
 from domain.ids import LocationCode, RuleId, Sku
 from domain.ledger import EntryKind, NewEntry
+from domain.policy import Facts
 from domain.reservation import Reservation, ReservedLine
 from domain.rule import Rule, SafetyStock
 from domain.stock import Stock
-from resolvers import stock
+from resolvers import stock, stock_changes
 from resolvers.live import LiveStock
 from resolvers.shelf import Bell, Shelf
 from resolvers.stock_cache import StockCache
@@ -40,6 +41,13 @@ class LogOnly:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def place(self) -> None:
+        return None
+
+    async def head(self) -> int:
+        return await head(self._store)
 
     async def follow(
         self, *, kinds: frozenset[EventKind], subjects: frozenset[str] | None, after: int | None
@@ -195,6 +203,17 @@ async def test_more_than_250_skus_are_refused_and_nothing_is_asked(house: House)
     assert house.amazon.calls == []
 
 
+async def test_what_is_too_long_to_be_a_sku_is_refused(house: House) -> None:
+    too_long = Sku("S" * (stock.LONGEST_SKU + 1))
+    for told in (
+        stock.by_skus(house.shelf, patient(), [Sku("A1"), too_long]),
+        stock.at_instant(house.shelf, [too_long], datetime.now(UTC)),
+    ):
+        with pytest.raises(Invalid, match="255 characters"):
+            await told
+    assert await stock.by_skus(house.shelf, patient(), [Sku(too_long[1:])]) == [None]
+
+
 async def test_a_platform_that_is_down_is_answered_from_the_last_reading_with_its_age(house: House) -> None:
     await house.list_everywhere("A1")
     house.amazon.units["fba-eu", "A1"] = 10
@@ -289,12 +308,12 @@ async def test_a_subscriber_gets_how_it_stands_and_then_what_changes(house: Hous
     house.amazon.units["fba-eu", "A1"] = 10
     await house.stock("A1", max_age=NOW)
     await house.events()
-    first = [told async for told in stock.follow(house.shelf, patient(), [Sku("A1")], None)]
+    first = [told async for told in stock_changes.follow(house.shelf, [Sku("A1")], None)]
     assert [one.available_to_sell for _, one in first] == [10]
     house.amazon.units["fba-eu", "A1"] = 8
     await house.stock("A1", max_age=NOW)
     await house.events()
-    later = [told async for told in stock.follow(house.shelf, patient(), [Sku("A1")], first[-1][0])]
+    later = [told async for told in stock_changes.follow(house.shelf, [Sku("A1")], first[-1][0])]
     assert [one.available_to_sell for _, one in later] == [8]
 
 
@@ -427,11 +446,33 @@ async def test_a_subscriber_of_a_kit_hears_of_its_components(house: House) -> No
     start = str(await head(house.store))
     await house.book("A1", -4)
     await house.events()
-    told = [one async for one in stock.follow(house.shelf, patient(), [Sku("A1"), Sku("SET")], start)]
+    told = [one async for one in stock_changes.follow(house.shelf, [Sku("A1"), Sku("SET")], start)]
     assert [(one.sku, one.available_to_sell) for _, one in told] == [("A1", 4), ("SET", 2)]
     # Whoever has seen only the first goes on with the second.
-    again = [one.sku async for _, one in stock.follow(house.shelf, patient(), [Sku("SET")], told[0][0])]
+    again = [one.sku async for _, one in stock_changes.follow(house.shelf, [Sku("SET")], told[0][0])]
     assert again == ["SET"]
+
+
+async def test_who_goes_on_reads_no_stock_until_something_changes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a crowd that comes back after a restart each wants to know only what its kits are made of."""
+    await house.make_kit("SET", A1=2)
+    await house.book("A1", 8)
+    await house.events()
+    start, read, real = str(await head(house.store)), list[str](), stock.facts
+
+    async def facts(shelf: Shelf, skus: Sequence[Sku], **options: bool) -> dict[Sku, Facts]:
+        read.extend(skus)
+        return await real(shelf, skus, **options)
+
+    monkeypatch.setattr(stock, "facts", facts)
+    assert [one async for one in stock_changes.follow(house.shelf, [Sku("SET")], start)] == []
+    assert read == []
+    await house.book("A1", -4)
+    await house.events()
+    assert [one.sku async for _, one in stock_changes.follow(house.shelf, [Sku("SET")], start)] == ["SET"]
+    assert read == ["SET"]
 
 
 async def head(store: Store) -> int:
@@ -455,7 +496,7 @@ async def test_a_subscriber_hears_of_every_sku_when_rules_change_and_of_a_kit_wi
     await house.events()
     await house.book("B2", -2)
     await house.events()
-    told = [one async for _, one in stock.follow(house.shelf, patient(), [Sku("A1"), Sku("SET")], start)]
+    told = [one async for _, one in stock_changes.follow(house.shelf, [Sku("A1"), Sku("SET")], start)]
     assert [one.sku for one in told] == ["A1", "SET", "A1", "SET", "SET"]  # the rules, the kit, its new component
     assert told[-1].available_to_sell == 1  # of four, one is kept back
 

@@ -18,7 +18,7 @@ from domain.event import EventKind, NewEvent
 from domain.ids import RuleId, Sku
 from domain.policy import Facts
 from domain.rule import Rule, SafetyStock
-from resolvers import stock, stock_cache
+from resolvers import stock, stock_cache, stock_changes
 from resolvers.stock_cache import StockCache
 from store import event, product, rule
 from store import facts as facts_rows
@@ -133,7 +133,7 @@ async def test_who_has_been_told_of_a_change_never_reads_how_it_was_before(
     await house.list_everywhere("A1")
     await settled(house, reads)
     shelf = replace(house.shelf, events=PolledLog(house.store))
-    told = stock.follow(shelf, patient(), [Sku("A1")], None)
+    told = stock_changes.follow(shelf, [Sku("A1")], None)
     await anext(told)
     for units in range(1, 20):
         await number(house)  # so that it is in memory
@@ -313,6 +313,30 @@ async def test_no_more_is_kept_than_there_is_room_for_and_the_longest_unasked_go
             await cache.facts([Sku(sku)], read)
         assert list(cache._kept) == ["C3", "A1", "D4"]
         assert cache._kits == {"PART": {"C3", "A1", "D4"}}
+
+
+async def test_what_there_is_not_is_kept_apart_and_pushes_out_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stock_cache, "MOST_UNKNOWN", 3)
+    cache = StockCache(store, most=2)
+    told: list[Sku | None] = []
+
+    async def read(skus: Sequence[Sku]) -> Mapping[Sku, Facts]:
+        return {sku: Facts(sku) for sku in skus if sku == "A1"}
+
+    async with running(cache):
+        await until(lambda: _kept(cache, read, "A1"))
+        cache.watch(told.append)
+        for number in range(20):
+            await cache.facts([Sku(f"NONE{number}")], read)
+        assert list(cache._kept) == ["A1"]
+        assert list(cache._unknown) == ["NONE17", "NONE18", "NONE19"]
+        assert told == [f"NONE{number}" for number in range(17)]  # whoever had an answer about them
+        assert cache.keeps([Sku("A1"), Sku("NONE19")])
+        assert not cache.keeps([Sku("NONE0")])
+        cache.forget(Sku("NONE19"))
+        assert not cache.keeps([Sku("NONE19")])
 
 
 async def _kept(cache: StockCache, read: stock_cache.Read, sku: str) -> bool:

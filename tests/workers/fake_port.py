@@ -134,6 +134,7 @@ class FakePort:
     after_pages: Callable[[FakePort], None] | None = None
     plans: Mapping[str, Plan] = field(default_factory=dict)
     stock_plan: Plan = field(default_factory=lambda: Plan("readStock", 100.0, 100.0))
+    stock_call: tuple[str, float] = ("readStock", 1.0)
     stock_batch: int = 50
     every: Mapping[StreamName, timedelta] = field(
         default_factory=lambda: dict.fromkeys(StreamName, timedelta(minutes=5))

@@ -1,0 +1,141 @@
+"""The shortest way through the edge: a request whose very bytes were answered a moment ago is answered with the same, at once,
+and one whose bytes were understood before need not be understood again.
+
+Keys, scopes and budgets are asked as on the long way, only without waiting for anybody. Whatever is not plainly the same goes the
+long way, which remembers here what it has understood and answered.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.accept import Form
+from gateway.admission import Admission
+from gateway.answered import Answered
+from gateway.answers import Again, Answers, Kept
+from gateway.asgi import Scope, head_lines, named, new_id, our_server, request_id
+from gateway.auth import Keys
+from gateway.body import Request
+from gateway.cors import VARY
+from gateway.quota import Purse
+from resolvers.context import Caller
+
+# What of a request's headers decides on its answer. One with a header of `ELSE` goes the long way, and one of `TRACE` where
+# operations are traced.
+DECIDES = (b"content-type", b"accept", b"x-acorn-bill", b"x-acorn-deadline-ms")
+ELSE = frozenset({b"origin", b"content-encoding"})
+TRACE = frozenset({b"traceparent"})
+# Where the long way finds what was heard.
+HEARD = "acorn.heard"
+# Requests that are remembered as understood: so many, of so many bytes, headers included.
+MOST_UNDERSTOOD = 1_000
+LONGEST = 4 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for, in what form it is answered as a whole, and what it costs: the same whenever its bytes and its
+    caller's scopes are."""
+
+    request: Request
+    within_s: float
+    wants_bill: bool
+    form: Form
+    points: int
+
+
+# The body, the caller's scopes, and those headers of `DECIDES` that are there.
+Key: TypeAlias = tuple[bytes | frozenset[str] | None, ...]
+
+
+class Heard:
+    """A request of a known caller that has arrived as a whole; `asked` is there where it was understood before."""
+
+    __slots__ = ("_front", "_key", "asked", "caller")
+
+    def __init__(self, front: Front, key: Key, caller: Caller, asked: Asked | None) -> None:
+        self._front = front
+        self._key = key
+        self.caller = caller
+        self.asked = asked
+
+    def understood(self, asked: Asked) -> None:
+        """The next that is equal asks for the same."""
+        self.asked = asked
+        if self._size <= LONGEST:
+            self._front.keep(self._key, asked)
+
+    @property
+    def _size(self) -> int:
+        return sum([len(one) for one in self._key if isinstance(one, bytes)])
+
+    def answered(self, kept: Kept, form: Form, operation: str, points: int) -> None:
+        """It was answered with `kept` in this form."""
+        if self._front.answers is not None:
+            head = usual_head(form, kept.body)
+            self._front.answers.remember(self._key, self._size + len(head), Again(kept, head, operation, points))
+
+
+def usual_head(form: Form, body: bytes) -> str:
+    """The head of an answer of status 200 to a program, which sends no origin, up to the lines of the moment."""
+    return f"{_JSON if form is Form.JSON else _GRAPHQL}content-length: {len(body)}\r\n"
+
+
+def moment(id: str, age: int, purse: Purse) -> str:
+    """The lines of a head that are an answer's own: `age` in seconds, 0 for one that is new."""
+    aged = f"age: {age}\r\n" if age else ""
+    return f"{aged}x-request-id: {id}\r\n{purse.head_lines}"
+
+
+_JSON, _GRAPHQL = [
+    head_lines({"content-type": f"{form.value}; charset=utf-8", **VARY}) for form in (Form.JSON, Form.GRAPHQL)
+]
+
+
+class Front:
+    """Hears POST requests on our own server, and answers those again that were answered; with `answers` of None it only hears."""
+
+    def __init__(
+        self, answers: Answers | None, keys: Keys, admission: Admission, answered: Answered, *, traced: bool = False
+    ) -> None:
+        self.answers = answers
+        self._keys = keys
+        self._admission = admission
+        self._answered = answered
+        self._else = ELSE | TRACE if traced else ELSE
+        self._understood: dict[Key, Asked] = {}  # the oldest first
+
+    def serve(self, scope: Scope) -> bool:
+        """Whether the request has been answered; else it goes the long way, which finds in the scope what was heard."""
+        began = time.monotonic()
+        whole = our_server(scope)
+        headers = named(scope)
+        if whole is None or scope["method"] != "POST" or scope["query_string"]:
+            return False
+        if len(headers) != len(scope["headers"]) or not self._else.isdisjoint(headers):
+            return False
+        authorization = headers.get(b"authorization")
+        caller = None if authorization is None else self._keys.known(authorization.decode("latin-1"))
+        body = None if caller is None else whole["body"]()
+        if caller is None or body is None:
+            return False
+        key = (body, caller.scopes, *map(headers.get, DECIDES))
+        again = None if self.answers is None else self.answers.again(key, began)
+        if again is None or (purse := self._admission.admit_again(caller, again.points)) is None:
+            scope[HEARD] = Heard(self, key, caller, self._understood.get(key))
+            return False
+        id = request_id(scope) if b"x-request-id" in headers else new_id()
+        age = again.kept.age(began)
+        whole["answer"](again.head + moment(id, age, purse), again.kept.body)
+        self._answered.tell(
+            id, 200, time.monotonic() - began, "query", again.operation, caller.name, again.points, age, again=True
+        )
+        return True
+
+    def keep(self, key: Key, asked: Asked) -> None:
+        """Requests of this key ask for this."""
+        if len(self._understood) >= MOST_UNDERSTOOD:
+            del self._understood[next(iter(self._understood))]
+        self._understood[key] = asked
