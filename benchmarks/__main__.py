@@ -1,4 +1,4 @@
-"""Run every benchmark one after the other: `python -m benchmarks` (about seven minutes)."""
+"""Run every benchmark one after the other: `python -m benchmarks` (about ten minutes)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ EACH = (
     ["benchmarks.reads"],
     ["benchmarks.reserve"],
     ["benchmarks.edge"],
+    ["benchmarks.subscriptions"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
 )
 
