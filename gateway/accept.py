@@ -58,7 +58,7 @@ def ranges(accept: str | None) -> tuple[Range, ...]:
 def _ranges(accept: str) -> tuple[Range, ...]:
     found = []
     for part in _PART.findall(accept.lower()):
-        media_type, *given = [piece.strip() for piece in _PIECE.findall(part)]
+        media_type, *given = [piece.strip() for piece in _PIECE.findall(part)] or [""]
         parameters = {
             name.strip(): value.strip().strip('"') for name, _, value in (one.partition("=") for one in given)
         }

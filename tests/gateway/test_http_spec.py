@@ -84,7 +84,7 @@ async def test_the_best_form_that_a_client_takes_is_chosen(gateway: Gateway, acc
 
 @pytest.mark.parametrize(
     "accept",
-    ["text/html", f"{JSON};q=0", f"{JSON};q=nan", f"{JSON};q=-1", f"{JSON};charset=utf-16", ", ;", "application"],
+    [";", "text/html", f"{JSON};q=0", f"{JSON};q=nan", f"{JSON};q=-1", f"{JSON};charset=utf-16", ", ;", "application"],
 )
 async def test_nothing_that_fits_is_a_406(gateway: Gateway, accept: str) -> None:
     answer = await post(gateway, {"query": "{ __typename }"}, accept)
