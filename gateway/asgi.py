@@ -108,6 +108,16 @@ def accepted_origin(scope: Scope, allowed: tuple[str, ...]) -> bool:
     return bool(host) and host == header(scope, "host")
 
 
+def check_origin(scope: Scope, allowed: tuple[str, ...]) -> None:
+    """Raises BadRequest for a page that may not speak to us."""
+    if not accepted_origin(scope, allowed):
+        raise BadRequest(
+            "Pages of this origin may not ask here; ACORN_ALLOWED_ORIGINS names those that may.",
+            status=403,
+            code="ORIGIN_NOT_ALLOWED",
+        )
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises BadRequest with 413 beyond `limit` bytes and with 408 after ten seconds, and ClientLeft."""
     whole = our_server(scope)

@@ -26,8 +26,8 @@ from gateway.asgi import (
     Receive,
     Scope,
     Send,
-    accepted_origin,
     address,
+    check_origin,
     header,
     listed,
     our_server,
@@ -184,12 +184,7 @@ class Endpoint:
     async def _received(self, exchange: _Exchange, receive: Receive) -> tuple[Caller, Request]:
         """Who asks for what, in the address or in the body. Raises BadRequest."""
         scope = exchange.scope
-        if not accepted_origin(scope, self._terms.allowed_origins):
-            raise BadRequest(
-                "Pages of this origin may not ask here; ACORN_ALLOWED_ORIGINS names those that may.",
-                status=403,
-                code="ORIGIN_NOT_ALLOWED",
-            )
+        check_origin(scope, self._terms.allowed_origins)
         if not exchange.safe:
             check_content_type(header(scope, "content-type"), header(scope, "content-encoding"))
         exchange.caller = caller = await self._keys.caller(header(scope, "authorization"), address(scope))

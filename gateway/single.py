@@ -27,8 +27,8 @@ from gateway.asgi import (
     Receive,
     Scope,
     Send,
-    accepted_origin,
     address,
+    check_origin,
     header,
     listed,
     read_body,
@@ -150,7 +150,7 @@ class SingleStreams:
             await self._endpoint(scope, receive, send)
             return
         try:
-            self._check_origin(scope)
+            check_origin(scope, self._terms.allowed_origins)
             match scope["method"]:
                 case "PUT":
                     await self._reserve(scope, send)
@@ -170,10 +170,6 @@ class SingleStreams:
         """Forget every stream; those that are open have been ended by then."""
         for token in list(self._lines):
             await self._forget(token)
-
-    def _check_origin(self, scope: Scope) -> None:
-        if not accepted_origin(scope, self._terms.allowed_origins):
-            raise BadRequest("Pages of this origin may not ask here.", status=403, code="ORIGIN_NOT_ALLOWED")
 
     async def _caller(self, scope: Scope) -> Caller:
         return await self._keys.caller(header(scope, "authorization"), address(scope))
