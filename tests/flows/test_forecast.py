@@ -18,6 +18,7 @@ from benchmarks.whole import Whole, whole_house
 from gateway.auth import hash_secret, new_secret
 from schema.scopes import ALL
 from store import api_key
+from tests.workers.house import until
 
 CORPUS = tomllib.loads((Path(__file__).parent / "forecast.toml").read_text(encoding="utf-8"))
 AGES = {
@@ -77,6 +78,20 @@ async def told(whole: Whole, body: dict[str, Any]) -> dict[str, Any]:
     return dict(answer.json()["extensions"])
 
 
+async def at_rest(whole: Whole) -> None:
+    """Wait until the rate budgets of live stock are full: who comes then never goes without a call
+    for want of a slot."""
+    shelf = whole.app.standing.shelf
+    plans = [(source.port.channel.id, source.port.stock_plan) for source in shelf.live.sources]
+    seen: list[object] = []
+
+    async def full() -> bool:
+        seen.append(await shelf.budgets.states(plans))
+        return len(seen) > 1 and seen[-1] == seen[-2]
+
+    await until(full)
+
+
 async def predicted_and_made(whole: Whole, skus: list[str], operation: dict[str, str]) -> tuple[Any, Any, Any]:
     """Calls by (channel, operation): as explained, as taken from the key's budget in sum, and as the bill has them."""
     cache = whole.app.standing.shelf.stock_cache
@@ -85,12 +100,14 @@ async def predicted_and_made(whole: Whole, skus: list[str], operation: dict[str,
         await tx.execute(text("insert into stock_level select * from first_level"))
         await tx.execute(text(AGES[operation["readings"]]))
     cache.forget_all()
+    await at_rest(whole)
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     body = {
         "query": CORPUS["queries"][operation["query"]].replace("PAST", now),
         "variables": {"skus": skus, "sku": skus[0], "id": f"Product:{skus[0]}", "maxAge": operation.get("maxAge")},
     }
     explained = (await told(whole, {**body, "extensions": {"explain": True}}))["explain"]
+    await at_rest(whole)
     ran = await told(whole, body)
     lines = {(one["channel"], one["operation"]): one["calls"] for one in explained["byOperation"] if one["calls"]}
     made = {(one["channel"], one["operation"]): one["calls"] for one in ran["bill"]["byOperation"] if one["calls"]}
@@ -122,6 +139,9 @@ async def test_predicted_calls_are_the_calls_that_are_made(whole: Whole, kinds: 
 
 
 STOCK = CORPUS["queries"]["stock"]
+# More SKUs than one call of Amazon's answers: these wait for a slot, while a page view goes without the call if there is none
+# at that moment, and then costs less than it is expected to here.
+UNHURRIED = 60
 POINTS = 10_000_000  # a minute, for keys without a budget of their own
 
 
@@ -152,10 +172,11 @@ async def test_a_query_that_its_key_cannot_afford_makes_no_call(whole: Whole, ki
     assert await whole.amazon.calls(marks[0]) == await whole.shop.calls(marks[1]) == []
     assert '"calls";r=5;' in refused.headers["ratelimit"]
     assert points_left(refused) <= POINTS - 250, "finding out is paid for"
-    answered = await asked(whole, key, STOCK, skus=kinds["us"][:50], maxAge="PT0S")
-    assert answered.json()["extensions"]["bill"]["upstreamCalls"] == 2
-    assert '"calls";r=3;' in answered.headers["ratelimit"]
-    assert len(await whole.amazon.calls(marks[0])) == len(await whole.shop.calls(marks[1])) == 1
+    answered = await asked(whole, key, STOCK, skus=kinds["us"][:UNHURRIED], maxAge="PT0S")
+    assert answered.json()["extensions"]["bill"]["upstreamCalls"] == 3
+    assert '"calls";r=2;' in answered.headers["ratelimit"]
+    assert len(await whole.amazon.calls(marks[0])) == 2
+    assert len(await whole.shop.calls(marks[1])) == 1
 
 
 async def test_an_explanation_that_takes_too_long_is_given_up(
@@ -175,10 +196,10 @@ async def test_what_needs_no_call_is_answered_without_a_budget_for_calls(
     whole: Whole, kinds: dict[str, list[str]]
 ) -> None:
     key = await key_with(whole, 1)
-    sku = kinds["us"][:1]
-    await whole.data(STOCK, skus=sku, maxAge="PT0S")
-    assert (await asked(whole, key, STOCK, skus=sku, maxAge="PT0S")).status_code == 429
-    assert (await asked(whole, key, STOCK, skus=sku)).json()["data"]["stock"][0]["freshness"] == "FRESH"
+    skus = kinds["us"][:UNHURRIED]
+    await whole.data(STOCK, skus=skus, maxAge="PT0S")
+    assert (await asked(whole, key, STOCK, skus=skus, maxAge="PT0S")).status_code == 429
+    assert (await asked(whole, key, STOCK, skus=skus)).json()["data"]["stock"][0]["freshness"] == "FRESH"
 
 
 async def test_a_crowd_with_a_leader_that_cannot_pay_is_answered_all_the_same(
@@ -186,7 +207,9 @@ async def test_a_crowd_with_a_leader_that_cannot_pay_is_answered_all_the_same(
 ) -> None:
     poor, rich = await key_with(whole, 1), await key_with(whole, 1_000)
     keys = [poor, *[rich] * 10, poor]
-    told = await asyncio.gather(*(asked(whole, key, STOCK, skus=kinds["us"][:20], maxAge="PT0S") for key in keys))
+    told = await asyncio.gather(
+        *(asked(whole, key, STOCK, skus=kinds["us"][:UNHURRIED], maxAge="PT0S") for key in keys)
+    )
     statuses = [one.status_code for one in told]
     # Those who come while somebody else asks have no calls of their own to pay.
     assert statuses[1:-1] == [200] * 10
