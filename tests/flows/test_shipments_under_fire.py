@@ -37,7 +37,6 @@ async def test_each_order_is_shipped_once(
     # A calm run would prove nothing.
     assert report.injected >= 5
     assert report.kills >= 2
-    assert sorted(report.pickups)[-2] < 2.5
 
 
 def _order(**lines: int) -> Order:

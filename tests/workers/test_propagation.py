@@ -339,6 +339,8 @@ async def test_who_has_a_forgotten_number_in_hand_sends_and_records_nothing(mark
             assert claimed.target == 9
 
     market.amazon.before_tell = becomes_fba_and_back
+    # However slow all this is, the lease of who has the forgotten number in hand shall not end meanwhile.
+    market.push.deps = replace(market.deps, timing=replace(market.deps.timing, lease_s=60.0))
     await market.count("A", -1)
     await market.settle()
     assert (market.amazon.number("A"), (await market.row(AMAZON)).told) == (10, None)
