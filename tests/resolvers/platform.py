@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from adapters.port import Port, StockKey
+from adapters.port import Page, Port, StockKey
 from domain.budget import Ask, Plan
 from domain.channel import LEDGER, Channel, Location, LocationKind, Platform, StreamName
 from domain.errors import HouseError
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, listing_id
 from domain.product import FulfilledBy, Listing
+from domain.route import Route, Step, Way
 from domain.stock import Reading
 
 
@@ -35,6 +36,8 @@ class StockPlatform:
         self.calls: list[list[str]] = []
         self.problem: HouseError | None = None
         self.hold: asyncio.Event | None = None
+        self.walk_calls = 1000
+        self.walks = 0
 
     @property
     def port(self) -> Port:
@@ -59,6 +62,25 @@ class StockPlatform:
             for place in locations
             for key in keys
         ]
+
+    async def stock_routes(self, locations: Sequence[Location], keys: int | None, known: int) -> list[Route]:
+        batches = -(-(known if keys is None else keys) // self.stock_batch)
+        walk = Route(Way.PAGES, (Step(self.stock_plan, self.walk_calls),), whole=True)
+        return [Route(Way.BATCH, (Step(self.stock_plan, batches),)), walk]
+
+    async def stock_pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        self.walks += 1
+        as_of = datetime.now(UTC)
+        codes = {place.code for place in locations}
+        yield Page(
+            [
+                Reading(LocationCode(place), self.channel.id, ChannelSku(sku), units, 0, 0, as_of)
+                for (place, sku), units in self.units.items()
+                if place in codes
+            ]
+        )
 
 
 def make_location(code: str, keeper: StockPlatform, *marketplaces: str) -> Location:

@@ -84,10 +84,8 @@ async def test_a_platform_that_is_down_is_not_asked(house: House) -> None:
 async def test_an_empty_rate_budget_makes_no_call_for_what_has_an_answer(house: House) -> None:
     await house.list_everywhere("A1")
     await house.stock("A1")
-    channel, plan = house.amazon.channel.id, house.amazon.stock_plan
-    await house.shelf.budgets.spend(channel, plan, Ask())
-    await house.shelf.budgets.adopt(channel, plan.operation, rate=0.001)
-    await house.shelf.budgets.drain(channel, plan.operation)
+    house.amazon.stock_plan = Plan("rare", rate=0.001, burst=1)
+    await house.shelf.budgets.spend(house.amazon.channel.id, house.amazon.stock_plan, Ask())
     found = await expected(house, (["A1"], NOW))
     assert (calls(found, house.amazon), calls(found, house.shop)) == (0, 1)
 
