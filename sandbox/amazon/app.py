@@ -2,10 +2,7 @@
 says whose account it is."""
 
 import json
-import re
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,10 +12,36 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox.amazon import buyers, desk, inventory, listings, orders, patches, search, seed, sellers, shipments
+from sandbox.amazon import (
+    buyers,
+    catalog,
+    consent,
+    desk,
+    feeds,
+    fees,
+    finances,
+    inventory,
+    kiosk,
+    labels,
+    listings,
+    notifications,
+    orders,
+    outbound,
+    patches,
+    pricing,
+    reports,
+    rotation,
+    search,
+    seed,
+    sellers,
+    shipments,
+    tokens,
+)
 from sandbox.amazon.auth import Account, Refused
+from sandbox.amazon.documents import DOWNLOAD, PREFIX, UPLOAD, named
 from sandbox.amazon.errors import Failure, broken, denied, throttled
-from sandbox.amazon.plans import PLANS
+from sandbox.amazon.operation import Asked, Operation
+from sandbox.amazon.plans import PLANS, SANDBOX_ONLY
 from sandbox.amazon.query import Query
 from sandbox.amazon.state import Amazon
 from sandbox.control import Core, assemble
@@ -29,110 +52,51 @@ _TOKEN_PATH = "/auth/o2/token"  # noqa: S105  a path
 _ID_PARAMETERS = ("sellerSkus", "sellerSku", "identifiers")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One call that has passed its token and its plan. `path` holds the decoded path parameters."""
-
-    account: Account
-    path: dict[str, str]
-    query: Query
-    body: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One published operation. `do` answers the body, None for 204."""
-
-    name: str
-    method: str
-    pattern: re.Pattern[str]
-    parameters: tuple[str, ...]
-    do: Callable[[Asked], dict[str, Any] | None]
-    code: str = "InvalidInput"
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "$")
-
-
-def operations(amazon: Amazon) -> list[Operation]:
-    """Everything that is served."""
-    listed = search.Search(amazon)
-
-    def own(asked: Asked) -> Account:
-        if asked.path["sellerId"] != asked.account.seller:
-            raise denied()
-        return asked.account
-
-    def patch(asked: Asked) -> dict[str, Any]:
-        return patches.patch(amazon, own(asked), asked.path["sku"], asked.query, asked.body)
-
-    def confirm(asked: Asked) -> None:
-        shipments.confirm(amazon, asked.account, asked.path["orderId"], asked.body)
-
-    def order(asked: Asked) -> dict[str, Any]:
-        return orders.get(amazon, asked.account, asked.path["orderId"], asked.query)
-
-    items = "/listings/2021-08-01/items/{sellerId}"
-    item = items + "/{sku}"
-    confirmation = "/orders/v0/orders/{orderId}/shipmentConfirmation"
-    return [
-        Operation(
-            "getInventorySummaries",
-            "GET",
-            _pattern("/fba/inventory/v1/summaries"),
-            inventory.PARAMETERS,
-            lambda asked: inventory.summaries(amazon, asked.account, asked.query),
-        ),
-        Operation(
-            "searchListingsItems",
-            "GET",
-            _pattern(items),
-            search.PARAMETERS,
-            lambda asked: listed.answer(own(asked), asked.query),
-            "BAD_REQUEST",
-        ),
-        Operation(
-            "getListingsItem",
-            "GET",
-            _pattern(item),
-            listings.GET_PARAMETERS,
-            lambda asked: listings.get(amazon, own(asked), asked.path["sku"], asked.query),
-            "BAD_REQUEST",
-        ),
-        Operation("patchListingsItem", "PATCH", _pattern(item), patches.PARAMETERS, patch, "BAD_REQUEST"),
-        Operation(
-            "searchOrders",
-            "GET",
-            _pattern("/orders/2026-01-01/orders"),
-            orders.SEARCH_PARAMETERS,
-            lambda asked: orders.search(amazon, asked.account, asked.query),
-        ),
-        Operation("getOrder", "GET", _pattern("/orders/2026-01-01/orders/{orderId}"), orders.GET_PARAMETERS, order),
-        Operation("confirmShipment", "POST", _pattern(confirmation), (), confirm, "Invalid Input"),
-        Operation(
-            "getMarketplaceParticipations",
-            "GET",
-            _pattern("/sellers/v1/marketplaceParticipations"),
-            (),
-            lambda asked: sellers.participations(asked.account),
-        ),
-    ]
+AREAS = (
+    catalog,
+    feeds,
+    fees,
+    finances,
+    inventory,
+    kiosk,
+    labels,
+    listings,
+    notifications,
+    orders,
+    outbound,
+    patches,
+    pricing,
+    reports,
+    rotation,
+    search,
+    sellers,
+    shipments,
+    tokens,
+)
+"""Everything that is served: each area tells its own operations."""
 
 
 class Front:
     """The ASGI app of the API, and what the control plane needs of it."""
 
-    operations = (TOKEN, *PLANS)
+    operations = (TOKEN, DOWNLOAD, UPLOAD, *PLANS, *SANDBOX_ONLY)
 
     def __init__(self, amazon: Amazon) -> None:
         self.amazon = amazon
-        self._served = operations(amazon)
+        self._consent = consent.Consent(amazon.login)
+        self._served = [(one, one.pattern) for area in AREAS for one in area.operations(amazon)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = await request.body()
         self.amazon.settle()
+        self.amazon.documents.base = f"{request.url.scheme}://{request.url.netloc}"
+        if scope["path"].startswith(PREFIX):
+            await self.amazon.documents.answer(request, body)(scope, receive, send)
+            return
+        if scope["path"] == consent.PATH:
+            await self._consent.page(request)(scope, receive, send)
+            return
         response = self._token(request, body) if scope["path"] == _TOKEN_PATH else self._answer(request, body)
         response.headers.setdefault("x-amzn-RequestId", str(uuid.uuid4()))
         await response(scope, receive, send)
@@ -141,6 +105,8 @@ class Front:
         """The operation's name ("unknown" for none), and the SKUs or the order id in path and query."""
         if scope["path"] == _TOKEN_PATH:
             return TOKEN, []
+        if scope["path"].startswith(PREFIX):
+            return named(scope["method"]), [scope["path"].removeprefix(PREFIX)]
         operation, path = self._find(scope)
         if operation is None:
             return "unknown", []
@@ -165,13 +131,14 @@ class Front:
         return desk.set_state(self.amazon, body)
 
     def extra_routes(self) -> list[BaseRoute]:
-        return [*desk.routes(self.amazon), *buyers.routes(self.amazon)]
+        controlled = (desk, rotation, buyers, reports, kiosk, notifications, feeds, finances)
+        return [*self._consent.routes(), *(route for area in controlled for route in area.routes(self.amazon))]
 
     def _find(self, scope: Scope) -> tuple[Operation | None, dict[str, str]]:
         # The raw path: a SKU may hold an encoded slash.
         raw = scope["raw_path"].decode("latin-1").partition("?")[0]
-        for operation in self._served:
-            match = operation.pattern.match(raw)
+        for operation, pattern in self._served:
+            match = pattern.match(raw)
             if match and operation.method == scope["method"]:
                 return operation, {name: unquote(value) for name, value in match.groupdict().items()}
         return None, {}
@@ -196,13 +163,13 @@ class Front:
         try:
             if operation is None:
                 raise denied()
-            account = self.amazon.login.seller(request.headers.get("x-amz-access-token"))
+            account = self.amazon.login.opened(request.headers.get("x-amz-access-token"), operation, request.url.path)
             if not self.amazon.plans.take(account.seller, operation.name):
                 raise throttled()
             response = self._done(operation, account, path, request, body)
         except Failure as failure:
             response = _failed(failure)
-        if operation and response.status_code in (200, 204, 400, 404) and self.amazon.clock.speed:
+        if operation and response.status_code in (200, 201, 202, 204, 400, 404) and self.amazon.clock.speed:
             response.headers["x-amzn-RateLimit-Limit"] = self.amazon.plans.header(operation.name)
         return response
 
@@ -212,9 +179,13 @@ class Front:
         query = Query(request.scope["query_string"].decode("latin-1"), operation.parameters, operation.code)
         if len(request.headers.get("user-agent", "")) > 500:
             raise query.wrong("The user agent is longer than 500 characters.")
-        parsed = None if request.method == "GET" else _json(request.headers, body, query)
-        answer = operation.do(Asked(account, path, query, parsed))
-        return Response(status_code=204) if answer is None else JSONResponse(answer)
+        parsed = _json(request.headers, body, query) if body else None
+        answer = operation.do(Asked(account, path, query, parsed, dict(request.headers)))
+        if isinstance(answer, Response):
+            return answer
+        if answer is None:
+            return Response(status_code=operation.status)
+        return JSONResponse(answer, operation.status)
 
 
 def _json(headers: Headers, body: bytes, query: Query) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import denied
 from sandbox.amazon.marketplaces import ALL_IDS, BY_ID
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
 from sandbox.amazon.state import LANGUAGES, Amazon, pool_of
 from sandbox.journal import iso
@@ -174,3 +175,12 @@ def reserved_units(stock: PoolStock) -> int:
 
 def fn_sku(product: Product) -> str:
     return "X0" + product.asin[2:]
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return summaries(amazon, asked.account, asked.query)
+
+    return [Operation("getInventorySummaries", "GET", "/fba/inventory/v1/summaries", answer, PARAMETERS)]

@@ -3,12 +3,14 @@
 from typing import Any
 from zlib import crc32
 
+from sandbox.amazon import offers
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import denied, not_found
 from sandbox.amazon.inventory import fn_sku
 from sandbox.amazon.marketplaces import ALL_IDS, BY_ID, MARKETPLACES
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query
-from sandbox.amazon.state import LANGUAGES, Amazon, money, pool_of
+from sandbox.amazon.state import LANGUAGES, Amazon, pool_of
 from sandbox.journal import iso
 from sandbox.world import Product
 
@@ -68,7 +70,7 @@ def item(amazon: Amazon, account: Account, product: Product, codes: list[str], i
         }
         item["attributes"] = {name: entries for name, entries in kept.items() if entries}
     if "issues" in included:
-        item["issues"] = issues(product, here)
+        item["issues"] = issues(amazon, account, product, here)
     if "offers" in included:
         item["offers"] = [offer for code in here for offer in _offers(amazon, account, product, code)]
     if "fulfillmentAvailability" in included:
@@ -133,7 +135,7 @@ def _summary(amazon: Amazon, account: Account, product: Product, code: str) -> d
 
 
 def status(amazon: Amazon, account: Account, product: Product, code: str) -> list[str]:
-    if any("enforcements" in issue for issue in issues(product, [code])):
+    if any("enforcements" in issue for issue in issues(amazon, account, product, [code])):
         return []
     merchant = amazon.merchant_units(account, product)
     units = amazon.stock(product, pool_of(code))[0].fulfillable if product.fulfilled_by == "AMAZON" else 0
@@ -142,31 +144,28 @@ def status(amazon: Amazon, account: Account, product: Product, code: str) -> lis
 
 
 def _offers(amazon: Amazon, account: Account, product: Product, code: str) -> list[dict[str, Any]]:
-    """One offer per audience; the amount is a string here, a number in the attribute it was written to."""
-    offers = []
+    """One offer per audience, at the price of now; a string here, a number in the attribute it was written to."""
+    found = []
     for entry in amazon.listing(account, product).visible.get("purchasable_offer", []):
-        schedules = [price["schedule"] for price in entry.get("our_price", []) if price.get("schedule")]
-        if entry.get("marketplace_id") != MARKETPLACES[code].id or not schedules:
+        price = offers.price(entry, amazon.clock.now())
+        if entry.get("marketplace_id") != MARKETPLACES[code].id or price is None:
             continue
         business = entry.get("audience") == "B2B"
-        offers.append(
+        found.append(
             {
                 "marketplaceId": MARKETPLACES[code].id,
                 "offerType": "B2B" if business else "B2C",
-                "price": {
-                    "currencyCode": entry["currency"],
-                    "amount": str(money(schedules[0][0]["value_with_tax"], code)),
-                },
+                "price": {"currencyCode": entry["currency"], "amount": str(price)},
                 "audience": {"value": "B2B", "displayName": "Amazon Business"}
                 if business
                 else {"value": "ALL", "displayName": "Sell on Amazon"},
             }
         )
-    return offers
+    return found
 
 
-def issues(product: Product, codes: list[str]) -> list[dict[str, Any]]:
-    """A few listings have something wrong with them, the same ones in every world."""
+def issues(amazon: Amazon, account: Account, product: Product, codes: list[str]) -> list[dict[str, Any]]:
+    """A few listings have something wrong with them, the same ones in every world; others a price out of bounds."""
     ids = [MARKETPLACES[code].id for code in codes]
     issues: list[dict[str, Any]] = []
     if product.index % 37 == 5:
@@ -195,4 +194,42 @@ def issues(product: Product, codes: list[str]) -> list[dict[str, Any]]:
                 "marketplaceIds": ids,
             }
         )
+    now = amazon.clock.now()
+    entries = amazon.listing(account, product).visible.get("purchasable_offer", [])
+    for entry in entries:
+        if entry.get("marketplace_id") in ids and offers.out_of_bounds(entry, now):
+            issues.append(
+                {
+                    "code": "18155",
+                    "message": "The price lies outside of the minimum and maximum price that the seller allows.",
+                    "severity": "ERROR",
+                    "attributeNames": ["purchasable_offer"],
+                    "categories": ["INVALID_PRICE"],
+                    "enforcements": {
+                        "actions": [{"action": "LISTING_SUPPRESSED"}],
+                        "exemption": {"status": "NOT_EXEMPT"},
+                    },
+                    "marketplaceIds": [entry["marketplace_id"]],
+                }
+            )
     return issues
+
+
+ITEMS = "/listings/2021-08-01/items/{sellerId}"
+ITEM = ITEMS + "/{sku}"
+
+
+def own(asked: Asked) -> Account:
+    """The account of the call, when the path names it."""
+    if asked.path["sellerId"] != asked.account.seller:
+        raise denied()
+    return asked.account
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served, `search` and `patches` apart."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return get(amazon, own(asked), asked.path["sku"], asked.query)
+
+    return [Operation("getListingsItem", "GET", ITEM, answer, GET_PARAMETERS, "BAD_REQUEST")]

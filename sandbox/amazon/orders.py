@@ -7,6 +7,8 @@ from typing import Any
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import denied, invalid, not_found
 from sandbox.amazon.marketplaces import ALL_IDS, MARKETPLACES
+from sandbox.amazon.money_flow import net_and_tax
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
 from sandbox.amazon.state import Amazon, Line, Order, Package, money
 from sandbox.journal import iso
@@ -50,7 +52,7 @@ TOKEN_LIFE_S = 86_400
 _SETTLED = timedelta(minutes=2)
 """Orders younger than this are not searched yet: a window's end lies at least so long before the request."""
 
-_PEOPLE = {
+PEOPLE = {
     "US": (("Jordan Ellis", "Casey Morgan", "Riley Brooks"), "48 Juniper Road", "Portland", "OR", "97205"),
     "DE": (("Mara Lindner", "Jonas Petersen", "Aylin Krüger"), "Ahornweg 12", "Köln", "", "50667"),
     "FR": (("Élise Morel", "Hugo Lambert", "Inès Garnier"), "9 rue des Tilleuls", "Lyon", "", "69003"),
@@ -201,7 +203,7 @@ def _item(order: Order, line: Line, included: set[str]) -> dict[str, Any]:
         product["price"] = {"unitPrice": _money(line.unit_price, order)}
     item: dict[str, Any] = {"orderItemId": line.id, "quantityOrdered": line.quantity, "product": product}
     if "PROCEEDS" in included and line.unit_price is not None:
-        net, tax = _net_and_tax(order, line)
+        net, tax = net_and_tax(order, line)
         item["proceeds"] = {
             "proceedsTotal": _money(net + tax, order),
             "breakdowns": [
@@ -225,22 +227,12 @@ def _item(order: Order, line: Line, included: set[str]) -> dict[str, Any]:
     return item
 
 
-def _net_and_tax(order: Order, line: Line) -> tuple[Decimal, Decimal]:
-    """A line without its tax, and the tax; together what the buyer pays."""
-    place = MARKETPLACES[order.marketplace]
-    shown = (line.unit_price or Decimal(0)) * line.quantity
-    if not place.tax_included:
-        return shown, money(shown * place.tax_percent / 100, order.marketplace)
-    net = money(shown * 100 / (100 + place.tax_percent), order.marketplace)
-    return net, shown - net
-
-
 def _total(order: Order) -> Decimal:
-    return sum((sum(_net_and_tax(order, line), Decimal(0)) for line in order.lines), Decimal(0))
+    return sum((sum(net_and_tax(order, line), Decimal(0)) for line in order.lines), Decimal(0))
 
 
 def _proceeds(order: Order) -> dict[str, Any]:
-    parts = [_net_and_tax(order, line) for line in order.lines]
+    parts = [net_and_tax(order, line) for line in order.lines]
     net = sum((part[0] for part in parts), Decimal(0))
     tax = sum((part[1] for part in parts), Decimal(0))
     return {
@@ -289,7 +281,7 @@ def _package(package: Package) -> dict[str, Any]:
 
 def _buyer(order: Order) -> dict[str, Any]:
     """Invented people; the address of Amazon's relay only for merchant-fulfilled orders that are not cancelled."""
-    names = _PEOPLE[order.marketplace][0]
+    names = PEOPLE[order.marketplace][0]
     buyer = {"buyerName": names[order.buyer % len(names)]}
     if order.fulfilled_by == "MERCHANT" and order.status in ("UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED"):
         buyer["buyerEmail"] = f"buyer{order.buyer:06d}@marketplace.example"
@@ -297,7 +289,7 @@ def _buyer(order: Order) -> dict[str, Any]:
 
 
 def _recipient(order: Order) -> dict[str, Any]:
-    names, street, city, state, postal_code = _PEOPLE[order.marketplace]
+    names, street, city, state, postal_code = PEOPLE[order.marketplace]
     address = {
         "city": city,
         "stateOrRegion": state,
@@ -308,3 +300,19 @@ def _recipient(order: Order) -> dict[str, Any]:
     if order.fulfilled_by == "MERCHANT":
         address = {"name": names[order.buyer % len(names)], "addressLine1": street, **address}
     return {"deliveryAddress": address}
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served."""
+    path = "/orders/2026-01-01/orders"
+
+    def found(asked: Asked) -> dict[str, Any]:
+        return search(amazon, asked.account, asked.query)
+
+    def one(asked: Asked) -> dict[str, Any]:
+        return get(amazon, asked.account, asked.path["orderId"], asked.query)
+
+    return [
+        Operation("searchOrders", "GET", path, found, SEARCH_PARAMETERS),
+        Operation("getOrder", "GET", path + "/{orderId}", one, GET_PARAMETERS),
+    ]

@@ -14,8 +14,12 @@ from sandbox.amazon.errors import Failure, invalid
 _SEAL = b"a page token is opaque: nobody builds one by hand"
 
 
+# What clients of many add to every call, whatever it is; Amazon leaves these aside where the operation does not know them.
+ADDED = frozenset({"MarketplaceId", "MarketplaceIds", "marketplace_ids", "marketplaceIds"})
+
+
 class Query:
-    """The parameters of one request. A repeated or unknown one is refused with 400."""
+    """The parameters of one request. A repeated or unknown one is refused with 400, but for those that clients add to all."""
 
     def __init__(self, raw: str, allowed: Iterable[str], code: str = "InvalidInput") -> None:
         self._code = code
@@ -24,6 +28,8 @@ class Query:
         for part in filter(None, raw.split("&")):
             name, _, value = part.partition("=")
             name = unquote_plus(name)
+            if name in ADDED and name not in known:
+                continue
             if name not in known:
                 raise self.wrong(f"Unknown query parameter '{name}'.")
             if name in self._raw:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from sandbox.amazon import listings
 from sandbox.amazon.auth import Account
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
 from sandbox.amazon.state import Amazon
 
@@ -235,7 +236,7 @@ class Search:
         )
         if product is None:
             return True
-        found = {issue["severity"] for issue in listings.issues(product, here)}
+        found = {issue["severity"] for issue in listings.issues(self._amazon, account, product, here)}
         if wish.severities and not found & set(wish.severities):
             return False
         statuses = {one for code in here for one in listings.status(self._amazon, account, product, code)}
@@ -268,3 +269,13 @@ def _position(query: Query, account: Account, bound: str) -> int:
 
 def _token(account: Account, bound: str, position: int) -> str:
     return seal({"to": "listings", "at": position, "of": account.seller, "for": bound})
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served."""
+    listed = Search(amazon)
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return listed.answer(listings.own(asked), asked.query)
+
+    return [Operation("searchListingsItems", "GET", listings.ITEMS, answer, PARAMETERS, "BAD_REQUEST")]

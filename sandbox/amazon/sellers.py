@@ -4,6 +4,7 @@ from typing import Any
 
 from sandbox.amazon.auth import Account
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.operation import Operation
 
 
 def participations(account: Account) -> dict[str, Any]:
@@ -26,3 +27,9 @@ def participations(account: Account) -> dict[str, Any]:
             for place in places
         ]
     }
+
+
+def operations(_: object) -> list[Operation]:
+    """What of this API is served."""
+    path = "/sellers/v1/marketplaceParticipations"
+    return [Operation("getMarketplaceParticipations", "GET", path, lambda asked: participations(asked.account))]

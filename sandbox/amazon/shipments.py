@@ -7,6 +7,7 @@ from typing import Any
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import Failure, invalid
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.orders import find
 from sandbox.amazon.query import instant
 from sandbox.amazon.state import Amazon, Order, Package
@@ -53,6 +54,7 @@ def confirm(amazon: Amazon, account: Account, order_id: str, body: object) -> No
     def show() -> None:
         order.visible[package.reference] = package
         order.updated_at = amazon.clock.now()
+        amazon.notices.order_changed(order)
 
     amazon.later(show)
 
@@ -154,3 +156,13 @@ def _check_units(order: Order, package: Package) -> None:
         left = order.unshipped(line, apart_from=package.reference)
         if package.items.get(line.id, 0) > left:
             raise _wrong(f"Quantity: {package.items[line.id]} is more than the {left} not yet shipped of {line.id}.")
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served."""
+    path = "/orders/v0/orders/{orderId}/shipmentConfirmation"
+
+    def taken(asked: Asked) -> None:
+        confirm(amazon, asked.account, asked.path["orderId"], asked.body)
+
+    return [Operation("confirmShipment", "POST", path, taken, code="Invalid Input", status=204)]

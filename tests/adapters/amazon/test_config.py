@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.plans import PLANS
 from domain.channel import Channel, Platform
 from domain.errors import Invalid
 from domain.ids import ChannelId
@@ -53,15 +52,3 @@ def test_an_unknown_marketplace_region_or_none_is_refused() -> None:
 
 def test_the_united_kingdom_has_two_codes() -> None:
     assert marketplace("GB") is marketplace("UK")
-
-
-def test_the_plans_are_the_published_ones() -> None:
-    assert {name: (plan.rate, plan.burst) for name, plan in PLANS.items()} == {
-        "getInventorySummaries": (2, 2),
-        "searchListingsItems": (5, 5),
-        "patchListingsItem": (5, 5),
-        "searchOrders": (0.0056, 20),
-        "getOrder": (0.5, 30),
-        "confirmShipment": (2, 10),
-        "getMarketplaceParticipations": (0.016, 15),
-    }

@@ -1,11 +1,18 @@
 """The API's front and the plans: paths, headers, 429 at the exact call; and the smallest operation."""
 
+import re
+from typing import Any
+
 import httpx
 import pytest
 
-from sandbox.amazon.app import build
-from sandbox.amazon.plans import PLANS
+from sandbox.amazon.app import AREAS, build
+from sandbox.amazon.auth import CLIENT_ID, CLIENT_SECRET
+from sandbox.amazon.operation import Operation
+from sandbox.amazon.plans import PLANS, SANDBOX_ONLY
+from sandbox.amazon.state import Amazon
 from sandbox.amazon.visit import FE, Seller, error
+from sandbox.control import Core
 from sandbox.options import Options
 from sandbox.visit import advance, calls, inside
 
@@ -41,21 +48,39 @@ async def test_a_body_that_is_not_json_is_415_or_400(na: Seller) -> None:
     assert error(await na.client.post(path, headers=broken, content=b"{")) == (400, "Invalid Input")
 
 
+SERVED = {one.name: one for area in AREAS for one in area.operations(Amazon(Core.of(Options(products=5, orders=5))))}
+
+
+def test_every_plan_is_of_an_operation_that_is_served() -> None:
+    assert SERVED.keys() == PLANS.keys() | SANDBOX_ONLY.keys()
+
+
+async def token_for(client: httpx.AsyncClient, seller: Seller, operation: Operation, path: str) -> str:
+    """What opens an operation: the seller's token, one without a seller, or a restricted one."""
+    if operation.scope is not None:
+        grant = {"grant_type": "client_credentials", "scope": operation.scope}
+        answer = await client.post(
+            "/auth/o2/token", data={**grant, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        )
+        return str(answer.json()["access_token"])
+    if operation.restricted:
+        body = {"restrictedResources": [{"method": operation.method, "path": path}]}
+        answer = await client.post("/tokens/2021-03-01/restrictedDataToken", headers=seller.headers, json=body)
+        return str(answer.json()["restrictedDataToken"])
+    return seller.token
+
+
 @pytest.mark.parametrize("operation", PLANS)
 async def test_the_call_after_the_burst_is_429_and_one_comes_back_at_the_rate(
     client: httpx.AsyncClient, na: Seller, operation: str
 ) -> None:
+    served = SERVED[operation]
+    path = re.sub(r"\{\w+\}", "x", served.path)
+    token = await token_for(client, na, served, path)
+
     async def ask() -> httpx.Response:
-        return await {
-            "getInventorySummaries": lambda: na.inventory("US"),
-            "getListingsItem": lambda: na.listing("US", "x"),
-            "searchListingsItems": lambda: na.listings("US"),
-            "patchListingsItem": lambda: na.patch("US", "x", {}),
-            "searchOrders": lambda: na.orders(createdAfter=LONG_AGO, maxResultsPerPage=1),
-            "getOrder": lambda: na.order("1"),
-            "confirmShipment": lambda: na.confirm("1", {}),
-            "getMarketplaceParticipations": lambda: na.get("/sellers/v1/marketplaceParticipations"),
-        }[operation]()
+        body: dict[str, Any] | None = None if served.method == "GET" else {}
+        return await client.request(served.method, path, headers={"x-amz-access-token": token}, json=body)
 
     plan = PLANS[operation]
     assert 429 not in [(await ask()).status_code for _ in range(plan.burst)]
