@@ -124,6 +124,7 @@ class World:
         self._at_home = tuple(code for code in marketplaces if code == "US")
         self._asin_offset = seed * 97 + 36**7
         self.product = lru_cache(maxsize=200_000)(self._product)
+        self.pool_stock = lru_cache(maxsize=200_000)(self._pool_stock)
 
     def random(self, *key: object) -> Random:
         """The dice of one thing, e.g. `world.random("order", 17)`; the same at every start."""
@@ -144,12 +145,18 @@ class World:
 
     def by_asin(self, asin: str) -> int | None:
         """The index of an ASIN, or None."""
-        try:
-            number = int(asin[2:], 36)
-        except ValueError:
-            return None
-        index = (number - self._asin_offset) * pow(_ASIN_FACTOR, -1, _ASIN_SPACE) % _ASIN_SPACE
-        return index if index < self.size and self.asin(index) == asin else None
+        index = self._asin_number(asin)
+        return index if index is not None and index < self.size else None
+
+    def parent_asin(self, style: int) -> str:
+        """The ASIN of what the variants of a style are variants of; nobody offers it."""
+        return self.asin(_ASIN_SPACE // 2 + style)
+
+    def by_parent_asin(self, asin: str) -> int | None:
+        """The style of a parent's ASIN, or None."""
+        number = self._asin_number(asin)
+        style = -1 if number is None else number - _ASIN_SPACE // 2
+        return style if style >= 0 and style * STYLE_SIZE < self.size else None
 
     def by_ean(self, ean: str) -> int | None:
         """The index of an EAN, or None."""
@@ -176,7 +183,7 @@ class World:
         first = number * STYLE_SIZE
         return [self.product(index) for index in range(first, min(first + STYLE_SIZE, self.size))]
 
-    def pool_stock(self, index: int, pool: str) -> PoolStock:
+    def _pool_stock(self, index: int, pool: str) -> PoolStock:
         """The FBA units at the start; of no meaning for a product that is not fulfilled by Amazon there."""
         dice = self.random("pool", pool, index)
         sold_out = dice.random() < 0.06
@@ -243,6 +250,14 @@ class World:
             marketplaces=self.marketplaces_of(index),
             fulfilled_by=self.fulfilled_by(index),
         )
+
+    def _asin_number(self, asin: str) -> int | None:
+        try:
+            number = int(asin[2:], 36)
+        except ValueError:
+            return None
+        index = (number - self._asin_offset) * pow(_ASIN_FACTOR, -1, _ASIN_SPACE) % _ASIN_SPACE
+        return index if self.asin(index) == asin else None
 
     def asin(self, index: int) -> str:
         number = (index * _ASIN_FACTOR + self._asin_offset) % _ASIN_SPACE

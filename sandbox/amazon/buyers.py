@@ -78,6 +78,7 @@ def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
         case wanted, _:
             raise ValueError(f"order {order.id} is {was} and cannot become {wanted!r}")
     order.updated_at = amazon.clock.now()
+    amazon.notices.order_changed(order)
     amazon.journal.effect("state", order.id, {"order": order.status, "was": was})
     return {"id": order.id, "status": order.status}
 

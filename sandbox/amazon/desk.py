@@ -237,6 +237,7 @@ def place(amazon: Amazon, order: Order, operation: str = "state") -> None:
     amazon.orders[order.id] = order
     for line in order.lines:
         take(amazon, order, line, line.quantity)
+    amazon.notices.order_changed(order)
     amazon.journal.effect(
         operation,
         order.id,

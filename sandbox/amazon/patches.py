@@ -2,12 +2,17 @@
 
 import copy
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from sandbox.amazon import offers
 from sandbox.amazon.auth import Account
-from sandbox.amazon.listings import find, marketplaces, product_type
+from sandbox.amazon.errors import Failure
+from sandbox.amazon.listings import ITEM, find, marketplaces, own, product_type
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query
 from sandbox.amazon.state import Amazon, Attributes
 from sandbox.world import Product
@@ -42,18 +47,6 @@ _AVAILABILITY = (
     "restock_date",
     "is_inventory_available",
 )
-_OFFER = (
-    "marketplace_id",
-    "currency",
-    "audience",
-    "our_price",
-    "discounted_price",
-    "start_at",
-    "end_at",
-    "minimum_seller_allowed_price",
-    "maximum_seller_allowed_price",
-    "quantity_discount_plan",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +63,11 @@ def patch(amazon: Amazon, account: Account, sku: str, query: Query, body: object
     preview = query.one_of("mode", ("VALIDATION_PREVIEW",)) is not None
     stated_type, patches = _parse(query, body)
     product = find(amazon, account, sku, codes)
-    issues = _type_issues(stated_type, product_type(product), codes)
-    for one in patches:
-        issues += _issues(one, account, codes)
+    issues = _all_issues(account, product, codes, stated_type, patches)
     submission = str(uuid.uuid4())
     status = "INVALID" if issues else "VALID" if preview else "ACCEPTED"
     if status == "ACCEPTED" and not _ignored(amazon, sku):
-        _carry_out(amazon, account, product, codes, patches, submission)
+        _carry_out(amazon, account, product, codes, patches, {"submissionId": submission})
     answer: dict[str, Any] = {"sku": sku, "status": status, "submissionId": submission}
     if "issues" in included:
         answer["issues"] = issues
@@ -85,8 +76,38 @@ def patch(amazon: Amazon, account: Account, sku: str, query: Query, body: object
     return answer
 
 
+def from_feed(
+    amazon: Amazon, account: Account, codes: list[str], message: dict[str, Any], feed: str
+) -> list[dict[str, Any]]:
+    """Carry out one message of a listings feed as if it had been a patch; the issues for which it is not."""
+    sku = str(message.get("sku"))
+    try:
+        stated_type, patches = _parse(Query("", ()), message)
+        product = find(amazon, account, sku, codes)
+    except Failure as failure:
+        return [_issue("99022", failure.details, "patches", "INVALID_ATTRIBUTE", codes)]
+    issues = _all_issues(account, product, codes, stated_type, patches)
+    if not issues and not _ignored(amazon, sku):
+        _carry_out(amazon, account, product, codes, patches, {"feedId": feed, "messageId": message["messageId"]})
+    return issues
+
+
+def _all_issues(
+    account: Account, product: Product, codes: list[str], stated_type: str, patches: list[_Patch]
+) -> list[dict[str, Any]]:
+    issues = _type_issues(stated_type, product_type(product), codes)
+    for one in patches:
+        issues += _issues(one, account, codes)
+    return issues
+
+
 def _carry_out(
-    amazon: Amazon, account: Account, product: Product, codes: list[str], patches: list[_Patch], submission: str
+    amazon: Amazon,
+    account: Account,
+    product: Product,
+    codes: list[str],
+    patches: list[_Patch],
+    source: dict[str, Any],
 ) -> None:
     """Accept the patches now and show them after the lag, upon what is visible then: a sale in between is not undone by a
     patch that says nothing of the quantity, and is by one that does."""
@@ -101,13 +122,14 @@ def _carry_out(
             "sellerId": account.seller,
             "marketplaceIds": ids,
             "patches": [{"op": p.op, "path": f"/attributes/{p.attribute}", "value": p.entries} for p in patches],
-            "submissionId": submission,
+            **source,
         },
     )
 
     def show() -> None:
-        listing.visible = _all_applied(listing.visible, patches, ids)
-        listing.updated_at = amazon.clock.now()
+        with amazon.telling(account, product):
+            listing.visible = _all_applied(listing.visible, patches, ids)
+            listing.updated_at = amazon.clock.now()
 
     amazon.later(show)
 
@@ -172,60 +194,54 @@ def _issues(one: _Patch, account: Account, codes: list[str]) -> list[dict[str, A
         words = f"The following attributes are invalid for the product type: {one.attribute}."
         return [_issue("90000900", words, one.attribute, "INVALID_ATTRIBUTE", codes)]
     if one.attribute == "fulfillment_availability":
-        found = [_availability(entry, account, one.op) for entry in one.entries]
+        found = [fault for entry in one.entries for fault in _availability(entry, account, one.op)]
     elif one.attribute == "purchasable_offer":
-        found = [_offer(entry, codes, one.op) for entry in one.entries]
+        found = [fault for entry in one.entries for fault in _offer(entry, codes, one.op)]
     else:
-        found = [_plain(entry, one.attribute, one.op) for entry in one.entries]
-    return [_issue(code, words, one.attribute, category, codes) for code, words, category in filter(None, found)]
+        found = [fault for entry in one.entries for fault in _plain(entry, one.attribute, one.op)]
+    return [_issue(code, words, one.attribute, category, codes) for code, words, category in found]
 
 
-def _plain(entry: dict[str, Any], attribute: str, op: str) -> tuple[str, str, str] | None:
-    if op == "delete" or "value" in entry:
-        return None
-    return "90220", f"'{attribute}' is required but not supplied.", "MISSING_ATTRIBUTE"
+def _plain(entry: dict[str, Any], attribute: str, op: str) -> Iterator[offers.Fault]:
+    if op != "delete" and "value" not in entry:
+        yield "90220", f"'{attribute}' is required but not supplied.", "MISSING_ATTRIBUTE"
 
 
-def _availability(entry: dict[str, Any], account: Account, op: str) -> tuple[str, str, str] | None:
-    if strange := [name for name in entry if name not in _AVAILABILITY]:
-        return "90000900", f"The following attributes are invalid: {strange[0]}.", "INVALID_ATTRIBUTE"
+def _availability(entry: dict[str, Any], account: Account, op: str) -> Iterator[offers.Fault]:
     code = entry.get("fulfillment_channel_code")
-    if code is None:
-        return "90220", "'fulfillment_channel_code' is required but not supplied.", "MISSING_ATTRIBUTE"
-    if code not in ("DEFAULT", account.fba):
-        return "99022", f"'{code}' is not a fulfillment channel of this account.", "INVALID_ATTRIBUTE"
-    if op == "delete" or "quantity" not in entry:
-        return None
-    quantity = entry["quantity"]
-    if code != "DEFAULT":
-        return "99022", "A quantity cannot be supplied for stock that Amazon fulfills.", "INVALID_ATTRIBUTE"
-    if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
-        return "99022", "'quantity' must be a whole number of 0 or more.", "INVALID_ATTRIBUTE"
-    return None
+    if strange := [name for name in entry if name not in _AVAILABILITY]:
+        yield "90000900", f"The following attributes are invalid: {strange[0]}.", "INVALID_ATTRIBUTE"
+    elif code is None:
+        yield "90220", "'fulfillment_channel_code' is required but not supplied.", "MISSING_ATTRIBUTE"
+    elif code not in ("DEFAULT", account.fba):
+        yield "99022", f"'{code}' is not a fulfillment channel of this account.", "INVALID_ATTRIBUTE"
+    elif op != "delete" and "quantity" in entry:
+        quantity = entry["quantity"]
+        if code != "DEFAULT":
+            yield "99022", "A quantity cannot be supplied for stock that Amazon fulfills.", "INVALID_ATTRIBUTE"
+        elif isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
+            yield "99022", "'quantity' must be a whole number of 0 or more.", "INVALID_ATTRIBUTE"
+    days = entry.get("lead_time_to_ship_max_days", 0)
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 30:
+        yield "99022", "'lead_time_to_ship_max_days' must be a whole number of days.", "INVALID_ATTRIBUTE"
+    if "restock_date" in entry and not _dated(entry["restock_date"]):
+        yield "99022", "'restock_date' must be a date.", "INVALID_ATTRIBUTE"
 
 
-def _offer(entry: dict[str, Any], codes: list[str], op: str) -> tuple[str, str, str] | None:
-    if strange := [name for name in entry if name not in _OFFER]:
-        return "90000900", f"The following attributes are invalid: {strange[0]}.", "INVALID_ATTRIBUTE"
-    here = {MARKETPLACES[code].id: MARKETPLACES[code] for code in codes}
-    marketplace = here.get(entry.get("marketplace_id", next(iter(here))))
-    if marketplace is None:
-        return "99022", "'marketplace_id' is none of the request's 'marketplaceIds'.", "INVALID_ATTRIBUTE"
-    if op == "delete":
-        return None
-    if entry.get("currency") != marketplace.currency:
-        return "90220", f"'currency' must be {marketplace.currency}.", "INVALID_PRICE"
-    if entry.get("audience", "ALL") not in ("ALL", "B2B"):
-        return "99022", "'audience' must be ALL or B2B.", "INVALID_ATTRIBUTE"
-    if "our_price" not in entry:
-        return None if op == "merge" else ("90220", "'our_price' is required but not supplied.", "MISSING_PRICE")
+def _dated(value: object) -> bool:
     try:
-        price = entry["our_price"][0]["schedule"][0]["value_with_tax"]
-    except (TypeError, LookupError):
-        return "90220", "'value_with_tax' is required but not supplied.", "MISSING_PRICE"
-    if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < 1e9:
-        return "99022", "'value_with_tax' must be a number above 0.", "INVALID_PRICE"
-    return None
+        return bool(date.fromisoformat(str(value)))
+    except ValueError:
+        return False
+
+
+def _offer(entry: dict[str, Any], codes: list[str], op: str) -> Iterator[offers.Fault]:
+    here = {MARKETPLACES[code].id: MARKETPLACES[code] for code in codes}
+    place = here.get(entry.get("marketplace_id", next(iter(here))))
+    if place is None:
+        yield "99022", "'marketplace_id' is none of the request's 'marketplaceIds'.", "INVALID_ATTRIBUTE"
+    elif op != "delete":
+        yield from offers.faults(entry, place, whole=op != "merge")
 
 
 def _all_applied(attributes: Attributes, patches: list[_Patch], ids: list[str]) -> Attributes:
@@ -261,3 +277,12 @@ def _applied(attributes: Attributes, one: _Patch, ids: list[str]) -> Attributes:
 
 def _key(entry: dict[str, Any], selectors: tuple[str, ...]) -> tuple[object, ...]:
     return tuple(entry.get(name, "ALL" if name == "audience" else None) for name in selectors)
+
+
+def operations(amazon: Amazon) -> list[Operation]:
+    """What of this API is served."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        return patch(amazon, own(asked), asked.path["sku"], asked.query, asked.body)
+
+    return [Operation("patchListingsItem", "PATCH", ITEM, answer, PARAMETERS, "BAD_REQUEST")]

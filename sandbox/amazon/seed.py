@@ -6,7 +6,7 @@ from random import Random
 
 from sandbox.amazon.auth import Account
 from sandbox.amazon.marketplaces import MARKETPLACES
-from sandbox.amazon.state import Amazon, Line, Order, Package, money
+from sandbox.amazon.state import Amazon, Line, Order, Package, Refund, money
 from sandbox.clock import to_ms
 from sandbox.world import Product
 
@@ -84,6 +84,8 @@ def _order(amazon: Amazon, account: Account, number: int) -> Order:
     )
     if status in ("SHIPPED", "PARTIALLY_SHIPPED") and party == "MERCHANT":
         _pack(order, dice, partly=status == "PARTIALLY_SHIPPED")
+    if status == "SHIPPED":
+        _refund(amazon, order)
     return order
 
 
@@ -137,3 +139,11 @@ def _pack(order: Order, dice: Random, *, partly: bool) -> None:
         items=items,
     )
     order.packages["1"] = order.visible["1"] = package
+
+
+def _refund(amazon: Amazon, order: Order) -> None:
+    """A unit of each fifth shipped order comes back, some of them only in the days to come."""
+    dice = amazon.world.random("amazon refund", order.id)
+    if dice.random() < 0.2:
+        back_at = to_ms(order.updated_at + timedelta(seconds=dice.randint(86_400, 14 * 86_400)))
+        order.refunds.append(Refund(back_at, {order.lines[0].id: 1}))

@@ -1,14 +1,18 @@
 """What there is at Amazon in this world, and what has changed since the start."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sandbox.amazon import offers
 from sandbox.amazon.auth import Account, Login, accounts
+from sandbox.amazon.documents import Documents
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.notices import Notices
 from sandbox.amazon.plans import Plans
 from sandbox.clock import to_ms
 from sandbox.control import Core
@@ -54,6 +58,14 @@ class Package:
     items: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money given back to a buyer; `items` is order item id -> units."""
+
+    refunded_at: datetime
+    items: dict[str, int]
+
+
 @dataclass(slots=True)
 class Order:
     """One order. `packages` is what was confirmed, `visible` what a read shows; both by package reference.
@@ -76,6 +88,7 @@ class Order:
     cancelled_by: str = "BUYER"
     packages: dict[str, Package] = field(default_factory=dict)
     visible: dict[str, Package] = field(default_factory=dict)
+    refunds: list[Refund] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -115,22 +128,29 @@ class Amazon:
         self.accounts = accounts(core.options.marketplaces)
         self.login = Login(core.clock, self.accounts)
         self.plans = Plans(core.clock)
+        self.notices = Notices(core.clock, core.world.seed, self._more)
+        self.documents = Documents(core.clock)
+        self.areas: dict[type[Any], Any] = {}
+        """What an area keeps for itself, by its class."""
         self.orders: dict[str, Order] = {}
         self.listings: dict[tuple[str, int], Listing] = {}
         self.disagreements: dict[tuple[str, int], int] = {}
         """Units that one marketplace of an FBA pool reports beyond the pool's own, by country code and product index."""
         self.ignored: dict[str, int] = {}
         """How many of the next patches of a SKU ("*": of any) are accepted and never carried out."""
+        self.broken_page_tokens = 0
+        """How many of the next calls for a further page of transactions fail."""
         self.changes = 0
         """Counts every visible change of stock or listings, so that a kept search result can be known as old."""
         self._stock: dict[tuple[str, int], tuple[PoolStock, datetime]] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._queued = 0
 
-    def later(self, change: Callable[[], None]) -> None:
-        """Make an accepted change visible once the lag has passed."""
+    def later(self, change: Callable[[], None], after_s: float | None = None) -> None:
+        """Make an accepted change visible once the lag has passed, or another number of sandbox seconds."""
         self._queued += 1
-        heapq.heappush(self._later, (self.clock.seconds() + self.core.lag_s, self._queued, change))
+        due = self.clock.seconds() + (self.core.lag_s if after_s is None else after_s)
+        heapq.heappush(self._later, (due, self._queued, change))
         self.settle()
 
     def settle(self) -> None:
@@ -138,6 +158,10 @@ class Amazon:
         while self._later and self._later[0][0] <= self.clock.seconds():
             heapq.heappop(self._later)[2]()
             self.changes += 1
+
+    def _more(self) -> bool:
+        self.settle()
+        return bool(self._later)
 
     def stock(self, product: Product, pool: str) -> tuple[PoolStock, datetime]:
         """The units of an FBA pool and when they last changed."""
@@ -152,8 +176,29 @@ class Amazon:
     def put_stock(self, product: Product, pool: str, **counts: int) -> None:
         """Set some of the counts of a pool from outside."""
         stock, _ = self.stock(product, pool)
-        self._stock[pool, product.index] = (replace(stock, **counts), self.clock.now())
+        changed = replace(stock, **counts)
+        self._stock[pool, product.index] = (changed, self.clock.now())
         self.changes += 1
+        for account in self.accounts if changed != stock else ():
+            if codes := [code for code in self.listed(account, product) if pool_of(code) == pool]:
+                self.notices.stock_changed(account.seller, product, codes, changed)
+
+    @contextmanager
+    def telling(self, account: Account, product: Product) -> Iterator[None]:
+        """Tell those who want to know of what the block changes of a listing's quantity and prices."""
+        if not self.notices.subscriptions:
+            yield
+            return
+        codes = self.listed(account, product)
+        units, prices = self.merchant_units(account, product), {one: self.price(account, product, one) for one in codes}
+        yield
+        after = self.merchant_units(account, product)
+        if after is not None and after != units:
+            self.notices.quantity_changed(account.seller, product, after)
+        for code in codes:
+            price = self.price(account, product, code)
+            if price is not None and price != prices[code]:
+                self.notices.offer_changed(account.seller, product, code, float(price))
 
     def listed(self, account: Account, product: Product) -> list[str]:
         """The marketplaces of `account` the product is listed in."""
@@ -179,11 +224,12 @@ class Amazon:
     def price(self, account: Account, product: Product, marketplace: str) -> Decimal | None:
         """The visible price to consumers, with the currency's own places; None without an offer."""
         wanted = MARKETPLACES[marketplace]
+        if (account.seller, product.index) not in self.listings and marketplace in self.listed(account, product):
+            # Nobody has changed it: reports of a large world ask for a hundred thousand of these.
+            return money(product.prices[wanted.currency], marketplace)
         for offer in self.listing(account, product).visible.get("purchasable_offer", []):
             if offer.get("marketplace_id") == wanted.id and offer.get("audience", "ALL") == "ALL":
-                schedules = [entry["schedule"] for entry in offer.get("our_price", [])]
-                if schedules and schedules[0]:
-                    return money(schedules[0][0]["value_with_tax"], marketplace)
+                return offers.price(offer, self.clock.now())
         return None
 
     def merchant_units(self, account: Account, product: Product) -> int | None:
@@ -196,18 +242,23 @@ class Amazon:
     def put_units(self, account: Account, product: Product, units: int) -> None:
         """Set the merchant quantity from outside, visible at once. A patch that is not visible yet still comes."""
         listing = self.listing(account, product)
-        listing.accepted, listing.visible = _with_units(listing.accepted, units), _with_units(listing.visible, units)
-        listing.updated_at = self.clock.now()
-        self.keep(account, listing)
+        with self.telling(account, product):
+            listing.accepted, listing.visible = (
+                _with_units(listing.accepted, units),
+                _with_units(listing.visible, units),
+            )
+            listing.updated_at = self.clock.now()
+            self.keep(account, listing)
         self.changes += 1
 
     def put_attribute(self, account: Account, product: Product, name: str, entries: list[dict[str, Any]]) -> None:
         """Set an attribute from outside, visible at once."""
         listing = self.listing(account, product)
-        listing.accepted = {**listing.accepted, name: entries}
-        listing.visible = {**listing.visible, name: entries}
-        listing.updated_at = self.clock.now()
-        self.keep(account, listing)
+        with self.telling(account, product):
+            listing.accepted = {**listing.accepted, name: entries}
+            listing.visible = {**listing.visible, name: entries}
+            listing.updated_at = self.clock.now()
+            self.keep(account, listing)
         self.changes += 1
 
     def _attributes(self, account: Account, product: Product) -> Attributes:
