@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,7 +24,7 @@ import orjson
 import yarl
 from httpx_aiohttp import AiohttpTransport
 
-from domain.errors import OutcomeUnknown, Transient
+from domain.errors import HouseError, OutcomeUnknown, Transient
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,12 @@ _ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a request is: whose operation, and how many seconds it waited for its budget."""
+    """What a request is: whose operation, how many seconds it waited for its budget, and what it is known to be about."""
 
     channel: str
     operation: str
     waited_s: float = 0.0
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,38 @@ class Made:
     failure: str | None
 
 
+@dataclass(slots=True)
+class Spoken:
+    """All that was said in a call that has ended, tokens and buyers included: for whoever redacts it, and for nobody else.
+
+    `at` is when it began, in seconds of the epoch. Headers are pairs as they went over the wire; those of an answer that never
+    began are empty. `received` is None where no answer came to its end.
+    """
+
+    made: Made
+    at: float
+    write: bool
+    url: str
+    request_headers: Sequence[tuple[bytes, bytes]]
+    sent: bytes | None
+    response_headers: Sequence[tuple[bytes, bytes]]
+    received: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose body is still coming: `chunks` are its bytes as they are on the wire, neither unpacked nor kept."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
 class Transport:
     """Shared by all channels of a process; keeps no cookies, follows no redirects, repeats nothing.
 
-    `watch` is told of each call that has ended. `wire` takes the place of the network in tests (`httpx.MockTransport`).
+    `watch` is told of each call that has ended, and `hear` of all that was said in it. `wire` takes the place of the network in
+    tests (`httpx.MockTransport`).
     """
 
     def __init__(
@@ -111,9 +141,11 @@ class Transport:
         *,
         limits: Limits = Limits(),
         watch: Callable[[Made], None] | None = None,
+        hear: Callable[[Spoken], None] | None = None,
         wire: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._watch = watch
+        self._hear = hear
         # httpx logs whole URLs at INFO, and a query can name a buyer's order.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._limits = limits
@@ -143,10 +175,12 @@ class Transport:
         status is an answer.
         """
         request = self._http.build_request(method, url, headers=headers, content=content)
-        began = time.monotonic()
+        at, began = time.time(), time.monotonic()
         status: int | None = None
         request_id: str | None = None
         failure: str | None = "CancelledError"
+        response_headers: Sequence[tuple[bytes, bytes]] = ()
+        body: bytes | None = None
         attempt = _Attempt(str(request.url))
         token = _ATTEMPT.set(attempt)
         try:
@@ -154,6 +188,7 @@ class Transport:
                 response = await self._http.send(request, stream=True)
                 try:
                     status = response.status_code
+                    response_headers = response.headers.raw
                     request_id = next(
                         (response.headers[name] for name in REQUEST_IDS if name in response.headers), None
                     )
@@ -171,19 +206,57 @@ class Transport:
         finally:
             _ATTEMPT.reset(token)
             seconds = time.monotonic() - began
-            if self._watch is not None and call is not None:
-                self._watch(Made(call, method, request.url.host, seconds, status, request_id, failure))
-            log.info(
-                "upstream.called",
-                extra={
-                    "method": method,
-                    "host": request.url.host,
-                    "path": request.url.raw_path.partition(b"?")[0].decode("ascii"),
-                    "status": status,
-                    "seconds": round(seconds, 4),
-                    "upstream_request_id": request_id,
-                },
-            )
+            if call is not None and (self._watch is not None or self._hear is not None):
+                made = Made(call, method, request.url.host, seconds, status, request_id, failure)
+                if self._watch is not None:
+                    self._watch(made)
+                if self._hear is not None:
+                    self._hear(
+                        Spoken(made, at, write, attempt.url, request.headers.raw, content, response_headers, body)
+                    )
+            _log(request, status, seconds, request_id)
+
+    @asynccontextmanager
+    async def stream(self, url: str, *, call: Call | None = None) -> AsyncIterator[Stream]:
+        """GET `url`, which goes out as it stands and with no header of ours, and read its body as it comes, however long it is.
+
+        Each piece may take `read_s`. Raises NothingSent and Transient, the latter out of `chunks` too. `hear` is not told of
+        the body.
+        """
+        request = self._http.build_request("GET", url, headers={"accept": "*/*", "accept-encoding": "identity"})
+        at, began = time.time(), time.monotonic()
+        response: httpx.Response | None = None
+        failure: str | None = "CancelledError"
+        attempt = _Attempt(str(request.url))
+        # Not for longer than the sending: whoever reads the body may do so from another task.
+        token = _ATTEMPT.set(attempt)
+        try:
+            try:
+                response = await self._http.send(request, stream=True)
+            finally:
+                _ATTEMPT.reset(token)
+            yield Stream(response.status_code, response.headers, response.aiter_raw())
+            failure = None
+        except HouseError:
+            failure = None  # the reader's own verdict on what came
+            raise
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as problem:
+            failure = type(problem).__name__
+            if response is None and _nothing_left(attempt, problem):
+                raise NothingSent(f"{request.url.host} cannot be reached ({failure}).") from None
+            raise lost(False, f"{request.url.host}: {failure}") from None
+        finally:
+            if response is not None:
+                await response.aclose()
+            seconds, status = time.monotonic() - began, None if response is None else response.status_code
+            if call is not None:
+                made = Made(call, "GET", request.url.host, seconds, status, None, failure)
+                if self._watch is not None:
+                    self._watch(made)
+                if self._hear is not None:
+                    headers = () if response is None else response.headers.raw
+                    self._hear(Spoken(made, at, False, attempt.url, request.headers.raw, None, headers, None))
+            _log(request, status, seconds, None)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -196,6 +269,20 @@ class Transport:
             if len(body) > self._limits.body_bytes:
                 raise Unreadable
         return bytes(body)
+
+
+def _log(request: httpx.Request, status: int | None, seconds: float, request_id: str | None) -> None:
+    log.info(
+        "upstream.called",
+        extra={
+            "method": request.method,
+            "host": request.url.host,
+            "path": request.url.raw_path.partition(b"?")[0].decode("ascii"),
+            "status": status,
+            "seconds": round(seconds, 4),
+            "upstream_request_id": request_id,
+        },
+    )
 
 
 def lost(write: bool, what: str, request_id: str | None = None) -> OutcomeUnknown | Transient:
