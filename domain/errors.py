@@ -5,6 +5,7 @@
     ├── Transient        try again, bounded; nothing was changed
     ├── OutcomeUnknown   a write may or may not have happened: read back first, never resend blind
     ├── Unauthorized     pause the channel's work and tell someone
+    │   └── MissingRole     pause only what needs the role; the rest of the channel goes on
     ├── TooStale         nothing young enough could be had, and the caller wanted no older answer
     ├── Exhausted        the caller's own budget cannot pay for it: ask for less, or in the next minute
     └── Refused          fail this item, never retry
@@ -77,6 +78,14 @@ class Unauthorized(HouseError):
     """The platform refuses our credentials: expired consent, wrong secret, missing role."""
 
     code = "CHANNEL_UNAUTHORIZED"
+    pauses: ClassVar[bool] = True
+    """Whether all work of the channel has to wait for somebody to mend it."""
+
+
+class MissingRole(Unauthorized):
+    """The platform takes our credentials and refuses this one operation: what needs it waits, all else goes on."""
+
+    pauses = False
 
 
 class TooStale(HouseError):

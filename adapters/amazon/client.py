@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
-from urllib.parse import quote, urlencode
+from functools import partial
+from typing import TypeAlias, TypeVar
+from urllib.parse import quote
 
 import orjson
-from pydantic import ConfigDict, PositiveFloat
+from pydantic import PositiveFloat
 
 from adapters.amazon.config import AmazonConfig
-from adapters.amazon.errors import expired, failure, login_failure
+from adapters.amazon.errors import expired, failure
+from adapters.amazon.login import Login
 from adapters.budget import Budgets
 from adapters.port import BeforeSend
-from adapters.tokens import TokenStore
+from adapters.tokens import Refresh, TokenStore
 from adapters.transport import Answer, Call, NothingSent, Transport, Unreadable, lost
+from adapters.vault import OwnMemory, Vault
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask, Plan
-from domain.errors import Transient
+from domain.errors import MissingRole
+
+log = logging.getLogger(__name__)
 
 W = TypeVar("W", bound=Wire)
+Query: TypeAlias = Mapping[str, str | Sequence[str]]
 
 
-class Granted(Wire):
-    """What Login with Amazon gives; it speaks in snake_case. The token dies in `expires_in` seconds."""
+SEAL = "createRestrictedDataToken"
+# A token that this process has bought so long ago at most cannot be why it is refused.
+FRESH_S = 60.0
 
-    model_config = ConfigDict(alias_generator=None)
 
-    access_token: str
+class Sealed(Wire):
+    """A restricted data token, which dies in `expires_in` seconds."""
+
+    restricted_data_token: str
     expires_in: PositiveFloat
 
 
 @dataclass(frozen=True, slots=True)
+class Restricted:
+    """Buyers' data that a call reads: one restricted resource, as it is written in Amazon's model of it, e.g.
+    ("GET", "/mfn/v0/shipments/{shipmentId}"), with the names of the data elements where the operation has any."""
+
+    method: str
+    path: str
+    data_elements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One call to be made. What has a `before_send` changes something at Amazon."""
+    """One call to be made. What has a `before_send` changes something at Amazon.
+
+    It goes out with the seller's access token; with that of the application alone where `scope` names what Amazon calls a
+    grantless scope; or with a restricted data token for `restricted`.
+    """
 
     plan: Plan
     method: str
@@ -44,6 +69,9 @@ class Request:
     ask: Ask
     content: bytes | None = None
     before_send: BeforeSend | None = None
+    scope: str | None = None
+    restricted: Restricted | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def write(self) -> bool:
@@ -51,8 +79,8 @@ class Request:
 
 
 class Client:
-    """One selling account's way to Amazon. Every call is made once; only an access token that has run out is renewed and the
-    call repeated."""
+    """One selling account's way to Amazon. Every call is made once; only one that is refused for its access token, run out or
+    older than a moment, is repeated with a new one. What is refused then lacks a role, and is left alone for a while."""
 
     def __init__(
         self,
@@ -61,73 +89,197 @@ class Client:
         transport: Transport,
         tokens: TokenStore,
         budgets: Budgets,
+        vault: Vault | None = None,
     ) -> None:
         self.channel = config.channel.id
         self._config = config
         self._plans = plans
         self._transport = transport
         self._tokens = tokens
+        self._vault = vault or OwnMemory()
+        self._login = Login(config, transport, self._vault)
+        # The last token that this process has bought under each name, and when.
+        self._bought: dict[str, tuple[str, float]] = {}
         self._budgets = budgets
 
+    @property
+    def transport(self) -> Transport:
+        """For addresses that Amazon has given out: they take neither token nor budget."""
+        return self._transport
+
     async def get(
-        self, operation: str, path: str, query: Mapping[str, str | Sequence[str]], ask: Ask, model: type[W]
-    ) -> W:
-        """The answer as a `model`. `path` comes percent-encoded; lists in `query` go out separated by commas."""
-        found, _ = await self.get_with_id(operation, path, query, ask, model)
-        return found
-
-    async def get_with_id(
-        self, operation: str, path: str, query: Mapping[str, str | Sequence[str]], ask: Ask, model: type[W]
-    ) -> tuple[W, str | None]:
-        """The answer and Amazon's id of the call. Raises Transient for an answer that is not what it should be."""
-        whole = f"{path}?{encoded(query)}" if query else path
-        answer = await self._call(Request(self._plans[operation], "GET", whole, ask))
-        return _understood(operation, answer, model, write=False), answer.request_id
-
-    async def post(
-        self, operation: str, path: str, body: Mapping[str, object], ask: Ask, before_send: BeforeSend
-    ) -> str | None:
-        """Send a change; Amazon's id of the call. Raises OutcomeUnknown when nobody knows whether it was taken."""
-        answer = await self._call(Request(self._plans[operation], "POST", path, ask, orjson.dumps(body), before_send))
-        if answer.status != 204:
-            # Success has no body here: whatever this says, it may come from something in between.
-            raise lost(True, f"{operation}: {answer.status} instead of 204", answer.request_id)
-        return answer.request_id
-
-    async def patch(
         self,
         operation: str,
         path: str,
-        query: Mapping[str, str | Sequence[str]],
-        body: Mapping[str, object],
+        query: Query,
+        ask: Ask,
+        model: type[W],
+        *,
+        scope: str | None = None,
+        restricted: Restricted | None = None,
+    ) -> W:
+        """The answer as a `model`. `path` comes percent-encoded; lists in `query` go out separated by commas."""
+        found, _ = await self.get_with_id(operation, path, query, ask, model, scope=scope, restricted=restricted)
+        return found
+
+    async def get_with_id(
+        self,
+        operation: str,
+        path: str,
+        query: Query,
+        ask: Ask,
+        model: type[W],
+        *,
+        scope: str | None = None,
+        restricted: Restricted | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[W, str | None]:
+        """The answer and Amazon's id of the call. Raises Transient for an answer that is not what it should be."""
+        request = Request(
+            self._plans[operation],
+            "GET",
+            _whole(path, query),
+            ask,
+            scope=scope,
+            restricted=restricted,
+            headers=headers or {},
+        )
+        answer = await self._call(request)
+        return _understood(operation, answer, model, write=False), answer.request_id
+
+    async def read(
+        self,
+        operation: str,
+        path: str,
+        body: object,
+        ask: Ask,
+        model: type[W],
+        *,
+        method: str = "POST",
+        query: Query = {},  # noqa: B006  never changed
+        restricted: Restricted | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[W, str | None]:
+        """A question that Amazon wants to be sent as a POST (batches, estimates, rates, previews): nothing is changed by it."""
+        request = Request(
+            self._plans[operation],
+            method,
+            _whole(path, query),
+            ask,
+            orjson.dumps(body),
+            restricted=restricted,
+            headers=headers or {},
+        )
+        answer = await self._call(request)
+        return _understood(operation, answer, model, write=False), answer.request_id
+
+    async def change(
+        self,
+        operation: str,
+        method: str,
+        path: str,
         ask: Ask,
         before_send: BeforeSend,
         model: type[W],
+        *,
+        query: Query = {},  # noqa: B006  never changed
+        body: object = None,
+        scope: str | None = None,
+        restricted: Restricted | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[W, str | None]:
-        """Send a change that is answered; the answer as a `model`, and Amazon's id of the call. Raises as `post` does."""
-        whole = f"{path}?{encoded(query)}"
-        answer = await self._call(Request(self._plans[operation], "PATCH", whole, ask, orjson.dumps(body), before_send))
+        """Send a change that is answered; the answer as a `model`, and Amazon's id of the call. Raises OutcomeUnknown when
+        nobody knows whether it was taken."""
+        request = Request(
+            self._plans[operation],
+            method,
+            _whole(path, query),
+            ask,
+            None if body is None else orjson.dumps(body),
+            before_send,
+            scope,
+            restricted,
+            headers or {},
+        )
+        answer = await self._call(request)
         return _understood(operation, answer, model, write=True), answer.request_id
 
+    async def change_unanswered(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        ask: Ask,
+        before_send: BeforeSend,
+        *,
+        body: object = None,
+        status: int = 204,
+        scope: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str | None:
+        """Send a change whose success has no body but `status` alone; Amazon's id of the call. Raises as `change` does."""
+        content = None if body is None else orjson.dumps(body)
+        plan = self._plans[operation]
+        request = Request(plan, method, path, ask, content, before_send, scope, headers=headers or {})
+        answer = await self._call(request)
+        if answer.status != status:
+            # Whatever this says, it may come from something in between.
+            raise lost(True, f"{operation}: {answer.status} instead of {status}", answer.request_id)
+        return answer.request_id
+
+    async def pay(self, plan: Plan, ask: Ask) -> None:
+        """Wait for a slot of a limit that Amazon has beside those of its operations. Raises Throttled."""
+        await self._budgets.spend(self.channel, plan, ask)
+
     async def _call(self, request: Request) -> Answer:
+        operation = request.plan.operation
+        kept = await self._login.kept()
+        if (reason := kept.barred.get(operation)) is not None:
+            raise MissingRole(reason)
+        try:
+            answer = await self._answered(request)
+        except MissingRole as problem:
+            await self._bar(operation, problem)
+            raise
+        if operation in kept.lacking:
+            await self._vault.clear(self.channel, operation)
+            log.info("role.regained", extra={"channel": self.channel, "operation": operation})
+        return answer
+
+    async def _answered(self, request: Request) -> Answer:
+        """A success. Everything else is raised."""
         # The token first: while Amazon's login is down, waiting for a slot is of no use.
-        token = await self._token()
+        name, token = await self._token(request)
         answer = await self._once(request, token)
-        if expired(answer):
-            await self._tokens.forget(self.channel, token)
-            answer = await self._once(request, await self._token())
+        if expired(answer) or (answer.status == 403 and not self._fresh(name, token)):
+            await self._tokens.forget(name, token)
+            # One that is refused for good, since its consent is gone, cannot be bought anew: the login says so.
+            _, token = await self._token(request)
+            answer = await self._once(request, token)
         if 200 <= answer.status < 300:
             return answer
         if answer.status == 429:
             await self._budgets.drain(self.channel, request.plan.operation)
         raise failure(answer, request.plan, write=request.write)
 
+    def _fresh(self, name: str, token: str) -> bool:
+        bought, at = self._bought.get(name, ("", 0.0))
+        return bought == token and time.monotonic() - at < FRESH_S
+
+    async def _bar(self, operation: str, problem: MissingRole) -> None:
+        # What a restricted token is refused for is the role of who wanted it.
+        if operation != SEAL and await self._vault.bar(
+            self.channel, operation, problem.message, self._config.role_pause_s
+        ):
+            extra = {"channel": self.channel, "operation": operation, "reason": problem.message}
+            log.error("role.missing", extra=extra | {"upstream_request_id": problem.upstream_request_id})
+
     async def _once(self, request: Request, token: str) -> Answer:
         """Pay, let the caller record its intent, and send."""
         plan = request.plan
         asked_at = time.monotonic()
         await self._budgets.spend(self.channel, plan, request.ask)
-        call = Call(self.channel, plan.operation, time.monotonic() - asked_at)
+        call = Call(self.channel, plan.operation, time.monotonic() - asked_at, request.ask.about)
         if request.before_send is not None:
             try:
                 await request.before_send()
@@ -162,6 +314,7 @@ class Client:
             "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             "user-agent": self._config.user_agent,
             "accept": "application/json",
+            **request.headers,
         }
         # Amazon refuses a GET that announces a body.
         return headers if request.content is None else {**headers, "content-type": "application/json"}
@@ -175,34 +328,55 @@ class Client:
         if 0 < rate < 1e6:
             await self._budgets.adopt(self.channel, plan.operation, rate=rate)
 
-    async def _token(self) -> str:
-        config = self._config
-        secret = f"{config.client_id}\n{config.client_secret}\n{config.refresh_token}"
-        return await self._tokens.token(self.channel, secret, self._login)
+    async def _token(self, request: Request) -> tuple[str, str]:
+        """(the name under which it is shared, the token)."""
+        config, kept = self._config, await self._login.kept()
+        if request.scope is not None:
+            material = f"{config.client_id}\n{kept.secrets[0]}"
+            return await self._shared((request.scope,), material, partial(self._login.grantless, request.scope))
+        material = f"{config.client_id}\n{kept.refresh_token}"
+        if request.restricted is None:
+            return await self._shared((), material, self._login.seller)
+        kind = request.restricted
+        parts = (kind.method, kind.path, ",".join(kind.data_elements))
+        return await self._shared(parts, material, partial(self._restricted, kind, request.ask))
 
-    async def _login(self) -> tuple[str, float]:
-        """A new access token and the seconds it lives. Raises Unauthorized and Transient, saying which of both it is."""
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": self._config.refresh_token,
-            "client_id": self._config.client_id,
-            "client_secret": self._config.client_secret,
-        }
-        answer = await self._transport.send(
-            "POST",
-            self._config.login,
-            write=False,
-            headers={"content-type": "application/x-www-form-urlencoded;charset=UTF-8", "accept": "application/json"},
-            content=urlencode(form).encode(),
-            call=Call(self.channel, "login"),
-        )
-        if answer.status != 200:
-            raise login_failure(answer)
+    async def _shared(self, parts: tuple[str, ...], material: str, buy: Refresh) -> tuple[str, str]:
+        # By what buys it: while some processes know of a new consent and others not yet, neither takes the other's away.
+        mark = hashlib.sha256(material.encode()).hexdigest()[:12]
+        name = ":".join((self.channel, mark, *parts))
+
+        async def bought() -> tuple[str, float]:
+            token, life_s = await buy()
+            self._bought[name] = token, time.monotonic()
+            return token, life_s
+
+        return name, await self._tokens.token(name, material, bought)
+
+    async def _restricted(self, kind: Restricted, ask: Ask) -> tuple[str, float]:
+        """A restricted data token and the seconds it lives. Source: Tokens API 2021-03-01, createRestrictedDataToken.
+
+        Raises MissingRole, naming the resource, when the role for any of its data is missing.
+        """
+        resource: dict[str, object] = {"method": kind.method, "path": kind.path}
+        if kind.data_elements:
+            resource["dataElements"] = list(kind.data_elements)
+        path = "/tokens/2021-03-01/restrictedDataToken"
         try:
-            granted = read(Granted, answer.json())
-        except (Unreadable, Unclear) as problem:
-            raise Transient(f"Login with Amazon gave no access token: {problem}.") from problem
-        return granted.access_token, granted.expires_in
+            given, _ = await self.read(SEAL, path, {"restrictedResources": [resource]}, ask, Sealed)
+        except MissingRole as problem:
+            elements = f" ({', '.join(kind.data_elements)})" if kind.data_elements else ""
+            raise MissingRole(
+                f"Amazon gives no restricted data token for {kind.method} {kind.path}{elements}: the application lacks the "
+                "restricted role for these data. Give it the role and let the account consent again.",
+                upstream_request_id=problem.upstream_request_id,
+                upstream_code=problem.upstream_code,
+            ) from problem
+        return given.restricted_data_token, given.expires_in
+
+
+def _whole(path: str, query: Query) -> str:
+    return f"{path}?{encoded(query)}" if query else path
 
 
 def _understood(operation: str, answer: Answer, model: type[W], *, write: bool) -> W:
@@ -212,7 +386,7 @@ def _understood(operation: str, answer: Answer, model: type[W], *, write: bool) 
         raise lost(write, f"{operation}: {problem}", answer.request_id) from problem
 
 
-def encoded(query: Mapping[str, str | Sequence[str]]) -> str:
+def encoded(query: Query) -> str:
     """A query string. The items of a list are encoded one by one, then joined with commas: a SKU may hold a comma."""
     return "&".join(
         f"{quote(name, safe='')}="

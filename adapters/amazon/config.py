@@ -14,8 +14,10 @@ class AmazonConfig:
     """One selling account in one region (`na`, `eu`, `fe`), with the application's credentials for it.
 
     `endpoint` replaces Amazon's address; it then answers for tokens too, under /auth/o2/token, unless `token_endpoint` says
-    otherwise. `visibility_lag_s` is how long an accepted write may take to show up in reads. Raises Invalid for a marketplace
-    that is not of the region.
+    otherwise. The `refresh_token` holds until a consent is kept. `application_id`, `redirect_uri` and `draft` are for the page at
+    which the seller consents. `outbound_version` is that of the API that ships other channels' orders from FBA. An operation that
+    is refused for want of a role is tried again after `role_pause_s`. `visibility_lag_s` is how long an accepted write may take
+    to show up in reads. Raises Invalid for a marketplace that is not of the region.
     """
 
     channel: Channel
@@ -23,8 +25,13 @@ class AmazonConfig:
     seller_id: str
     client_id: str
     client_secret: str = field(repr=False)
-    refresh_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    application_id: str | None = None
+    redirect_uri: str | None = None
+    draft: bool = False
+    outbound_version: str = "2020-07-01"
     visibility_lag_s: float = 120.0
+    role_pause_s: float = 60.0
     endpoint: str | None = None
     token_endpoint: str | None = None
     user_agent: str = "Acorn/0.1 (Language=Python)"

@@ -2,25 +2,120 @@
 
 Codes differ from API to API and messages change, so neither decides anything; the one exception is the expired access token,
 which comes as a 403 like any other and is told by its words. Source: SP-API documentation, "Resolve Common HTTP Errors".
+`POLICIES` is all that can be met, and what is done about it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from adapters.transport import Answer, Unreadable, lost, parse_json
+from adapters.transport import Answer, NothingSent, Unreadable, lost, parse_json
 from domain.budget import Plan
-from domain.errors import Conflict, HouseError, Invalid, NotFound, Refused, Throttled, Transient, Unauthorized
+from domain.errors import (
+    Conflict,
+    HouseError,
+    Invalid,
+    MissingRole,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Throttled,
+    Transient,
+    Unauthorized,
+)
 
-REFUSED: dict[int, type[Refused]] = {
-    400: Invalid,
-    404: NotFound,
-    409: Conflict,
-    413: Invalid,
-    415: Invalid,
-    422: Invalid,
-}
+INVALID_CLIENT = "invalid_client"
+INVALID_GRANT = "invalid_grant"
+
+
+class Again(Enum):
+    """When a call that failed so is made again."""
+
+    NEVER = "never"
+    RENEWED = "once, at once, with a new token"
+    SLOT = "when there is a slot"
+    BOUNDED = "a read: later, a few times; a write: only when reading back proves that it is not there"
+    LATER = "later, a few times: nothing has happened"
+    ACCOUNT = "each minute, until it is mended"
+
+
+class Pauses(Enum):
+    """Whose work waits meanwhile."""
+
+    NOTHING = "nothing"
+    OPERATION = "the operation, with all its callers"
+    ACCOUNT = "the account"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is done about one kind of failure: the error that a read and a write end with, whether they are made again, and who
+    waits. `status` is that of the answer; None where there is none."""
+
+    met: str
+    status: int | None
+    read: type[HouseError]
+    write: type[HouseError]
+    again: Again
+    pauses: Pauses = Pauses.NOTHING
+
+
+def _refused(met: str, status: int, kind: type[Refused]) -> Policy:
+    return Policy(met, status, kind, kind, Again.NEVER)
+
+
+def _lost(met: str, status: int | None) -> Policy:
+    return Policy(met, status, Transient, OutcomeUnknown, Again.BOUNDED)
+
+
+def _shut(met: str, status: int, kind: type[Unauthorized], pauses: Pauses) -> Policy:
+    return Policy(met, status, kind, kind, Again.ACCOUNT, pauses)
+
+
+POLICIES = (
+    _refused("400, an envelope of errors", 400, Invalid),
+    _refused("400, a page of HTML from in front of the API", 400, Invalid),
+    _shut("401, no token or a malformed one", 401, Unauthorized, Pauses.ACCOUNT),
+    Policy("403, the access token has expired", 403, MissingRole, MissingRole, Again.RENEWED),
+    _shut("403 with a fresh token: a missing role", 403, MissingRole, Pauses.OPERATION),
+    _shut("403 with a fresh token: another region or seller", 403, MissingRole, Pauses.OPERATION),
+    _shut("403, then login's `invalid_grant`: consent revoked or run out", 400, Unauthorized, Pauses.ACCOUNT),
+    _shut("login's `invalid_client`: a wrong secret", 401, Unauthorized, Pauses.ACCOUNT),
+    _refused("404", 404, NotFound),
+    _refused("409", 409, Conflict),
+    _refused("413", 413, Invalid),
+    _refused("415", 415, Invalid),
+    _refused("422", 422, Invalid),
+    _refused("any other 4xx but 408", 418, Refused),
+    Policy("429", 429, Throttled, Throttled, Again.SLOT),
+    _lost("408", 408),
+    _lost("500", 500),
+    _lost("503", 503),
+    _lost("any other status", 502),
+    Policy("no connection", None, NothingSent, NothingSent, Again.LATER),
+    _lost("a timeout", None),
+    _lost("a reset", None),
+    _lost("a body cut short", 200),
+    _lost("200 with HTML instead of JSON", 200),
+    _lost("200 in a wrong charset", 200),
+)
+# By status alone; what has several meanings under one status is told apart above by what is asked first.
+_REFUSED = {one.status: one.read for one in POLICIES if issubclass(one.read, Refused)}
+
+
+def table() -> str:
+    """`POLICIES` as a table of Markdown."""
+    rows = [f"| {one.met} | {_names(one)} | {one.again.value} | {one.pauses.value} |" for one in POLICIES]
+    return "\n".join(("| met | a read, a write ends with | made again | waits |", "| --- | --- | --- | --- |", *rows))
+
+
+def _names(one: Policy) -> str:
+    if one.again is Again.RENEWED:
+        return "nothing, if the new token is taken"
+    names = dict.fromkeys((one.read.__name__, one.write.__name__))
+    return ", ".join(f"`{name}`" for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +145,20 @@ def expired(answer: Answer) -> bool:
 
 
 def failure(answer: Answer, plan: Plan, *, write: bool) -> HouseError:
-    """The error for an answer that is no success."""
+    """The error for an answer that is no success. A 403 is taken to be one to a token that is fresh."""
     said = complaint(answer.body)
     about: dict[str, Any] = {"upstream_request_id": answer.request_id, "upstream_code": said.code}
     if answer.status == 429:
         return Throttled(f"Amazon's {plan.operation}: {said.words}", retry_after_s=1 / plan.rate, **about)
-    if answer.status in (401, 403):
-        return Unauthorized(
-            f"Amazon refuses {plan.operation}: {said.words} Check that the account's consent stands, that the application "
-            "has the role for it, and that the region is right.",
+    if answer.status == 403:
+        return MissingRole(
+            f"Amazon refuses {plan.operation} although the token is fresh: {said.words} Give the application the role for it "
+            "and let the account consent again; if it refuses everything, check region and seller id.",
             **about,
         )
-    kind = REFUSED.get(answer.status) or (Refused if 400 <= answer.status < 500 and answer.status != 408 else None)
+    if answer.status == 401:
+        return Unauthorized(f"Amazon does not take our token for {plan.operation}: {said.words}", **about)
+    kind = _REFUSED.get(answer.status) or (Refused if 400 <= answer.status < 500 and answer.status != 408 else None)
     if kind is not None:
         return kind(f"Amazon refuses {plan.operation}: {said.words}", **about)
     problem = lost(write, f"{plan.operation}: {answer.status} {said.words}", answer.request_id)
@@ -78,16 +175,16 @@ def login_failure(answer: Answer) -> HouseError:
     code = str(body.get("error")) if isinstance(body, dict) and body.get("error") else None
     words = str(body.get("error_description") or "") if isinstance(body, dict) else ""
     about: dict[str, Any] = {"upstream_request_id": answer.request_id, "upstream_code": code}
-    if code == "invalid_client":
+    if code == INVALID_CLIENT:
         return Unauthorized(
             f"Login with Amazon does not know this client id and secret: {words}. The secret may have been rotated; put the "
             "new one into the settings.",
             **about,
         )
-    if code == "invalid_grant":
+    if code == INVALID_GRANT:
         return Unauthorized(
-            f"Login with Amazon refuses the refresh token: {words} The seller has withdrawn the consent, it has run out, or "
-            "the token belongs to another application; authorize the application again.",
+            f"Login with Amazon refuses the consent: {words} The seller has withdrawn the consent, it has run out, or "
+            "it was given to another application; `acorn channels authorize amazon` asks for it again.",
             **about,
         )
     if 400 <= answer.status < 500 and answer.status not in (408, 429):

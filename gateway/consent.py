@@ -1,0 +1,235 @@
+"""Asking accounts for their consent: GET /channels/<id>/authorize starts it, GET /channels/authorized is where it comes back.
+
+Who starts it in a browser shows a key with the scope `admin`, or comes by a link of `acorn channels authorize --link` that works
+once. What comes back is known by its `state`: 256 random bits, kept as a hash, good for ten minutes and once, for one
+channel, and in the browser that started it. The command line starts without a browser of ours; its state alone proves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from adapters.amazon.consent import AmazonConsent
+from domain.errors import HouseError, Invalid
+from domain.grant import Source
+from domain.ids import ChannelId
+from gateway import metrics
+from gateway.asgi import Receive, Scope, Send, address, header, request_id, respond
+from gateway.auth import Keys
+from gateway.body import BadRequest
+from store import consent, grant
+from store.consent import Asked, Progress
+from store.keyring import Keyring
+from store.session import UNAVAILABLE, Store
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/channels/"
+BACK = "/channels/authorized"
+COOKIE = "acorn_consent"
+LIFE_S = 600
+LOOK_S = 0.5
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A consent that was asked for: its id, and the address to open."""
+
+    id: str
+    url: str
+
+
+async def start(store: Store, ring: Keyring, asked: AmazonConsent) -> Started:
+    """Ask for a consent whose page is opened at once, by whoever asks. Raises Invalid where it cannot be asked for, or kept."""
+    ring.check()
+    id, state = secrets.token_hex(8), secrets.token_urlsafe(32)
+    url = asked.url(state)
+    async with store.begin() as tx:
+        await consent.start(tx, id, asked.channel.id, LIFE_S, state_hash=hashed(state))
+    return Started(id, url)
+
+
+async def start_link(store: Store, ring: Keyring, asked: AmazonConsent, base: str) -> Started:
+    """A link under `base`, the gateway's address, that somebody else may open once. Raises Invalid as `start` does."""
+    ring.check()
+    id, link = secrets.token_hex(8), secrets.token_urlsafe(32)
+    asked.url("")
+    async with store.begin() as tx:
+        await consent.start(tx, id, asked.channel.id, LIFE_S, link_hash=hashed(link))
+    return Started(id, f"{base}{PREFIX}{asked.channel.id}/authorize?link={link}")
+
+
+async def outcome(store: Store, id: str) -> Progress | None:
+    """Wait for what becomes of a consent: granted or refused, or still neither when its time is over."""
+    while True:
+        async with store.begin() as tx:
+            progress = await consent.progress(tx, id)
+        if progress is None or progress.granted is not None or progress.expired:
+            return progress
+        await asyncio.sleep(LOOK_S)
+
+
+def base_of(asked: AmazonConsent, host: str, port: int) -> str:
+    """The gateway's own address: that of the redirect URI, else where it listens."""
+    if asked.redirect_uri is None:
+        return f"http://{host}:{port}"
+    parts = urlsplit(asked.redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+async def keep(store: Store, ring: Keyring, asked: AmazonConsent, refresh_token: str, source: Source) -> None:
+    """Keep a consent; a public application's ends after a year."""
+    expires_at = datetime.now(UTC) + asked.life if source is Source.CONSENT else None
+    async with store.begin() as tx:
+        await grant.keep_token(tx, ring, asked.channel.id, asked.seller_id, refresh_token, source, expires_at)
+    log.info("consent.kept", extra={"channel": asked.channel.id, "source": source.value})
+
+
+def hashed(secret: str) -> str:
+    """What is kept of a secret of 256 bits that was handed out."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+class Refusal(Exception):
+    """What a person in a browser is told instead."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+
+
+class Consents:
+    """Answers GET under /channels/."""
+
+    def __init__(self, store: Store, ring: Keyring, accounts: Mapping[ChannelId, AmazonConsent], keys: Keys) -> None:
+        self._store = store
+        self._ring = ring
+        self._accounts = accounts
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, words, headers = await self._answer(scope)
+        except Refusal as problem:
+            status, words, headers = problem.status, problem.words, {}
+        except BadRequest as problem:
+            status, words, headers = problem.status, problem.message, dict(problem.headers)
+        except UNAVAILABLE as problem:
+            log.warning("consent.database_away", extra={"reason": type(problem).__name__})
+            status, words, headers = 503, "The database is away. Nothing was kept; start again in a moment.", {}
+        metrics.REQUESTS.labels("/channels", status).inc()
+        headers = {"content-type": HTML, "x-request-id": request_id(scope), "referrer-policy": "no-referrer", **headers}
+        await respond(send, status, _page(words), headers)
+
+    async def _answer(self, scope: Scope) -> tuple[int, str, dict[str, str]]:
+        if scope["method"] != "GET":
+            raise BadRequest("Open this address in a browser.", status=405, headers={"allow": "GET"})
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        told = {name: values[0] for name, values in query.items()}
+        if scope["path"] == BACK:
+            return 200, await self._come_back(scope, told), {"set-cookie": _cookie("", 0, secure=False)}
+        id, _, rest = scope["path"].removeprefix(PREFIX).partition("/")
+        account = self._accounts.get(ChannelId(id))
+        if rest != "authorize" or account is None:
+            raise Refusal(404, "There is nothing here. A consent is asked for at /channels/<channel>/authorize.")
+        return await self._go(scope, account, told.get("link"))
+
+    async def _go(self, scope: Scope, account: AmazonConsent, link: str | None) -> tuple[int, str, dict[str, str]]:
+        """On to the platform's page, with a cookie that the way back is known by."""
+        if link is None:
+            caller = await self._keys.caller(header(scope, "authorization"), address(scope))
+            if "admin" not in caller.scopes:
+                raise Refusal(
+                    403, "This wants a key with the scope admin, or a link of `acorn channels authorize --link`."
+                )
+        state, browser = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        try:
+            self._ring.check()
+            url = account.url(state)
+        except Invalid as problem:
+            raise Refusal(409, problem.message) from None
+        hashes = {"state_hash": hashed(state), "browser_hash": hashed(browser)}
+        async with self._store.begin() as tx:
+            if link is None:
+                await consent.start(tx, secrets.token_hex(8), account.channel.id, LIFE_S, **hashes)
+            elif not await consent.open_link(tx, account.channel.id, hashed(link), **hashes):
+                raise Refusal(410, "This link was opened before, or is older than ten minutes. Ask for a new one.")
+        secure = (account.redirect_uri or "").startswith("https://")
+        return 303, "On to Amazon.", {"location": url, "set-cookie": _cookie(browser, LIFE_S, secure=secure)}
+
+    async def _come_back(self, scope: Scope, told: Mapping[str, str]) -> str:
+        """What the person is told when the consent is kept. Raises Refusal; whoever waits at a command line is told as well."""
+        if not all(told.get(name) for name in ("state", "selling_partner_id", "spapi_oauth_code")):
+            raise Refusal(400, "Amazon has sent no consent along. Start again from the beginning.")
+        async with self._store.begin() as tx:
+            asked = await consent.take(tx, hashed(told["state"]))
+        if asked is None:
+            raise Refusal(
+                400, "This consent is not expected: it was used before, or took longer than ten minutes. Start again."
+            )
+        try:
+            words = await self._grant(scope, asked, told)
+        except Refusal as problem:
+            log.warning("consent.refused", extra={"channel": asked.channel, "reason": problem.words})
+            await self._end(asked, problem.words, granted=False)
+            raise
+        await self._end(asked, words, granted=True)
+        return words
+
+    async def _grant(self, scope: Scope, asked: Asked, told: Mapping[str, str]) -> str:
+        account = self._accounts.get(asked.channel)
+        if account is None:
+            raise Refusal(409, f"No channel of Amazon is called {asked.channel} any more.")
+        if asked.browser_hash is not None and not hmac.compare_digest(asked.browser_hash, hashed(_browser(scope))):
+            raise Refusal(403, "This consent was started in another browser. Start again, and finish in the same one.")
+        seller = told["selling_partner_id"]
+        if seller != account.seller_id:
+            raise Refusal(
+                409,
+                f"The account that consented is {seller}; {asked.channel} is set up for {account.seller_id}. Sign in to Seller "
+                "Central with that one, or mend `seller_id` in acorn.toml. Nothing was kept.",
+            )
+        try:
+            await keep(
+                self._store, self._ring, account, await account.exchange(told["spapi_oauth_code"]), Source.CONSENT
+            )
+        except HouseError as problem:
+            raise Refusal(502, f"The consent could not be kept. {problem.message}") from None
+        return f"{asked.channel} ({account.channel.name}, account {seller}) is authorized. Its work goes on by itself."
+
+    async def _end(self, asked: Asked, words: str, *, granted: bool) -> None:
+        async with self._store.begin() as tx:
+            await consent.end(tx, asked.id, granted=granted, words=words)
+
+
+def _browser(scope: Scope) -> str:
+    """Our cookie of this browser."""
+    try:
+        found = SimpleCookie(header(scope, "cookie") or "").get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
+
+
+def _cookie(value: str, life_s: int, *, secure: bool) -> str:
+    # Lax: it must come along when Amazon sends the browser back.
+    return f"{COOKIE}={value}; Path={PREFIX}; Max-Age={life_s}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+
+
+def _page(words: str) -> bytes:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+        f"<title>ACORN gateway</title></head><body><main><h1>ACORN gateway</h1><p>{escape(words)}</p></main></body></html>"
+    ).encode()

@@ -1,0 +1,411 @@
+"""A consent as its people meet it: from the command line or a link, over Amazon's page, back to the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from adapters.amazon.consent import AmazonConsent
+from domain.budget import Ask
+from domain.channel import StreamName
+from domain.errors import MissingRole, Unauthorized
+from domain.grant import Source
+from domain.ids import ChannelId
+from gateway import consent
+from gateway.settings import Settings
+from gateway.worker import deps_of
+from resolvers import channel as channels
+from sandbox.visit import serving
+from store import channel, grant
+from store.keyring import Keyring
+from store.session import Store
+from tests.gateway.conftest import Acorn, Gateway, plain, served
+from workers.streams import sync_once
+
+KEY, OTHER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+RING = Keyring([KEY])
+EU = ChannelId("amazon-eu")
+AMAZON = """
+[[channels]]
+id = "amazon-eu"
+platform = "amazon"
+name = "Amazon Europe"
+region = "eu"
+marketplaces = ["DE"]
+seller_id = "A1SANDBOXEU"
+client_id = "amzn1.application-oa2-client.sandbox"
+client_secret = "sandbox-secret"
+application_id = "amzn1.sellerapps.app.sandbox"
+endpoint = "{endpoint}"
+"""
+
+
+@dataclass(slots=True)
+class Visit:
+    """A gateway, an Amazon, and a browser that has seen neither."""
+
+    gateway: Gateway
+    amazon: httpx.AsyncClient
+    settings: Settings
+    folder: Path
+
+    @property
+    def store(self) -> Store:
+        return self.gateway.store
+
+    @property
+    def account(self) -> AmazonConsent:
+        return self.gateway.app.standing.house.consents[EU]
+
+    def browser(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(follow_redirects=True, trust_env=False, timeout=20)
+
+    async def control(self, path: str, body: dict[str, Any]) -> None:
+        (await self.amazon.post(f"/_sandbox/{path}", json=body)).raise_for_status()
+
+    async def command(self, *arguments: str, stdin: str | None = None) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ACORN_")},
+            "ACORN_DATABASE_URL": self.settings.database_url.get_secret_value(),
+            "ACORN_REDIS_URL": self.settings.redis_url.get_secret_value(),
+            "ACORN_CONFIG": str(self.settings.config),
+            "ACORN_KEYS": KEY,
+            "ACORN_PORT": str(httpx.URL(self.gateway.url).port),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway",
+            *arguments,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=environ,
+            cwd=self.folder,
+        )
+        if stdin is not None:
+            assert process.stdin is not None
+            process.stdin.write(stdin.encode())
+            process.stdin.close()
+        return process
+
+    async def token(self) -> str | None:
+        async with self.store.begin() as tx:
+            sealed = await tx.scalar(text("select sealed from account_grant where channel = 'amazon-eu'"))
+        return None if sealed is None else RING.open(EU, sealed)
+
+
+@pytest.fixture(scope="module")
+async def endpoint() -> AsyncIterator[str]:
+    async with serving("amazon", products=20, orders=20) as url:
+        yield url
+
+
+@pytest.fixture
+async def visit(store: Store, redis: object, settings: Settings, endpoint: str, tmp_path: Path) -> AsyncIterator[Visit]:
+    settings = settings.model_copy(update={"keys": (SecretStr(KEY),)})
+    settings.config.write_text(AMAZON.format(endpoint=endpoint), encoding="utf-8")
+    async with served(settings) as gateway, httpx.AsyncClient(base_url=endpoint, trust_env=False) as amazon:
+        made = Visit(gateway, amazon, settings, tmp_path)
+        back = f"{gateway.url}/channels/authorized"
+        page = {"seller": "A1SANDBOXEU", "refuse": False, "draft": False, "redirectUris": [back]}
+        await made.control("consent", page)
+        shown = (await amazon.get("/_sandbox/accounts")).json()["accounts"][1]
+        roles = dict.fromkeys(shown["roles"], True)
+        await made.control("accounts", {"sellerId": "A1SANDBOXEU", "revoked": False, "roles": roles})
+        await made.control("plans", {"getMarketplaceParticipations": {"rate": 100, "burst": 100}})
+        yield made
+
+
+async def first_line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_command_line_asks_and_tells_what_became_of_it(visit: Visit) -> None:
+    port = visit.gateway.app.standing.house.ports[EU]
+    with pytest.raises(Unauthorized, match="no consent of its account yet"):
+        await port.check(Ask())
+    process = await visit.command("channels", "authorize", "amazon", "amazon-eu")
+    async with visit.browser() as browser:
+        page = await browser.get(await first_line(process))
+    assert page.status_code == 200
+    assert "amazon-eu (Amazon Europe, account A1SANDBOXEU) is authorized" in page.text
+    assert page.headers["referrer-policy"] == "no-referrer"
+    code, out, _ = await ended(process)
+    assert (code, "is authorized. Its work goes on by itself." in out) == (0, True)
+    kept = await visit.token()
+    assert kept is not None
+    assert kept.startswith("Atzr|")
+    # The running gateway, which has asked in vain a moment ago, takes it up.
+    assert "sells in DE" in await port.check(Ask())
+
+
+async def test_a_link_works_once_and_comes_back_to_its_own_browser(visit: Visit) -> None:
+    started = await consent.start_link(visit.store, RING, visit.account, visit.gateway.url)
+    link = started.url
+    assert link.startswith(f"{visit.gateway.url}/channels/amazon-eu/authorize?link=")
+    async with visit.browser() as browser, visit.browser() as other:
+        first = await browser.get(link, follow_redirects=False)
+        assert first.status_code == 303
+        assert "HttpOnly; SameSite=Lax" in first.headers["set-cookie"]
+        assert (await other.get(link)).status_code == 410
+        assert (await browser.get(first.headers["location"])).status_code == 200
+    outcome = await consent.outcome(visit.store, started.id)
+    assert outcome is not None
+    assert outcome.granted
+    assert await visit.token()
+
+
+async def test_a_consent_that_comes_back_in_another_browser_is_refused_for_good(visit: Visit) -> None:
+    headers = await visit.gateway.headers("admin")
+    started = await visit.gateway.http.get("/channels/amazon-eu/authorize", headers=headers)
+    assert started.status_code == 303
+    async with visit.browser() as thief:
+        page = await thief.get(started.headers["location"])
+    assert (page.status_code, "another browser" in page.text) == (403, True)
+    cookie = started.headers["set-cookie"].partition(";")[0]
+    async with visit.browser() as owner:
+        again = await owner.get(str(page.url), headers={"cookie": cookie})
+    assert (again.status_code, "not expected" in again.text) == (400, True)
+    assert await visit.token() is None
+
+
+async def test_starting_wants_an_admin_key_or_a_link(visit: Visit) -> None:
+    path = "/channels/amazon-eu/authorize"
+    assert (await visit.gateway.http.get(path)).status_code == 401
+    reader = await visit.gateway.headers("stock:read")
+    assert (await visit.gateway.http.get(path, headers=reader)).status_code == 403
+    assert (await visit.gateway.http.get(path, params={"link": "guessed"})).status_code == 410
+    admin = await visit.gateway.headers("admin")
+    assert (await visit.gateway.http.get("/channels/amazon-us/authorize", headers=admin)).status_code == 404
+    assert (await visit.gateway.http.post(path, headers=admin)).status_code == 405
+
+
+async def test_the_wrong_account_is_refused_by_name(visit: Visit) -> None:
+    await visit.control("consent", {"seller": "A1SANDBOXFE"})
+    started = await consent.start(visit.store, RING, visit.account)
+    async with visit.browser() as browser:
+        page = await browser.get(started.url)
+    assert page.status_code == 409
+    assert "The account that consented is A1SANDBOXFE; amazon-eu is set up for A1SANDBOXEU" in page.text
+    outcome = await consent.outcome(visit.store, started.id)
+    assert outcome is not None
+    assert (outcome.granted, outcome.words) == (
+        False,
+        html.unescape(page.text.partition("<p>")[2].partition("</p>")[0]),
+    )
+    assert await visit.token() is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"state": "guessed", "selling_partner_id": "A1SANDBOXEU", "spapi_oauth_code": "AN1"},
+        {"selling_partner_id": "A1SANDBOXEU", "spapi_oauth_code": "AN1"},
+    ],
+)
+async def test_a_callback_that_nobody_waits_for_is_refused(visit: Visit, query: dict[str, str]) -> None:
+    assert (await visit.gateway.http.get("/channels/authorized", params=query)).status_code == 400
+    assert await visit.token() is None
+
+
+async def test_a_code_is_used_once_and_a_spent_state_again_is_refused(visit: Visit) -> None:
+    started = await consent.start(visit.store, RING, visit.account)
+    async with visit.browser() as browser:
+        page = await browser.get(started.url)
+        assert page.status_code == 200
+        kept = await visit.token()
+        assert (await browser.get(str(page.url))).status_code == 400
+    assert await visit.token() == kept
+
+
+async def test_only_hashes_of_what_was_handed_out_are_kept(visit: Visit) -> None:
+    headers = await visit.gateway.headers("admin")
+    started = await visit.gateway.http.get("/channels/amazon-eu/authorize", headers=headers)
+    state = httpx.URL(started.headers["location"]).params["state"]
+    async with visit.store.begin() as tx:
+        [row] = (await tx.execute(text("select * from consent_request"))).all()
+    assert state not in repr(row)
+    assert started.headers["set-cookie"].partition("=")[2].partition(";")[0] not in repr(row)
+
+
+async def test_a_pasted_token_is_tried_and_kept(visit: Visit) -> None:
+    with pytest.raises(Unauthorized, match="refuses the consent"):
+        await visit.account.prove("Atzr|nobody")
+    kept = await ended(await visit.command("channels", "token", "amazon", "amazon-eu", stdin="Atzr|sandbox-eu\n"))
+    assert kept[0] == 0
+    assert await visit.token() == "Atzr|sandbox-eu"
+
+
+async def test_without_keys_no_consent_is_asked_for(visit: Visit) -> None:
+    visit.gateway.app.standing.house.ring._keys.clear()
+    headers = await visit.gateway.headers("admin")
+    refused = await visit.gateway.http.get("/channels/amazon-eu/authorize", headers=headers)
+    assert (refused.status_code, "acorn channels new-key" in refused.text) == (409, True)
+
+
+async def keep(visit: Visit, token: str = "Atzr|sandbox-eu", ring: Keyring = RING) -> None:
+    async with visit.store.begin() as tx:
+        await grant.keep_token(tx, ring, EU, "A1SANDBOXEU", token, Source.PASTED)
+
+
+async def test_a_missing_role_is_an_ailment_and_a_metric_until_it_is_there(visit: Visit) -> None:
+    await keep(visit)
+    standing = visit.gateway.app.standing
+    port = standing.house.ports[EU]
+    await visit.control("accounts", {"sellerId": "A1SANDBOXEU", "roles": {"Selling Partner Insights": False}})
+    with pytest.raises(MissingRole):
+        await port.check(Ask())
+    [ailment] = await channels.ailments(standing.shelf, EU)
+    assert ailment.startswith("getMarketplaceParticipations: Amazon refuses getMarketplaceParticipations although")
+    told = (await visit.gateway.http.get("/metrics")).text
+    assert 'acorn_channel_role_missing{channel="amazon-eu",operation="getMarketplaceParticipations"} 1.0' in told
+    assert 'acorn_channel_paused{channel="amazon-eu"} 0.0' in told
+    # The seller consents again to an application that has the role now.
+    await visit.control("accounts", {"sellerId": "A1SANDBOXEU", "roles": {"Selling Partner Insights": True}})
+    await keep(visit)
+    assert await channels.ailments(standing.shelf, EU) == []
+    assert "acorn_channel_role_missing{" not in (await visit.gateway.http.get("/metrics")).text
+
+
+async def test_a_withdrawn_consent_pauses_the_account_until_it_is_given_again(
+    visit: Visit, caplog: pytest.LogCaptureFixture
+) -> None:
+    await keep(visit)
+    standing = visit.gateway.app.standing
+    deps = deps_of(standing.house)
+    assert await sync_once(deps, lambda *_: None) == {}
+    await visit.control("accounts", {"sellerId": "A1SANDBOXEU", "revoked": True})
+    # As if the hour of the access token were over.
+    await standing.house.redis.delete(*await standing.house.redis.keys("acorn:token:*"))
+    problems = await sync_once(deps, lambda *_: None)
+    assert "withdrawn the consent" in problems[EU, StreamName.LISTINGS]
+    assert [one.levelname for one in caplog.records if one.message == "channel.paused"] == ["ERROR"] * len(problems)
+    assert (await channels.ailments(standing.shelf, EU))[0].startswith("paused: Login with Amazon refuses the consent")
+    started = await consent.start(visit.store, RING, visit.account)
+    async with visit.browser() as browser:
+        assert (await browser.get(started.url)).status_code == 200
+    async with visit.store.begin() as tx:
+        assert await channel.states(tx) == {}
+    assert await sync_once(deps, lambda *_: None) == {}
+    assert await channels.ailments(standing.shelf, EU) == []
+
+
+async def test_a_paused_account_is_told_by_the_metrics(visit: Visit) -> None:
+    async with visit.store.begin() as tx:
+        await channel.pause(tx, EU, "revoked", 3600)
+    assert 'acorn_channel_paused{channel="amazon-eu"} 1.0' in (await visit.gateway.http.get("/metrics")).text
+
+
+async def test_ctrl_c_stops_the_waiting_only(visit: Visit) -> None:
+    process = await visit.command("channels", "authorize", "amazon", "amazon-eu")
+    url = await first_line(process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = await ended(process)
+    assert (code, "No longer waiting" in err) == (130, True)
+    async with visit.browser() as browser:
+        assert (await browser.get(url)).status_code == 200
+    assert await visit.token()
+
+
+@pytest.fixture
+def keyed(acorn: Acorn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acorn:
+    """`acorn` in a house of one Amazon account that nobody answers for."""
+    (tmp_path / "acorn.toml").write_text(AMAZON.format(endpoint="http://127.0.0.1:9"), encoding="utf-8")
+    monkeypatch.setenv("ACORN_KEYS", KEY)
+    return acorn
+
+
+def in_store(url: str, work: Any) -> Any:
+    async def run() -> Any:
+        store = Store(url)
+        try:
+            async with store.begin() as tx:
+                return await work(tx)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def test_a_new_key_is_one_that_the_settings_take(keyed: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = keyed("channels", "new-key").output.strip()
+    Keyring([key])
+    monkeypatch.setenv("ACORN_KEYS", f"{key},{KEY}")
+    assert keyed("channels", "rotate-keys").output == "0 secrets are encrypted under the newest key.\n"
+    monkeypatch.setenv("ACORN_KEYS", "short")
+    refused = keyed("channels", "rotate-keys")
+    assert "ACORN_KEYS cannot be used: A key must be 32 bytes" in refused.stderr
+    assert "short" not in refused.stderr
+
+
+def test_keys_are_rotated_and_a_lost_one_is_told(
+    keyed: Acorn, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_store(database_url, lambda tx: grant.keep_token(tx, RING, EU, "A1SANDBOXEU", "Atzr|1", Source.PASTED))
+    assert "ok  consent amazon-eu: kept since" in plain(keyed("doctor"))
+    monkeypatch.setenv("ACORN_KEYS", OTHER)
+    for arguments in (("serve",), ("work",)):
+        refused = keyed(*arguments)
+        assert (refused.exit_code, "amazon-eu cannot be opened with ACORN_KEYS" in refused.stderr) == (1, True)
+    assert "FAIL  consent amazon-eu: what is kept of it cannot be opened" in plain(keyed("doctor"))
+    assert "cannot be opened" in keyed("channels", "rotate-keys").stderr
+    monkeypatch.setenv("ACORN_KEYS", f"{OTHER},{KEY}")
+    assert keyed("channels", "rotate-keys").output == "1 secrets are encrypted under the newest key.\n"
+    monkeypatch.setenv("ACORN_KEYS", OTHER)
+    assert "ok  consent amazon-eu: kept since" in plain(keyed("doctor"))
+
+
+def test_doctor_names_a_channel_without_any_consent_and_what_runs_out(keyed: Acorn, database_url: str) -> None:
+    told = plain(keyed("doctor"))
+    assert "FAIL  consent amazon-eu: there is none, neither kept nor in the configuration" in told
+    assert "→ Run `acorn channels authorize amazon amazon-eu`." in told
+
+    async def ending(tx: Any) -> None:
+        soon = datetime.now(UTC) + timedelta(days=80)
+        await grant.keep_token(tx, RING, EU, "A1SANDBOXEU", "Atzr|1", Source.CONSENT, soon)
+        client_id = "amzn1.application-oa2-client.sandbox"
+        await grant.keep_secret(tx, RING, client_id, "s", expires_at=soon, previous_expires_at=None)
+
+    in_store(database_url, ending)
+    told = plain(keyed("doctor"))
+    assert "note  consent amazon-eu: it ends on" in told
+    assert "note  secret amazon-eu: the application's secret ends on" in told
+    assert "→ Run `acorn channels rotate-secret amazon amazon-eu`." in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("channels", "authorize", "shopify", "amazon-eu"), "Only accounts of amazon consent"),
+        (("channels", "authorize", "amazon", "nowhere"), "No channel of Amazon is called nowhere; there is amazon-eu"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(keyed: Acorn, arguments: tuple[str, ...], words: str) -> None:
+    refused = keyed(*arguments)
+    assert (refused.exit_code, words in refused.stderr) == (1, True)
