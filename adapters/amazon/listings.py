@@ -61,6 +61,36 @@ class Availability(Wire):
     fulfillment_channel_code: str
 
 
+class Stocked(Availability):
+    """Units for sale; Amazon's own channels say none."""
+
+    quantity: Count | None = None
+
+
+class Action(Wire):
+    """What Amazon does about an issue, such as LISTING_SUPPRESSED."""
+
+    action: str
+
+
+class Exemption(Wire):
+    """NOT_EXEMPT, or why Amazon does nothing about an issue (yet)."""
+
+    status: str
+
+
+class Enforcements(Wire):
+    """All that Amazon does about an issue, unless the listing is exempt."""
+
+    actions: tuple[Action, ...] = ()
+    exemption: Exemption = Exemption(status="NOT_EXEMPT")
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """What it does now."""
+        return tuple(one.action for one in self.actions) if self.exemption.status == "NOT_EXEMPT" else ()
+
+
 class Issue(Wire):
     """What Amazon finds wrong; without marketplaces it concerns all."""
 
@@ -68,6 +98,8 @@ class Issue(Wire):
     severity: str
     message: str
     marketplace_ids: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    enforcements: Enforcements = Enforcements()
 
 
 class Item(Wire):
@@ -274,7 +306,7 @@ def listing_of(channel: ChannelId, code: str, item: Item, as_of: datetime) -> Li
         fulfilled_by=FulfilledBy.CHANNEL if amazons(channel_code) else FulfilledBy.MERCHANT,
         as_of=as_of,
         title=summary.item_name,
-        price=_price(item, store),
+        price=shown_price(item.offers, store),
         url=f"https://www.{store.domain}/dp/{summary.asin}" if summary.asin else None,
         issues=[
             ListingIssue(issue.code, issue.severity, issue.message)
@@ -298,9 +330,15 @@ def amazons(channel_code: str) -> bool:
     return channel_code.startswith("AMAZON_")
 
 
-def _price(item: Item, store: Marketplace) -> Money | None:
+def own_units(availability: Sequence[Stocked]) -> int | None:
+    """What buyers can take of what we pack and ship ourselves; None where Amazon or nobody does, or no number stands."""
+    units = {one.fulfillment_channel_code: one.quantity for one in availability}
+    return units[OWN] if units and fulfillment_channel(list(units)) == OWN else None
+
+
+def shown_price(offers: Sequence[Offer], store: Marketplace) -> Money | None:
     """The price for everybody; None without such an offer."""
-    offers = [one for one in item.offers if one.marketplace_id == store.id and one.offer_type == "B2C"]
+    offers = [one for one in offers if one.marketplace_id == store.id and one.offer_type == "B2C"]
     for_all = [one for one in offers if one.audience is None or one.audience.value in (None, "ALL")]
     return for_all[0].price.money() if for_all else None
 

@@ -237,12 +237,13 @@ async def confirm_shipment(client: Client, key: OrderKey, parcel: Parcel, ask: A
     """Confirm one parcel. The same reference again edits the same parcel, so repeating it ships nothing twice."""
     if key.marketplace is None:
         raise Invalid(f"The marketplace of order {key.external_id} is not known, and Amazon asks for it.")
-    request_id = await client.post(
+    request_id = await client.change_unanswered(
         "confirmShipment",
+        "POST",
         f"/orders/v0/orders/{quote(key.external_id, safe='')}/shipmentConfirmation",
-        confirmation(marketplace(key.marketplace).id, parcel),
         ask,
         before_send,
+        body=confirmation(marketplace(key.marketplace).id, parcel),
     )
     return Receipt(request_id, parcel.reference)
 

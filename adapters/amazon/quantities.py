@@ -6,40 +6,24 @@ What lies in its own centers it counts itself: no number is ever sent for that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
-from adapters.amazon import listings
+from adapters.amazon import listings, listings_submissions
 from adapters.amazon.client import Client
-from adapters.amazon.listings import OWN, Availability, Issue, Step, amazons, fulfillment_channel, walk
+from adapters.amazon.listings import OWN, Step, Stocked, amazons, fulfillment_channel, own_units, walk
+from adapters.amazon.listings_submissions import ANY_TYPE, submit
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.wire import Count, rejected
+from adapters.amazon.patches import quantity_patch
+from adapters.amazon.wire import rejected
 from adapters.port import BeforeSend, Page, Receipt, Shown, ShownKey, StockWrite
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import HouseError, Invalid, Refused, Transient
 from domain.ids import ChannelId, ChannelSku
 
-OPERATION = "patchListingsItem"
 TELL_BATCH = 1
 SHOWN_BATCH = listings.PAGE
-# Fits a SKU of any type, as long as only its offer changes.
-ANY_TYPE = "PRODUCT"
-
-
-class Submission(Wire):
-    """What became of a patch, inside an HTTP 200. ACCEPTED is not yet visible; of an INVALID one nothing is kept."""
-
-    status: Literal["ACCEPTED", "INVALID"]
-    submission_id: str
-    issues: tuple[Issue, ...] = ()
-
-
-class Stocked(Availability):
-    """Units for sale; Amazon's own channels say none."""
-
-    quantity: Count | None = None
 
 
 class Item(Wire):
@@ -63,7 +47,7 @@ async def tell_stock(
     says that it is not our own offer. Amazon cannot compare: `expected` is left aside, and the number that comes last stays.
     """
     if len(writes) > TELL_BATCH:
-        raise Invalid(f"{OPERATION} takes one SKU; {len(writes)} were given.")
+        raise Invalid(f"{listings_submissions.OPERATION} takes one SKU; {len(writes)} were given.")
     return [await _tell(client, seller_id, marketplaces, write, ask, before_send) for write in writes]
 
 
@@ -86,43 +70,29 @@ async def _tell(
         await before_send()
         sent = True
 
-    store = marketplace(refs.get("marketplace") or marketplaces[0]).id
-    query = {"marketplaceIds": [store], "includedData": ["issues"], "issueLocale": "en_US"}
-    path = listings.path(seller_id, sku)
+    store = marketplace(refs.get("marketplace") or marketplaces[0])
     try:
-        submission, request_id = await client.patch(
-            OPERATION, path, query, _body(refs, store, write.quantity), ask, noted, Submission
+        return await submit(
+            client,
+            seller_id,
+            store,
+            sku,
+            [quantity_patch(store, write.quantity)],
+            ask,
+            noted,
+            product_type=refs.get("productType", ANY_TYPE),
+            what="the quantity",
         )
     except Refused as problem:
         if not sent:
             raise
         return problem
-    if submission.status == "INVALID":
-        return _refusal(sku, submission, request_id)
-    return Receipt(request_id, submission.submission_id)
-
-
-def _body(refs: Mapping[str, str], store: str, quantity: int) -> dict[str, object]:
-    entry = {"fulfillment_channel_code": OWN, "quantity": quantity, "marketplace_id": store}
-    # A replace would throw away the lead time, the restock date and the other channels.
-    patch = {"op": "merge", "path": "/attributes/fulfillment_availability", "value": [entry]}
-    return {"productType": refs.get("productType", ANY_TYPE), "patches": [patch]}
 
 
 def _not_ours(sku: ChannelSku, channel_code: str) -> Refused:
     if amazons(channel_code):
         return Refused(f"Amazon fulfills {sku} ({channel_code}) and counts it itself: its quantity cannot be set.")
     return Refused(f"{sku} is sold from the supply source {channel_code}: only offers of {OWN} are given a quantity.")
-
-
-def _refusal(sku: ChannelSku, submission: Submission, request_id: str | None) -> Refused:
-    worst = [issue for issue in submission.issues if issue.severity == "ERROR"] or list(submission.issues)
-    words = " ".join(dict.fromkeys(issue.message for issue in worst)) or "no reason given."
-    return Refused(
-        f"Amazon refuses the quantity of {sku}: {words}",
-        upstream_request_id=request_id,
-        upstream_code=worst[0].code if worst else None,
-    )
 
 
 async def shown_stock(
@@ -172,7 +142,7 @@ async def _numbers(
                 raise Transient(
                     f"{listings.OPERATION} told what cannot be read: {problem}.", upstream_request_id=request_id
                 ) from problem
-            found[item.sku] = _number(item)
+            found[item.sku] = own_units(item.fulfillment_availability)
         if not answer.pagination.next_token:
             return found, request_id
         query["pageToken"] = answer.pagination.next_token
@@ -205,17 +175,10 @@ def _page(channel: ChannelId, step: Step, told: set[str]) -> Page[Shown]:
             continue
         told.add(item.sku)
         key = ShownKey(ChannelSku(item.sku))
-        page.items.append(Shown(key, _number(item), step.sheet.as_of, step.sheet.request_id))
+        page.items.append(Shown(key, own_units(item.fulfillment_availability), step.sheet.as_of, step.sheet.request_id))
     return page
 
 
 def _ours(item: Item) -> bool:
     codes = [one.fulfillment_channel_code for one in item.fulfillment_availability]
     return bool(codes) and fulfillment_channel(codes) == OWN
-
-
-def _number(item: Item) -> int | None:
-    """What buyers can take; None where Amazon or nobody fulfills, or no number stands."""
-    if not _ours(item):
-        return None
-    return next(one.quantity for one in item.fulfillment_availability if one.fulfillment_channel_code == OWN)

@@ -44,6 +44,7 @@ async def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     published = {
         "getInventorySummaries": {"rate": 2, "burst": 2},
         "searchListingsItems": {"rate": 5, "burst": 5},
+        "getListingsItem": {"rate": 5, "burst": 10},
         "patchListingsItem": {"rate": 5, "burst": 5},
         "searchOrders": {"rate": 0.0056, "burst": 20},
         "getOrder": {"rate": 0.5, "burst": 30},

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from adapters.port import Page, Receipt, Shown, ShownKey, StockWrite
 from domain.budget import Ask
-from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
+from domain.errors import HouseError, Invalid, MissingRole, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelSku
 from tests.adapters.amazon.bench import IDS, Desk, Line, go, make_config, make_desk
 
@@ -147,7 +147,7 @@ async def test_a_refusal_stands_in_the_place_of_its_write(desk: Desk, line: Line
     ("answer", "failure"),
     [
         (httpx.Response(429, json={"errors": [{"code": "QuotaExceeded", "message": "Slower."}]}), Throttled),
-        (httpx.Response(403, json={"errors": [{"code": "Unauthorized", "message": "Denied."}]}), Unauthorized),
+        (httpx.Response(403, json={"errors": [{"code": "Unauthorized", "message": "Denied."}]}), MissingRole),
         (httpx.Response(500, json={"errors": [{"code": "InternalFailure", "message": "Oh."}]}), OutcomeUnknown),
         (httpx.Response(503), OutcomeUnknown),
         (httpx.ReadTimeout("late"), OutcomeUnknown),
