@@ -1,0 +1,450 @@
+"""Fulfillment Outbound 2020-07-01: getFulfillmentPreview, createFulfillmentOrder, getFulfillmentOrder, cancelFulfillmentOrder,
+getPackageTrackingDetails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from adapters.amazon.listings import iso
+from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.outbound import (
+    AmazonOutbound,
+    Contents,
+    Seen,
+    address_body,
+    answered,
+    by_word,
+    destination,
+    known,
+    spread,
+)
+from adapters.amazon.private import Hidden
+from adapters.amazon.wire import Count, Instant
+from adapters.port import BeforeSend
+from adapters.wire import Amount, Unclear, money
+from domain.budget import Ask
+from domain.errors import Refused, Transient
+from domain.ids import ChannelSku
+from domain.money import Money
+from domain.outbound import (
+    HOLD_LIFE,
+    Action,
+    Fee,
+    LineState,
+    OutboundOrder,
+    OutboundPackage,
+    OutboundState,
+    OutboundStatus,
+    Policy,
+    Preview,
+    Shortfall,
+    Speed,
+    SpeedPreview,
+    Whereabouts,
+)
+
+PATH = "/fba/outbound/2020-07-01/fulfillmentOrders"
+
+SPEEDS = {
+    Speed.STANDARD: "Standard",
+    Speed.EXPEDITED: "Expedited",
+    Speed.PRIORITY: "Priority",
+    Speed.SCHEDULED: "ScheduledDelivery",
+}
+OF_SPEED = by_word({word: speed for speed, word in SPEEDS.items()})
+ACTIONS = {Action.SHIP: "Ship", Action.HOLD: "Hold"}
+OF_ACTION = by_word({word: action for action, word in ACTIONS.items()})
+POLICIES = {
+    Policy.FILL_OR_KILL: "FillOrKill",
+    Policy.FILL_ALL: "FillAll",
+    Policy.FILL_ALL_AVAILABLE: "FillAllAvailable",
+}
+STATUSES = by_word(
+    {
+        "New": OutboundStatus.RECEIVED,
+        "Received": OutboundStatus.RECEIVED,
+        "Planning": OutboundStatus.RECEIVED,
+        "Processing": OutboundStatus.PROCESSING,
+        "Complete": OutboundStatus.COMPLETE,
+        "CompletePartialled": OutboundStatus.PARTLY_COMPLETE,
+        "Cancelled": OutboundStatus.CANCELLED,
+        "Unfulfillable": OutboundStatus.UNFULFILLABLE,
+        "Invalid": OutboundStatus.INVALID,
+    }
+)
+WHEREABOUTS = by_word(
+    {
+        "IN_TRANSIT": Whereabouts.IN_TRANSIT,
+        "OUT_FOR_DELIVERY": Whereabouts.OUT_FOR_DELIVERY,
+        "DELAYED": Whereabouts.DELAYED,
+        "DELIVERY_ATTEMPTED": Whereabouts.DELIVERY_ATTEMPTED,
+        "AVAILABLE_FOR_PICKUP": Whereabouts.AVAILABLE_FOR_PICKUP,
+        "DELIVERED": Whereabouts.DELIVERED,
+        "UNDELIVERABLE": Whereabouts.UNDELIVERABLE,
+        "RETURNING": Whereabouts.RETURNING,
+        "RETURNED": Whereabouts.RETURNED,
+        "RETURN_RECEIVED_IN_FC": Whereabouts.RETURNED,
+        "CUSTOMER_ACTION": Whereabouts.OTHER,
+        "PICKUP_SCHEDULED": Whereabouts.OTHER,
+        "PICKUP_ATTEMPTED": Whereabouts.OTHER,
+        "PICKUP_SUCCESSFUL": Whereabouts.OTHER,
+        "PICKUP_CANCELLED": Whereabouts.OTHER,
+        "RETURN_REQUEST_ACCEPTED": Whereabouts.OTHER,
+        "REFUND_ISSUED": Whereabouts.OTHER,
+        "UNKNOWN": Whereabouts.OTHER,
+    }
+)
+LEFT = "SHIPPED"
+
+
+class Value(Hidden):
+    """An amount of money."""
+
+    currency_code: str
+    value: Amount
+
+
+class NamedFee(Hidden):
+    """One of the estimated fees."""
+
+    name: str
+    amount: Value
+
+
+class PreviewShipment(Hidden):
+    """A shipment as it is planned."""
+
+    earliest_ship_date: Instant | None = None
+    latest_ship_date: Instant | None = None
+    earliest_arrival_date: Instant | None = None
+    latest_arrival_date: Instant | None = None
+
+
+class UnfulfillableItem(Hidden):
+    """Units that cannot be shipped."""
+
+    seller_sku: str
+    quantity: Count
+    seller_fulfillment_order_item_id: str
+    item_unfulfillable_reasons: tuple[str, ...] = ()
+
+
+class OnePreview(Hidden):
+    """The order at one speed."""
+
+    shipping_speed_category: str
+    is_fulfillable: bool
+    estimated_fees: tuple[NamedFee, ...] = ()
+    fulfillment_preview_shipments: tuple[PreviewShipment, ...] = ()
+    unfulfillable_preview_items: tuple[UnfulfillableItem, ...] = ()
+    order_unfulfillable_reasons: tuple[str, ...] = ()
+
+
+class Previews(Hidden):
+    """What getFulfillmentPreview finds."""
+
+    fulfillment_previews: tuple[OnePreview, ...] = ()
+
+
+class PreviewAnswer(Hidden):
+    """Its envelope."""
+
+    payload: Previews
+
+
+class Problem(Hidden):
+    """An error inside an answer that calls itself a success."""
+
+    code: str
+
+
+class Done(Hidden):
+    """The answer of createFulfillmentOrder: nothing, or errors."""
+
+    errors: tuple[Problem, ...] = ()
+
+
+class Destination(Hidden):
+    """As much of the address as tells whether it is the one that we sent."""
+
+    name: str
+    address_line1: Annotated[str, Field(alias="addressLine1")]
+    postal_code: str
+    country_code: str
+
+
+class Head(Hidden):
+    """The order itself. Strings, not enums: a new word must not make the order unreadable."""
+
+    seller_fulfillment_order_id: str
+    shipping_speed_category: str
+    destination_address: Destination | None = None
+    fulfillment_action: str | None = None
+    received_date: Instant
+    fulfillment_order_status: str
+    status_updated_date: Instant | None = None
+
+
+class Item(Hidden):
+    """One line."""
+
+    seller_sku: str
+    seller_fulfillment_order_item_id: str
+    quantity: Count
+    cancelled_quantity: Count = 0
+    unfulfillable_quantity: Count = 0
+
+
+class ShipmentItem(Hidden):
+    """Units of a line in a shipment; without a package number until it is packed."""
+
+    seller_fulfillment_order_item_id: str
+    quantity: Count
+    package_number: int | None = None
+
+
+class Package(Hidden):
+    """A parcel."""
+
+    package_number: int
+    carrier_code: str | None = None
+    tracking_number: str | None = None
+    amazon_fulfillment_tracking_number: str | None = None
+    estimated_arrival_date: Instant | None = None
+
+
+class Shipment(Hidden):
+    """What leaves one fulfillment center."""
+
+    fulfillment_shipment_status: str
+    shipping_date: Instant | None = None
+    estimated_arrival_date: Instant | None = None
+    fulfillment_shipment_item: tuple[ShipmentItem, ...] = ()
+    fulfillment_shipment_package: tuple[Package, ...] = ()
+
+
+class WireOrder(Hidden):
+    """What getFulfillmentOrder finds."""
+
+    fulfillment_order: Head
+    fulfillment_order_items: tuple[Item, ...]
+    fulfillment_shipments: tuple[Shipment, ...] = ()
+
+
+class OrderAnswer(Hidden):
+    """Its envelope."""
+
+    payload: WireOrder
+
+
+class Tracking(Hidden):
+    """Where a parcel is."""
+
+    current_status: str | None = None
+
+
+class TrackingAnswer(Hidden):
+    """Its envelope."""
+
+    payload: Tracking
+
+
+class Outbound2020(AmazonOutbound):
+    """Satisfies `adapters.fulfillment.Outbound`; see there."""
+
+    async def _preview(self, order: OutboundOrder, speeds: Sequence[Speed], ask: Ask) -> Preview:
+        as_of = datetime.now(UTC)
+        body = preview_body(order, speeds)
+        answer, request_id = await self._client.read(
+            "getFulfillmentPreview", f"{PATH}/preview", body, ask, PreviewAnswer
+        )
+        try:
+            found = [speed_preview(one) for one in answer.payload.fulfillment_previews]
+        except Unclear as problem:
+            raise Transient(f"Amazon's preview cannot be read: {problem}.", upstream_request_id=request_id) from problem
+        return Preview(as_of, answered(speeds, {one.speed: one for one in found}), request_id)
+
+    async def _create(self, order: OutboundOrder, ask: Ask, before_send: BeforeSend) -> str | None:
+        done, request_id = await self._client.change(
+            "createFulfillmentOrder", "POST", PATH, ask, before_send, Done, body=order_body(order)
+        )
+        if done.errors:
+            code = done.errors[0].code
+            raise Refused(f"Amazon refuses the order {order.id}.", upstream_request_id=request_id, upstream_code=code)
+        return request_id
+
+    async def _read(self, order_id: str, ask: Ask) -> Seen:
+        answer, request_id = await self._client.get_with_id(
+            "getFulfillmentOrder", _path(order_id), {}, ask, OrderAnswer
+        )
+        wire = answer.payload
+        try:
+            return Seen(contents_of(wire), state_of(wire, request_id))
+        except Unclear as problem:
+            return Seen(contents_of(wire), None, str(problem))
+
+    async def _cancel(self, order_id: str, ask: Ask, before_send: BeforeSend) -> str | None:
+        path = f"{_path(order_id)}/cancel"
+        return await self._client.change_unanswered("cancelFulfillmentOrder", "PUT", path, ask, before_send, status=200)
+
+    async def _whereabouts(self, state: OutboundState, ask: Ask) -> OutboundState:
+        """One call for each parcel that has left; what cannot be told now is left open."""
+        packages = [await self._located(package, ask) if package.shipped_at else package for package in state.packages]
+        return replace(state, packages=tuple(packages))
+
+    async def _located(self, package: OutboundPackage, ask: Ask) -> OutboundPackage:
+        path = PATH.removesuffix("/fulfillmentOrders") + "/tracking"
+        try:
+            answer = await self._client.get(
+                "getPackageTrackingDetails", path, {"packageNumber": package.id}, ask, TrackingAnswer
+            )
+        except (Refused, Transient):
+            return package
+        word = answer.payload.current_status
+        if word is None:
+            return package
+        try:
+            return replace(package, whereabouts=known(WHEREABOUTS, word, "currentStatus"), channel_status=word)
+        except Unclear as problem:
+            raise Transient(f"Amazon's parcel {package.id} cannot be read: {problem}.") from problem
+
+
+def _path(order_id: str) -> str:
+    return f"{PATH}/{quote(order_id, safe='')}"
+
+
+def preview_body(order: OutboundOrder, speeds: Sequence[Speed]) -> dict[str, Any]:
+    """The body of getFulfillmentPreview."""
+    return {
+        "marketplaceId": marketplace(order.marketplace).id,
+        "address": address_body(order.address),
+        "items": _items(order),
+        "shippingSpeedCategories": [SPEEDS[speed] for speed in speeds],
+        "featureConstraints": _features(order),
+    }
+
+
+def order_body(order: OutboundOrder) -> dict[str, Any]:
+    """The body of createFulfillmentOrder."""
+    return {
+        "marketplaceId": marketplace(order.marketplace).id,
+        "sellerFulfillmentOrderId": order.id,
+        "displayableOrderId": order.shown_id,
+        "displayableOrderDate": iso(order.placed_at),
+        "displayableOrderComment": order.comment,
+        "shippingSpeedCategory": SPEEDS[order.speed],
+        "destinationAddress": address_body(order.address),
+        "fulfillmentAction": ACTIONS[order.action],
+        "fulfillmentPolicy": POLICIES[order.policy],
+        "featureConstraints": _features(order),
+        "items": _items(order),
+    }
+
+
+def _features(order: OutboundOrder) -> list[dict[str, str]]:
+    names = sorted(feature.value for feature in order.features)
+    return [{"featureName": name, "featureFulfillmentPolicy": "Required"} for name in names]
+
+
+def _items(order: OutboundOrder) -> list[dict[str, Any]]:
+    return [
+        {"sellerSku": line.channel_sku, "sellerFulfillmentOrderItemId": line.id, "quantity": line.quantity}
+        | ({"perUnitDeclaredValue": _value(line.declared_value)} if line.declared_value else {})
+        for line in order.lines
+    ]
+
+
+def _value(amount: Money) -> dict[str, str]:
+    return {"currencyCode": amount.currency, "value": str(amount.amount)}
+
+
+def speed_preview(one: OnePreview) -> SpeedPreview:
+    """Raises Unclear for a speed or a currency that there is not."""
+    shipments = one.fulfillment_preview_shipments
+    return SpeedPreview(
+        speed=known(OF_SPEED, one.shipping_speed_category, "shippingSpeedCategory"),
+        possible=one.is_fulfillable,
+        ships_from=spread([each.earliest_ship_date for each in shipments], last=False),
+        ships_until=spread([each.latest_ship_date for each in shipments], last=True),
+        arrives_from=spread([each.earliest_arrival_date for each in shipments], last=False),
+        arrives_until=spread([each.latest_arrival_date for each in shipments], last=True),
+        fees=tuple(Fee(fee.name, money(fee.amount.value, fee.amount.currency_code)) for fee in one.estimated_fees),
+        shortfalls=tuple(
+            Shortfall(
+                item.seller_fulfillment_order_item_id,
+                ChannelSku(item.seller_sku),
+                item.quantity,
+                item.item_unfulfillable_reasons,
+            )
+            for item in one.unfulfillable_preview_items
+        ),
+        reasons=one.order_unfulfillable_reasons,
+    )
+
+
+def contents_of(wire: WireOrder) -> Contents:
+    """What was ordered, for whom."""
+    head, to = wire.fulfillment_order, wire.fulfillment_order.destination_address
+    return Contents(
+        frozenset(
+            (item.seller_fulfillment_order_item_id, item.seller_sku, item.quantity)
+            for item in wire.fulfillment_order_items
+        ),
+        OF_SPEED.get(head.shipping_speed_category.upper()),
+        destination(to.name, to.address_line1, to.postal_code, to.country_code) if to else None,
+    )
+
+
+def state_of(wire: WireOrder, request_id: str | None) -> OutboundState:
+    """Where the order stands. Raises Unclear."""
+    head = wire.fulfillment_order
+    status = known(STATUSES, head.fulfillment_order_status, "fulfillmentOrderStatus")
+    action = known(OF_ACTION, head.fulfillment_action or "Ship", "fulfillmentAction")
+    received = head.received_date.astimezone(UTC)
+    held = action is Action.HOLD and status is OutboundStatus.RECEIVED
+    return OutboundState(
+        id=head.seller_fulfillment_order_id,
+        status=status,
+        channel_status=head.fulfillment_order_status,
+        received_at=received,
+        updated_at=head.status_updated_date.astimezone(UTC) if head.status_updated_date else None,
+        action=action,
+        lines=tuple(
+            LineState(
+                item.seller_fulfillment_order_item_id,
+                ChannelSku(item.seller_sku),
+                item.quantity,
+                item.cancelled_quantity,
+                item.unfulfillable_quantity,
+            )
+            for item in wire.fulfillment_order_items
+        ),
+        packages=tuple(package for shipment in wire.fulfillment_shipments for package in _packages(shipment)),
+        ends_at=received + HOLD_LIFE if held else None,
+        upstream_request_id=request_id,
+    )
+
+
+def _packages(shipment: Shipment) -> list[OutboundPackage]:
+    left = shipment.fulfillment_shipment_status == LEFT and shipment.shipping_date
+    return [
+        OutboundPackage(
+            id=str(package.package_number),
+            carrier=package.carrier_code,
+            tracking_number=package.tracking_number or package.amazon_fulfillment_tracking_number,
+            shipped_at=left.astimezone(UTC) if left else None,
+            arrives_at=spread([package.estimated_arrival_date or shipment.estimated_arrival_date], last=True),
+            lines=tuple(
+                (item.seller_fulfillment_order_item_id, item.quantity)
+                for item in shipment.fulfillment_shipment_item
+                if item.package_number == package.package_number
+            ),
+        )
+        for package in shipment.fulfillment_shipment_package
+    ]

@@ -1,0 +1,368 @@
+"""Shipping storefront orders from FBA, over HTTP and in both versions: one capability, one set of promises."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.fulfillment import Outbound
+from domain.address import Address
+from domain.budget import Ask
+from domain.errors import Conflict, HouseError, Insufficient, Invalid, NotFound, OutcomeUnknown, Refused
+from domain.outbound import (
+    Action,
+    Feature,
+    NoDelivery,
+    OutboundOrder,
+    OutboundStatus,
+    Policy,
+    Speed,
+    StockMoved,
+    Whereabouts,
+)
+from tests.adapters.amazon.bench import Desk, Sandbox, go
+from tests.adapters.amazon.parcels import BUYER, make_outbound
+
+OpenDesk = Callable[..., Desk]
+
+CALLS = {
+    "2020-07-01": ("getFulfillmentPreview", "createFulfillmentOrder", "getFulfillmentOrder", "cancelFulfillmentOrder"),
+    "2026-07-04": ("getOrderPreview", "createOrder", "getOutboundOrder", "cancelOrder"),
+}
+
+
+@pytest.fixture(scope="module")
+async def warehouse() -> AsyncIterator[Sandbox]:
+    """A world that shows at once what was written."""
+    started = Sandbox("--products", "60", "--orders", "20", "--lag", "0")
+    await started.generous(*(name for names in CALLS.values() for name in names), "getPackageTrackingDetails")
+    yield started
+    await started.close()
+
+
+@pytest.fixture(params=sorted(CALLS))
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Bench:
+    """One account's outbound in one version, and the sandbox's view of it."""
+
+    def __init__(self, sandbox: Sandbox, desk: Desk, version: str) -> None:
+        self.sandbox = sandbox
+        self.version = version
+        self.preview, self.create, self.read, self.cancel = CALLS[version]
+        self.outbound: Outbound = desk.port.outbound  # type: ignore[attr-defined]  # Amazon's port has one
+        self.since = 0
+
+    async def sku(self, units: int) -> str:
+        """A SKU of which FBA has so many units."""
+        skus = (await self.sandbox.get("world"))["skus"]
+        sku = next(one["sku"] for one in skus if one["fulfilledBy"] == "AMAZON" and "US" in one["marketplaces"])
+        await self.sandbox.post("state", {"stock": [{"sku": sku, "marketplace": "US", "quantity": units}]})
+        self.since = await self.sandbox.mark()
+        return str(sku)
+
+    async def units(self, sku: str) -> int:
+        skus = (await self.sandbox.get("world"))["skus"]
+        return int(next(one["pools"]["US"]["fulfillable"] for one in skus if one["sku"] == sku))
+
+    async def created(self, order_id: str) -> int:
+        effects = await self.sandbox.effects(self.since)
+        made = [one for one in effects if one["detail"].get("fulfillmentOrder") == "created"]
+        return sum(one["key"] == order_id for one in made)
+
+    async def called(self, operation: str) -> int:
+        return len(await self.sandbox.calls(self.since, operation))
+
+    async def fault(self, operation: str, kind: str, count: int = 1, **more: Any) -> None:
+        await self.sandbox.post("faults", {"faults": [{"operation": operation, "kind": kind, "count": count, **more}]})
+
+    async def wait(self, **span: float) -> None:
+        await self.sandbox.post("clock", {"advance": timedelta(**span).total_seconds()})
+
+
+@pytest.fixture
+async def bench(warehouse: Sandbox, open_desk: OpenDesk, version: str) -> Bench:
+    await warehouse.post("faults", {"faults": []})
+    await warehouse.post("lag", {"seconds": 0})
+    return Bench(warehouse, open_desk(warehouse, outbound_version=version), version)
+
+
+def fresh() -> str:
+    return f"shop-{uuid4().hex[:12]}"
+
+
+async def test_a_preview_tells_each_speed_with_its_days_and_fees(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    speeds = (Speed.STANDARD, Speed.EXPEDITED, Speed.PRIORITY)
+    told = await bench.outbound.preview(make_outbound((sku, 2)), speeds, Ask())
+    assert [one.speed for one in told.speeds] == list(speeds)
+    standard, expedited, priority = told.speeds
+    assert standard.possible
+    assert expedited.possible
+    assert standard.ships_from is not None
+    assert standard.arrives_until is not None
+    assert expedited.arrives_from is not None
+    assert standard.ships_from < expedited.arrives_from < standard.arrives_until
+    assert sum(fee.amount.amount for fee in standard.fees) < sum(fee.amount.amount for fee in expedited.fees)
+    assert {fee.amount.currency for fee in standard.fees} == {"USD"}
+    assert (priority.possible, priority.reasons) == (False, ("DeliverySLAUnavailable",))
+    assert await bench.units(sku) == 5
+
+
+async def test_a_preview_names_the_units_that_are_missing(bench: Bench) -> None:
+    sku = await bench.sku(3)
+    told = (await bench.outbound.preview(make_outbound((sku, 5)), (Speed.STANDARD,), Ask())).of(Speed.STANDARD)
+    assert told is not None
+    assert not told.possible
+    assert [(one.channel_sku, one.quantity) for one in told.shortfalls] == [(sku, 2)]
+    assert "ItemQuantityNotAvailable" in (*told.reasons, *told.shortfalls[0].reasons)
+
+
+async def test_an_order_takes_units_of_the_pool_and_goes_its_way(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh())
+    assert not (await bench.outbound.create(order, Ask(), go)).already
+    assert (await bench.created(order.id), await bench.units(sku)) == (1, 3)
+    state = await bench.outbound.track(order.id, Ask())
+    assert state.status in (OutboundStatus.RECEIVED, OutboundStatus.PROCESSING)
+    assert [(line.id, line.channel_sku, line.quantity) for line in state.lines] == [("line-0", sku, 2)]
+    assert state.packages == ()
+    await bench.wait(hours=7)
+    (package,) = (await bench.outbound.track(order.id, Ask())).packages
+    assert package.tracking_number is not None
+    assert package.shipped_at is not None
+    assert (package.whereabouts, package.lines) == (Whereabouts.IN_TRANSIT, (("line-0", 2),))
+    await bench.wait(days=5)
+    state = await bench.outbound.track(order.id, Ask())
+    assert (state.status, state.packages[0].whereabouts) == (OutboundStatus.COMPLETE, Whereabouts.DELIVERED)
+    assert await bench.units(sku) == 3
+
+
+async def test_the_same_order_again_is_the_same_success(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    again = await bench.outbound.create(order, Ask(), go)
+    assert again.already
+    assert again.state is not None
+    looked = await bench.outbound.create(order, Ask(), go, sent_before=True)
+    assert looked.already
+    assert (await bench.created(order.id), await bench.called(bench.create)) == (1, 2)
+
+
+async def test_its_id_with_other_contents_is_a_conflict(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    elsewhere = Address("US", "Somebody Else", "2 Other Street", "10001", city="New York")
+    for other in (make_outbound((sku, 3), id=order.id), make_outbound((sku, 2), id=order.id, address=elsewhere)):
+        for sent_before in (False, True):
+            with pytest.raises(Conflict):
+                await bench.outbound.create(other, Ask(), go, sent_before=sent_before)
+    assert await bench.created(order.id) == 1
+
+
+@pytest.mark.parametrize("fault", ["apply_then_reset", "apply_then_status"])
+async def test_a_lost_answer_is_read_back_and_nothing_is_sent_again(bench: Bench, fault: str) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.fault(bench.create, fault, status=503)
+    taken = await bench.outbound.create(order, Ask(), go)
+    assert taken.already
+    assert (await bench.created(order.id), await bench.called(bench.create)) == (1, 1)
+
+
+async def test_what_cannot_be_seen_yet_stays_unknown_and_is_found_later(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.sandbox.post("lag", {"seconds": 60})
+    await bench.fault(bench.create, "apply_then_reset")
+    with pytest.raises(OutcomeUnknown):
+        await bench.outbound.create(order, Ask(), go)
+    await bench.wait(minutes=2)
+    assert (await bench.outbound.create(order, Ask(), go, sent_before=True)).already
+    assert (await bench.created(order.id), await bench.called(bench.create)) == (1, 1)
+
+
+async def test_an_order_that_never_arrived_is_sent_by_the_next_attempt(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.fault(bench.create, "status", status=503)
+    with pytest.raises(OutcomeUnknown):
+        await bench.outbound.create(order, Ask(), go)
+    assert await bench.created(order.id) == 0
+    assert not (await bench.outbound.create(order, Ask(), go, sent_before=True)).already
+    assert await bench.created(order.id) == 1
+
+
+async def test_stock_that_moved_is_told_from_stock_that_was_never_there(bench: Bench) -> None:
+    sku = await bench.sku(2)
+    order = make_outbound((sku, 2), id=fresh())
+    preview = await bench.outbound.preview(order, (Speed.STANDARD,), Ask())
+    await bench.outbound.create(make_outbound((sku, 1), id=fresh()), Ask(), go)
+    with pytest.raises(StockMoved):
+        await bench.outbound.create(order, Ask(), go, preview=preview)
+    with pytest.raises(Insufficient) as never:
+        await bench.outbound.create(order, Ask(), go)
+    assert not isinstance(never.value, StockMoved)
+    too_fast = make_outbound((sku, 1), id=fresh(), speed=Speed.PRIORITY)
+    with pytest.raises(NoDelivery):
+        await bench.outbound.create(too_fast, Ask(), go)
+    with pytest.raises(Refused) as nonsense:
+        await bench.outbound.create(make_outbound(("NO-SUCH", 1), id=fresh()), Ask(), go)
+    assert not isinstance(nonsense.value, Insufficient | NoDelivery)
+    assert await bench.units(sku) == 1
+
+
+async def test_what_there_is_can_be_sent_without_the_rest(bench: Bench) -> None:
+    sku = await bench.sku(2)
+    order = make_outbound((sku, 3), id=fresh(), policy=Policy.FILL_ALL_AVAILABLE)
+    await bench.outbound.create(order, Ask(), go)
+    await bench.wait(hours=7)
+    state = await bench.outbound.track(order.id, Ask())
+    assert (state.status, state.lines[0].unfulfillable) == (OutboundStatus.PARTLY_COMPLETE, 1)
+    assert state.packages[0].lines == (("line-0", 2),)
+
+
+async def test_a_canceled_order_gives_its_units_back(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    await bench.outbound.cancel(order.id, Ask(), go)
+    state = await bench.outbound.track(order.id, Ask())
+    assert (state.status, state.lines[0].cancelled, await bench.units(sku)) == (OutboundStatus.CANCELLED, 2, 5)
+    await bench.outbound.cancel(order.id, Ask(), go)
+    with pytest.raises(Conflict, match="canceled"):
+        await bench.outbound.create(order, Ask(), go)
+    with pytest.raises(NotFound):
+        await bench.outbound.cancel(fresh(), Ask(), go)
+
+
+async def test_a_cancel_whose_answer_was_lost_is_seen_in_the_order(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    await bench.fault(bench.cancel, "apply_then_reset")
+    taken = await bench.outbound.cancel(order.id, Ask(), go)
+    assert taken.state is not None
+    assert taken.state.status is OutboundStatus.CANCELLED
+
+
+async def test_a_cancel_that_comes_too_late_is_refused_with_where_it_stands(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    await bench.wait(hours=2)
+    with pytest.raises(Refused, match=r"(?i)too late.*processing"):
+        await bench.outbound.cancel(order.id, Ask(), go)
+    assert await bench.units(sku) == 3
+
+
+async def test_a_held_order_says_when_it_ends_and_ends_then(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh(), action=Action.HOLD)
+    await bench.outbound.create(order, Ask(), go)
+    await bench.wait(days=13)
+    state = await bench.outbound.track(order.id, Ask())
+    assert state.ends_at == state.received_at + timedelta(days=14)
+    assert state.packages == ()
+    await bench.wait(days=1)
+    state = await bench.outbound.track(order.id, Ask())
+    assert (state.status, state.ends_at, await bench.units(sku)) == (OutboundStatus.CANCELLED, None, 5)
+
+
+async def test_features_reach_amazon_or_are_refused_here(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    plain = make_outbound((sku, 1), id=fresh(), features=frozenset({Feature.BLANK_BOX}))
+    await bench.outbound.create(plain, Ask(), go)
+    foreign = make_outbound((sku, 1), id=fresh(), features=frozenset({Feature.BLOCK_AMZL}))
+    if bench.version == "2026-07-04":
+        with pytest.raises(Invalid, match="BLOCK_AMZL"):
+            await bench.outbound.create(foreign, Ask(), go)
+        assert await bench.created(foreign.id) == 0
+        return
+    await bench.outbound.create(foreign, Ask(), go)
+    await bench.wait(hours=7)
+    assert (await bench.outbound.track(foreign.id, Ask())).packages[0].carrier == "UPS"
+
+
+async def test_an_order_created_in_one_version_is_seen_in_the_other(bench: Bench, open_desk: OpenDesk) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    other_version = next(one for one in CALLS if one != bench.version)
+    other = Bench(bench.sandbox, open_desk(bench.sandbox, outbound_version=other_version), other_version)
+    assert (await other.outbound.create(order, Ask(), go, sent_before=True)).already
+    await other.outbound.cancel(order.id, Ask(), go)
+    assert (await bench.outbound.track(order.id, Ask())).status is OutboundStatus.CANCELLED
+
+
+async def test_no_failure_tells_where_the_buyer_lives(bench: Bench) -> None:
+    sku = await bench.sku(5)
+    order = make_outbound((sku, 1), id=fresh(), speed=Speed.PRIORITY)
+    assert BUYER.line1 not in repr(order)
+    with pytest.raises(HouseError) as raised:
+        await bench.outbound.create(order, Ask(), go)
+    told = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
+    assert not [text for text in BUYER.texts if len(text) > 2 and text in told]
+    # The twin: the platform did repeat the street, and something stands where it stood.
+    assert "…" in told
+
+
+STEP = st.sampled_from(["create", "cancel", "track", "wait"])
+FAULT = st.sampled_from(["", "", "status", "apply_then_reset", "apply_then_status"])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(STEP, FAULT), max_size=6))
+async def test_whatever_happens_an_id_ships_one_order_at_most(bench: Bench, steps: list[tuple[str, str]]) -> None:
+    sku = await bench.sku(10)
+    order, sent, took = make_outbound((sku, 2), id=fresh()), False, False
+    for step, fault in steps:
+        await bench.sandbox.post("faults", {"faults": []})
+        if fault:
+            await bench.fault(bench.create if step == "create" else bench.cancel, fault, status=503)
+        try:
+            if step == "create":
+                sent = (await bench.outbound.create(order, Ask(), go, sent_before=sent)).id == order.id
+                took = True
+            elif step == "cancel":
+                await bench.outbound.cancel(order.id, Ask(), go)
+            elif step == "track":
+                assert (await bench.outbound.track(order.id, Ask())).id == order.id
+            else:
+                await bench.wait(minutes=45)
+        except OutcomeUnknown:
+            sent = sent or step == "create"
+        except (NotFound, Conflict, Refused):
+            assert step != "track" or not took
+    await bench.sandbox.post("faults", {"faults": []})
+    if sent:
+        with suppress(Conflict):  # it was canceled
+            await bench.outbound.create(order, Ask(), go, sent_before=True)
+    made = await bench.created(order.id)
+    assert made <= 1
+    state = await bench.outbound.track(order.id, Ask()) if made else None
+    assert (made == 1) == (sent or took)
+    assert await bench.units(sku) == 10 - (2 if state and state.status is not OutboundStatus.CANCELLED else 0)
+
+
+def test_an_order_that_no_platform_would_take_is_refused_here() -> None:
+    for changes in ({"id": "a b"}, {"id": "x" * 41}, {"id": ""}, {"lines": ()}):
+        with pytest.raises(Invalid):
+            make_outbound(**changes)
+    with pytest.raises(Invalid):
+        make_outbound(("A", 251))
+    with pytest.raises(Invalid):
+        make_outbound(("A", 0))
+    assert isinstance(make_outbound(("A", 250)), OutboundOrder)
