@@ -31,7 +31,7 @@ local COUNTED = 100                -- tickets ahead whose costs are added up one
 local QUEUE_LIMIT = 10000
 local SLOWEST = 0.01               -- share of the plan's rate below which no answer is believed: nothing would correct it again
 local LIFE = 7 * 86400 * 1000      -- ms without use, after which memory of the last use is as good as the bucket
-local RESERVE = { [0] = 0, [1] = 0.1, [2] = 0.2 }   -- share of the capacity that a class leaves to those above it
+local RESERVE = { [0] = 0, [1] = 0.1, [2] = 0.15, [3] = 0.2 }   -- share of the capacity that a class leaves to those above it
 
 local bucket_key, queue_key, due_key = KEYS[1], KEYS[2], KEYS[3]
 local command = ARGV[1]

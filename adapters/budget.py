@@ -26,7 +26,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from adapters.errands import Errands
-from domain.budget import Ask, BudgetState, Plan
+from adapters.usual import Usual
+from domain.budget import Ask, BudgetState, Plan, Priority, Purse
 from domain.errors import Invalid, Throttled
 from domain.ids import ChannelId
 
@@ -38,6 +39,8 @@ SCRIPT = (Path(__file__).parent / "budget.lua").read_text(encoding="utf-8")
 NOTE_EVERY_S = 10.0
 # More than any bucket holds: a bucket that was never used is full.
 FULL = 1e18
+# As in budget.lua: the share of a bucket that each class leaves to those above it.
+RESERVE = {Priority.INTERACTIVE: 0.0, Priority.WRITE: 0.1, Priority.HINT: 0.15, Priority.BACKGROUND: 0.2}
 
 
 class Memory(Protocol):
@@ -88,6 +91,7 @@ class Budgets:
         patience_s: float = 2.0,
         prefix: str = "acorn:budget",
     ) -> None:
+        self.usual = Usual(redis)
         self._redis = redis
         self._memory = memory
         self._margins = (margins.rate_share, margins.tokens, margins.seconds)
@@ -177,6 +181,21 @@ class Budgets:
             )
             for (channel, plan), (_, rate, burst, tokens, waiting, throttled) in zip(wanted, answers, strict=True)
         ]
+
+    async def purses(self, channel: ChannelId, plans: Iterable[Plan], priority: Priority) -> dict[str, Purse]:
+        """What a caller of a class could spend from now on, by operation. All who wait already are taken to be ahead of it.
+
+        Raises Throttled without Redis.
+        """
+        wanted = {plan.operation: plan for plan in plans}
+        states = await self.states([(channel, plan) for plan in wanted.values()])
+        return {state.operation: self._purse(state, priority) for state in states}
+
+    def _purse(self, state: BudgetState, priority: Priority) -> Purse:
+        share, tokens, seconds = self._margins
+        most = max(1.0, state.burst - tokens - seconds * state.rate)
+        kept = min(RESERVE[priority] * most, most - 1.0)
+        return Purse(state.remaining, state.rate * share, most, kept, state.waiting)
 
     async def settle(self) -> None:
         """Wait until nothing of cancelled callers is left to be tidied up; before closing the Redis client."""

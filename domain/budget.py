@@ -15,7 +15,8 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0
     WRITE = 1
-    BACKGROUND = 2
+    HINT = 2
+    BACKGROUND = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,15 @@ class Ask:
     """How one upstream call is asked for: its class, its deadline and the bill it goes on.
 
     `deadline` is a reading of `time.monotonic()`; a slot that would come later is refused at once with `Throttled`.
-    `before_calls` is told what a request is about to ask of platforms; it answers whether to, and may raise.
+    `before_calls` is told what a request is about to ask of platforms; it answers whether to, and may raise. `about` is what the
+    calls are about, as `domain.exchange` words it, where whoever asks knows.
     """
 
     priority: Priority = Priority.INTERACTIVE
     deadline: float | None = None
     bill: Bill = field(default_factory=Bill)
     before_calls: Toll | None = None
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,15 @@ class BudgetState:
     remaining: float
     waiting: int
     throttled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What callers of one class can spend of a bucket: it holds `tokens` and gains `rate` a second, up to `most`; `kept` of them
+    stay for the classes above, and `ahead` callers are served before."""
+
+    tokens: float
+    rate: float
+    most: float
+    kept: float = 0.0
+    ahead: int = 0

@@ -12,13 +12,30 @@ from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.product import FulfilledBy
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUnits:
+    """Units of one SKU in an FBA pool, by the kinds that Amazon counts apart, under the label that they carry there (`fn_sku`).
+    None is what was not told. The first can be sold; what is researched or unfulfillable neither lies ready nor is promised."""
+
+    fn_sku: str | None
+    fulfillable: int
+    inbound_working: int
+    inbound_shipped: int
+    inbound_receiving: int
+    reserved_orders: int | None
+    reserved_transshipment: int | None
+    reserved_processing: int | None
+    researching: int | None
+    unfulfillable: int | None
+
+
 @dataclass(slots=True)
 class Reading:
     """What one place holds of one channel SKU, as its keeper told it. Units.
 
     `on_hand` counts what lies there and could be sold or is already promised; `reserved` is the promised part, so that
     `on_hand - reserved` can be sold; `inbound` is on its way and counts for neither. `reserved` may exceed `on_hand` where a
-    shop has sold more than it has.
+    shop has sold more than it has. `units` are the kinds behind these numbers where an FBA pool tells them; they are not kept.
     """
 
     location: LocationCode
@@ -29,6 +46,7 @@ class Reading:
     inbound: int
     as_of: datetime
     upstream_request_id: str | None = None
+    units: PoolUnits | None = None
 
 
 @dataclass(slots=True)

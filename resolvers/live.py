@@ -11,9 +11,10 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -21,19 +22,22 @@ from redis.exceptions import RedisError
 
 from adapters.budget import Budgets
 from adapters.port import Port, StockKey
+from adapters.route import Question, Routes, readings
 from adapters.window import Window
 from domain.budget import Ask
 from domain.channel import Location
 from domain.errors import HouseError, Throttled, Transient, Unauthorized
 from domain.ids import ChannelId
+from domain.route import Way, Wish
 from domain.stock import Reading
-from store import stock
-from store.session import Store
+from store import product, stock
+from store.session import UNAVAILABLE, Store
 
 log = logging.getLogger(__name__)
 
 LONGEST_S = 30.0  # the longest deadline of a request
 WATCH_S = 0.02
+COUNT_EVERY_S = 600.0
 DROP = """
 for _, key in ipairs(KEYS) do
   if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
@@ -99,6 +103,8 @@ class Source:
     window: Window[StockKey, list[Reading]] = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     usual_s: float = 0.0  # what a call takes, lately
+    known: int = 0  # SKUs that should be there, as counted last
+    counted_at: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -131,11 +137,13 @@ class LiveStock:
         ports: Mapping[ChannelId, Port],
         locations: Sequence[Location],
         clock: Callable[[], datetime],
+        routes: Routes | None = None,
     ) -> None:
         self._store = store
         self._redis = redis_client
         self._drop = redis_client.register_script(DROP)
         self._budgets = budgets
+        self._routes = routes or Routes(budgets)
         self._clock = clock
         self._probes: set[asyncio.Task[None]] = set()
         self.sources: list[Source] = []
@@ -177,10 +185,42 @@ class LiveStock:
             if problem is not None:
                 answers |= dict.fromkeys(keys, problem)
             elif keys:
-                asked.append(source.window.ask(keys, how))
+                asked.append(self._asked(source, keys, how))
         for part in await asyncio.gather(*asked):
             answers |= part
         return answers
+
+    async def _asked(
+        self, source: Source, keys: Sequence[StockKey], ask: Ask
+    ) -> dict[StockKey, list[Reading] | HouseError]:
+        """By calls that all share; many keys by the route that is there first, which hardly ever is another."""
+        if len(keys) > source.port.stock_batch and (way := await self._way(source, keys, ask)) is not Way.BATCH:
+            return await self._fetch(source, list(keys), ask, way)
+        return await source.window.ask(keys, ask)
+
+    async def _way(self, source: Source, keys: Sequence[StockKey], ask: Ask) -> Way:
+        if time.monotonic() - source.counted_at > COUNT_EVERY_S:
+            source.counted_at = time.monotonic()
+            self._behind(self._count(source))
+        question = Question(source.port, source.locations, len(keys), max(source.known, len(keys)), ask.priority)
+        wish = Wish() if ask.deadline is None else Wish(within_s=max(0.0, ask.deadline - time.monotonic()))
+        try:
+            return await self._routes.choose(question, wish)
+        except Throttled:  # without Redis nothing is granted, and that is told by whoever asks for it
+            return Way.BATCH
+
+    async def _count(self, source: Source) -> None:
+        try:
+            async with self._store.begin() as tx:
+                source.known = await product.held_count(tx, source.locations[0])
+        except UNAVAILABLE as problem:
+            log.warning("live.not_counted", extra={"source": source.name, "reason": type(problem).__name__})
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
+        """Behind the callers' backs."""
+        task = asyncio.create_task(work)
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
 
     async def obstacle(self, source: Source, keys: Sequence[StockKey], *, patient: bool) -> HouseError | None:
         """Why the source would not be asked for `keys` now; `patient` is a caller who has no older answers."""
@@ -218,34 +258,35 @@ class LiveStock:
         async def probe() -> None:
             await source.window.ask(keys, Ask(deadline=time.monotonic() + REST_S[1]))
 
-        task = asyncio.create_task(probe())
-        self._probes.add(task)
-        task.add_done_callback(self._probes.discard)
+        self._behind(probe())
 
     async def _fetch(
-        self, source: Source, keys: list[StockKey], ask: Ask
+        self, source: Source, keys: list[StockKey], ask: Ask, way: Way = Way.BATCH
     ) -> dict[StockKey, list[Reading] | HouseError]:
         """One flight: claim the keys, ask for those that are ours, watch the rows for those that another process asks for."""
         claim = Claim.now(self._clock(), ask)
         mine = await self._claim(source, keys, claim)
         ours, theirs = [key for key in keys if key in mine], [key for key in keys if key not in mine]
         try:
-            answers = await self._call(source, ours, ask)
+            answers = await self._call(source, ours, ask, way)
         finally:
             await self._release(source, ours, claim)
         if theirs:
             seen = await self._watch(source, theirs, ask)
             late = [key for key in theirs if key not in seen]
-            answers |= seen | await self._call(source, late, ask)
+            answers |= seen | await self._call(source, late, ask, way)
         return answers
 
-    async def _call(self, source: Source, keys: list[StockKey], ask: Ask) -> dict[StockKey, list[Reading] | HouseError]:
-        """One upstream call for `keys`; its readings are kept with their events before anybody sees them."""
+    async def _call(
+        self, source: Source, keys: list[StockKey], ask: Ask, way: Way
+    ) -> dict[StockKey, list[Reading] | HouseError]:
+        """Ask for `keys`, of a flight in one upstream call; the readings are kept with their events before anybody sees them."""
         if not keys:
             return {}
         began = time.monotonic()
         try:
-            readings = await source.port.stock(source.locations, keys, ask)
+            pages = readings(source.port, way, source.locations, keys, ask)
+            found = [one async for page in pages for one in page.items]
         except HouseError as problem:
             # A refusal is about what was asked, and a missing slot about us: neither says that the source is down.
             if isinstance(problem, Transient | Unauthorized):
@@ -255,9 +296,9 @@ class LiveStock:
         took_s = time.monotonic() - began
         source.usual_s = took_s if not source.usual_s else 0.8 * source.usual_s + 0.2 * took_s
         async with self._store.begin() as tx:
-            await stock.keep_and_tell(tx, readings)
+            await stock.keep_and_tell(tx, found)
         told: defaultdict[str, list[Reading]] = defaultdict(list)
-        for reading in readings:
+        for reading in found:
             told[reading.channel_sku].append(reading)
         return {key: told[key.channel_sku] for key in keys}
 

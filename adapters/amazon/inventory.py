@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +11,22 @@ from datetime import UTC, datetime
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.wire import Count, Pagination, rejected
-from adapters.port import Page, StockKey
+from adapters.port import ABREAST, Page, StockKey
 from adapters.wire import Unclear, Wire, read
-from domain.budget import Ask
+from domain.budget import Ask, Plan
 from domain.channel import Location
 from domain.errors import Invalid, Transient
 from domain.ids import ChannelId, ChannelSku
 from domain.product import Rejected
-from domain.stock import Reading
+from domain.route import Route, Step, Way
+from domain.stock import PoolUnits, Reading
 
 OPERATION = "getInventorySummaries"
 PATH = "/fba/inventory/v1/summaries"
 BATCH = 50
+
+# What an answer takes.
+CALL_S = 0.3
 
 # A page token dies 30 s after Amazon made it; the answer's way here and the next request's way there must fit in.
 TOKEN_LIFE_S = 25.0
@@ -32,22 +37,56 @@ class Reserved(Wire):
     """Units promised: to orders, between centers, being measured."""
 
     total_reserved_quantity: Count
+    pending_customer_order_quantity: Count | None = None
+    pending_transshipment_quantity: Count | None = None
+    fc_processing_quantity: Count | None = None
+
+
+class Researched(Wire):
+    """Units that Amazon looks for."""
+
+    total_researching_quantity: Count | None = None
+
+
+class Unfulfillable(Wire):
+    """Units that cannot be sold, of all kinds of damage."""
+
+    total_unfulfillable_quantity: Count | None = None
 
 
 class Details(Wire):
-    """Counts of one SKU; the inbound ones only inform."""
+    """Counts of one SKU; the inbound ones, and those behind them, only inform."""
 
     fulfillable_quantity: Count
     reserved_quantity: Reserved
     inbound_working_quantity: Count = 0
     inbound_shipped_quantity: Count = 0
     inbound_receiving_quantity: Count = 0
+    researching_quantity: Researched | None = None
+    unfulfillable_quantity: Unfulfillable | None = None
+
+    def units(self, fn_sku: str | None) -> PoolUnits:
+        """Each kind alone."""
+        researched, broken = self.researching_quantity, self.unfulfillable_quantity
+        return PoolUnits(
+            fn_sku=fn_sku,
+            fulfillable=self.fulfillable_quantity,
+            inbound_working=self.inbound_working_quantity,
+            inbound_shipped=self.inbound_shipped_quantity,
+            inbound_receiving=self.inbound_receiving_quantity,
+            reserved_orders=self.reserved_quantity.pending_customer_order_quantity,
+            reserved_transshipment=self.reserved_quantity.pending_transshipment_quantity,
+            reserved_processing=self.reserved_quantity.fc_processing_quantity,
+            researching=None if researched is None else researched.total_researching_quantity,
+            unfulfillable=None if broken is None else broken.total_unfulfillable_quantity,
+        )
 
 
 class Summary(Wire):
-    """One SKU in one marketplace."""
+    """One SKU in one marketplace. `fn_sku` is the label its units carry."""
 
     seller_sku: str
+    fn_sku: str | None = None
     inventory_details: Details
 
 
@@ -73,6 +112,19 @@ class Sheet:
     token: str | None = None
     received_at: float = 0.0
     request_id: str | None = None
+
+
+def routes(plan: Plan, pools: int, keys: int | None, known: int) -> list[Route]:
+    """The ways of this API to read so many `keys` (None: all there is) of `known` SKUs in each of `pools`; `plan` is that of
+    getInventorySummaries. Amazon tells 50 SKUs a page, whether it is asked for them or lists them."""
+    wanted = known if keys is None else keys
+
+    def asking(way: Way, size: int) -> Route:
+        return Route(way, (Step(plan, pools * math.ceil(wanted / size), call_s=CALL_S, abreast=ABREAST),))
+
+    pages = Step(plan, pools * max(1, math.ceil(known / BATCH)), call_s=CALL_S)
+    walk = Route(Way.PAGES, (pages,), whole=True, longest_pause_s=TOKEN_LIFE_S)
+    return [asking(Way.BATCH, BATCH), asking(Way.SINGLE, 1), walk]
 
 
 async def stock(client: Client, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
@@ -107,12 +159,15 @@ async def _of_skus(client: Client, location: Location, skus: list[ChannelSku], a
 
 
 async def stock_pages(client: Client, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
-    """Every SKU of each pool. A sweep whose page token died begins again, so a reading may be told twice, newer later."""
+    """Every SKU of each pool, once. A sweep whose page token died begins again, and what it told before is left out."""
     started_at = datetime.now(UTC)
     for place, location in enumerate(locations, start=1):
+        told: set[ChannelSku] = set()
         async for sheet in _sweep(client, location, ask):
+            new = [one for one in sheet.readings if one.channel_sku not in told]
+            told.update(one.channel_sku for one in new)
             ended = sheet.token is None and place == len(locations)
-            yield Page(sheet.readings, sheet.rejected, until=started_at if ended else None)
+            yield Page(new, sheet.rejected, until=started_at if ended else None)
 
 
 async def _sweep(client: Client, location: Location, ask: Ask) -> AsyncIterator[Sheet]:
@@ -174,4 +229,5 @@ def _reading(
         ),
         as_of=as_of,
         upstream_request_id=request_id,
+        units=details.units(summary.fn_sku),
     )

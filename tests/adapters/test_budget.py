@@ -202,11 +202,12 @@ async def test_classes_are_served_in_order_and_each_first_come_first_served(benc
     [
         (1.00, [Priority.INTERACTIVE]),
         (2.00, [Priority.INTERACTIVE, Priority.WRITE]),
-        (2.98, [Priority.INTERACTIVE, Priority.WRITE, Priority.BACKGROUND]),
+        (2.49, [Priority.INTERACTIVE, Priority.WRITE, Priority.HINT]),
+        (2.98, [Priority.INTERACTIVE, Priority.WRITE, Priority.HINT, Priority.BACKGROUND]),
     ],
 )
 async def test_a_share_stays_free_for_the_higher_classes(bench: Bench, tokens: float, served: list[Priority]) -> None:
-    plan = Plan("getFeed", 0.01, 10)  # capacity 9.8995: writes leave 0.99, background leaves 1.98
+    plan = Plan("getFeed", 0.01, 10)  # capacity 9.8995: writes leave 0.99, hints 1.48, background 1.98
     await bench.budgets.spend(bench.channel, plan, Ask())
     for priority in Priority:
         await bench.set_tokens(plan, tokens)

@@ -1,0 +1,139 @@
+"""Reading stock by the cheapest route: what `domain.route` chooses from what a port offers and what budgets hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.budget import Budgets
+from adapters.port import ABREAST, Page, Port, StockKey
+from domain.budget import Ask, Priority
+from domain.channel import Location
+from domain.errors import Transient
+from domain.ids import ChannelId
+from domain.route import Choice, Way, Wish, choose
+from domain.stock import Reading
+
+log = logging.getLogger(__name__)
+
+ANY = Wish()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Stock of one group of places that is to be read: of so many `keys` (None: of whatever there is) of `known` ones."""
+
+    port: Port
+    locations: Sequence[Location]
+    keys: int | None
+    known: int
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A choice that was made, for whoever watches."""
+
+    channel: ChannelId
+    locations: tuple[str, ...]
+    keys: int | None
+    known: int
+    choice: Choice
+
+    def told(self) -> dict[str, Any]:
+        """As plain values: the way that is taken, why, and every candidate on a line of its own, the taken one first."""
+        costs = [self.choice.taken, *self.choice.others]
+        return {
+            "way": self.choice.taken.route.way.value,
+            "calls": self.choice.taken.calls,
+            "seconds": round(self.choice.taken.seconds, 1),
+            "reason": self.choice.reason,
+            "candidates": [
+                f"{one.route.way.value}: {one.calls} calls, {one.seconds:.1f} s"
+                + (f" ({one.lost})" if one.lost else "")
+                for one in costs
+            ],
+        }
+
+
+class Routes:
+    """Chooses. `watch` is told of each choice that is going to be carried out."""
+
+    def __init__(self, budgets: Budgets, watch: Callable[[Routed], None] | None = None) -> None:
+        self._budgets = budgets
+        self._watch = watch
+
+    async def explain(self, question: Question, wish: Wish = ANY) -> Routed:
+        """What would be chosen now; nothing is asked of the platform, nothing is spent. Raises Throttled without Redis."""
+        port = question.port
+        routes = await port.stock_routes(question.locations, question.keys, question.known)
+        plans = [step.plan for route in routes for step in route.steps]
+        purses = await self._budgets.purses(port.channel.id, plans, question.priority)
+        places = tuple(one.code for one in question.locations)
+        return Routed(port.channel.id, places, question.keys, question.known, choose(routes, purses, wish))
+
+    async def choose(self, question: Question, wish: Wish = ANY) -> Way:
+        """The way to take now; it goes into the log, with all candidates on one line, and to who watches."""
+        routed = await self.explain(question, wish)
+        extra = {"channel": routed.channel, "locations": routed.locations, "keys": routed.keys, "known": routed.known}
+        log.info("route.chosen", extra=extra | routed.told())
+        if self._watch is not None:
+            self._watch(routed)
+        return routed.choice.taken.route.way
+
+
+def readings(
+    port: Port, way: Way, locations: Sequence[Location], keys: Sequence[StockKey] | None, ask: Ask
+) -> AsyncIterator[Page[Reading]]:
+    """Stock of one group by a way.
+
+    With `keys` exactly one reading per place and key, zeros where the platform holds none of a SKU; without, whatever there is,
+    which `SINGLE` and `BATCH` cannot tell. Raises as the port does; Transient when a walk met something unreadable that may have
+    been one of the keys.
+    """
+    if keys is None:
+        return port.stock_pages(locations, ask, way)
+    if way in (Way.SINGLE, Way.BATCH):
+        return _asked(port, locations, keys, 1 if way is Way.SINGLE else port.stock_batch, ask)
+    return _found(port, way, locations, keys, ask)
+
+
+async def _asked(
+    port: Port, locations: Sequence[Location], keys: Sequence[StockKey], size: int, ask: Ask
+) -> AsyncIterator[Page[Reading]]:
+    """By calls for `size` keys each, a few of them at a time, in the order of the keys."""
+    flying: deque[asyncio.Task[list[Reading]]] = deque()
+    try:
+        for start in range(0, len(keys), size):
+            if len(flying) == ABREAST:
+                yield Page(await flying.popleft())
+            flying.append(asyncio.create_task(port.stock(locations, keys[start : start + size], ask)))
+        while flying:
+            yield Page(await flying.popleft())
+    finally:
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+
+
+async def _found(
+    port: Port, way: Way, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask
+) -> AsyncIterator[Page[Reading]]:
+    """By walking through all there is."""
+    as_of = datetime.now(UTC)
+    missing = {(place.code, key.channel_sku): None for key in keys for place in locations}
+    broken = None
+    async for page in port.stock_pages(locations, ask, way):
+        found = [one for one in page.items if (one.location, one.channel_sku) in missing]
+        for one in found:
+            del missing[one.location, one.channel_sku]
+        broken = broken or next(iter(page.rejected), None)
+        yield Page(found)
+    if missing and broken is not None:
+        raise Transient(f"The walk met {broken.key}, which cannot be read: {broken.reason}.")
+    yield Page([Reading(place, port.channel.id, sku, 0, 0, 0, as_of) for place, sku in missing])
