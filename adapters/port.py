@@ -17,9 +17,13 @@ from domain.errors import HouseError
 from domain.ids import ChannelSku
 from domain.order import Order
 from domain.product import Listing, Rejected
+from domain.route import Route, Way
 from domain.stock import Reading
 
 T = TypeVar("T")
+
+# How many calls for stock are under way at a time where one read takes several.
+ABREAST = 4
 
 
 @dataclass(slots=True)
@@ -145,8 +149,15 @@ class Port(Protocol):
         """
         ...
 
-    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
-        """Every reading of one group: the full sweep."""
+    def stock_pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        """Every reading of one group: the full sweep, by one of the ways of `stock_routes` that tell all there is."""
+        ...
+
+    async def stock_routes(self, locations: Sequence[Location], keys: int | None, known: int) -> list[Route]:
+        """The ways to read one group, each with its calls: so many `keys` (None: all there is) where `known` SKUs are. Asks
+        nothing of the platform."""
         ...
 
     def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:

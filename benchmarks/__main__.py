@@ -9,6 +9,7 @@ EACH = (
     ["benchmarks.budget", "--processes", "4", "--seconds", "60"],
     ["benchmarks.reads"],
     ["benchmarks.reserve"],
+    ["benchmarks.refresh"],
     ["benchmarks.edge"],
     ["benchmarks.subscriptions"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],

@@ -156,14 +156,16 @@ def sandboxes(orders: int, speed: float) -> Iterator[tuple[Sandbox, Sandbox]]:
     """Amazon and the shop, with `orders` orders on both together."""
     with ExitStack() as stack:
         yield (
-            stack.enter_context(_sandbox("amazon", orders, speed)),
-            stack.enter_context(_sandbox("shopify", orders, speed)),
+            stack.enter_context(sandbox("amazon", orders, speed)),
+            stack.enter_context(sandbox("shopify", orders, speed)),
         )
 
 
 @contextmanager
-def _sandbox(platform: str, orders: int, speed: float) -> Iterator[Sandbox]:
-    command = [sys.executable, "-m", "sandbox", platform, "--port", "0", "--products", "200", "--orders", str(orders)]
+def sandbox(platform: str, orders: int, speed: float, products: int = 200) -> Iterator[Sandbox]:
+    """One of them, with so many orders and products."""
+    command = [sys.executable, "-m", "sandbox", platform, "--port", "0"]
+    command += ["--products", str(products), "--orders", str(orders)]
     command += ["--speed", str(speed), "--lag", str(LAG_S * speed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -83,6 +83,7 @@ class StreamName(Enum):
     STOCK = "stock"
     ORDERS = "orders"
     SHOWN = "shown"
+    NOTIFICATIONS = "notifications"
 
 
 @dataclass(slots=True)

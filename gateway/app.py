@@ -15,6 +15,8 @@ from gateway.admission import Admission
 from gateway.answered import Answered
 from gateway.answers import Answers
 from gateway.asgi import Receive, Scope, Send, listed, request_id, respond
+from gateway.consent import PREFIX as CHANNELS
+from gateway.consent import Consents
 from gateway.cors import VARY, cors, preflight
 from gateway.documents import Documents
 from gateway.endpoint import METHODS, Endpoint, Terms
@@ -30,6 +32,8 @@ from gateway.settings import Settings
 from gateway.single import SingleStreams
 from gateway.standing import Standing, open_house
 from gateway.stream import Streams
+from gateway.webhooks import PREFIX as WEBHOOKS
+from gateway.webhooks import Webhooks
 from gateway.websocket import Sockets
 from schema.root import schema as public_schema
 from schema.scalars import NATIVES
@@ -74,6 +78,8 @@ class App:
         self._front: Front | None = None
         self._singles: SingleStreams | None = None
         self._feeds: Feeds | None = None
+        self._consents: Consents | None = None
+        self._webhooks: Webhooks | None = None
 
     @property
     def standing(self) -> Standing:
@@ -132,6 +138,8 @@ class App:
         traced = self._executor.tracing is not None
         self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
+        self._consents = Consents(house.store, house.ring, house.consents, keys)
+        self._webhooks = Webhooks(house.store, house.ring, house.notices.webhooks)
         memory.settle()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -188,6 +196,14 @@ class App:
             assert self._feeds is not None
             await self._feeds(scope, receive, send)
             return
+        if path.startswith(WEBHOOKS):
+            assert self._webhooks is not None
+            await self._webhooks(scope, receive, send)
+            return
+        if path.startswith(CHANNELS):
+            assert self._consents is not None
+            await self._consents(scope, receive, send)
+            return
         if method not in ("GET", "HEAD"):
             await _refused(send, 405, "Only GET is answered here.", id, {"allow": "GET, HEAD"})
             return
@@ -234,6 +250,7 @@ class App:
                 told = {"ready": not ailments, "reasons": ailments}
                 return 503 if ailments else 200, write_json(told), {"content-type": JSON}
             case "/metrics":
+                await self.standing.tell_of_channels()
                 return 200, metrics.page(), {"content-type": metrics.CONTENT_TYPE}
         found = page.asset(path)
         if found is None:

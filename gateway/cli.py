@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
@@ -19,10 +20,13 @@ from gateway.settings import PORT_WANTED, Settings, SettingsError, read_settings
 from schema.scopes import ALL
 
 if TYPE_CHECKING:
+    from adapters.amazon.consent import AmazonConsent
     from domain.booking import Outcome
     from domain.channel import Location
     from gateway.config import Config
     from gateway.plan import Plans
+    from gateway.wiring import House
+    from store.session import Store
 
 T = TypeVar("T")
 
@@ -38,10 +42,16 @@ keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API key
 documents_app = typer.Typer(no_args_is_help=True, help="Collect, register and list trusted documents.")
 schema_app = typer.Typer(no_args_is_help=True, help="The public contract.")
 stock_app = typer.Typer(no_args_is_help=True, help="Bring counts in and out, prove the ledger, explain a number.")
+channels_app = typer.Typer(
+    no_args_is_help=True, help="Let accounts consent, keep their tokens, renew secrets and keys."
+)
 app.add_typer(keys_app, name="keys")
+app.add_typer(channels_app, name="channels")
 app.add_typer(documents_app, name="documents")
 app.add_typer(stock_app, name="stock")
 app.add_typer(schema_app, name="schema")
+explain_app = typer.Typer(no_args_is_help=True, help="Say what would be done, and why, without doing it.")
+app.add_typer(explain_app, name="explain")
 MOST_BUDGET = 2**31 - 1
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -150,6 +160,42 @@ def sandbox(
 
 
 @app.command()
+def calls(
+    order: Annotated[str | None, typer.Option(help="About this order: its channel's own id.")] = None,
+    sku: Annotated[str | None, typer.Option(help="About this SKU, as the channel calls it.")] = None,
+    item: Annotated[int | None, typer.Option(help="For this item of an operation.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="The platform's id of one call.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Of this channel.")] = None,
+    operation: Annotated[str | None, typer.Option(help="By the platform's name, such as confirmShipment.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that did not go well.")] = False,
+    since: Annotated[str | None, typer.Option(help="No older than this: 90s, 15m, 1h, 7d.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+    body: Annotated[bool, typer.Option("--body", help="With what was said.")] = False,
+) -> None:
+    """Look into the log of calls to platforms, newest first."""
+    from gateway import calls as told
+
+    try:
+        wanted = told.wanted(
+            now=datetime.now(UTC),
+            order=order,
+            sku=sku,
+            item=item,
+            request_id=request_id,
+            channel=channel,
+            operation=operation,
+            failed=failed,
+            since=since,
+        )
+    except ValueError as problem:
+        _fail(str(problem))
+    found = _with_store(lambda store: told.read(store, wanted, limit))
+    console = Console(highlight=False)
+    for one in told.shown(found, body=body):
+        console.print(one)
+
+
+@app.command()
 def doctor() -> None:
     """Look at settings, engines, migrations and credentials, and say what to do next."""
     from gateway.doctor import Finding, Grade, examine, worst
@@ -226,6 +272,147 @@ def keys_revoke(id: Annotated[str, typer.Argument(help="The key's id, as `acorn 
     if not _with_store(lambda store: keys.revoke(store, id)):
         _fail(f"There is no key {id} to revoke; `acorn keys list` shows them.")
     typer.echo(f"{id} is revoked.")
+
+
+@channels_app.command("authorize")
+def channels_authorize(
+    platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
+    link: Annotated[
+        bool,
+        typer.Option("--link", help="Print a link of the gateway for somebody else, good once within ten minutes."),
+    ] = False,
+) -> None:
+    """Ask an account for its consent and wait until it comes back to the gateway. Exit code 1 when it does not."""
+    import webbrowser
+
+    from gateway import consent
+    from store.consent import Progress
+
+    async def ask(house: House) -> Progress | None:
+        account = _account(house, platform, channel)
+        if link:
+            base = consent.base_of(account, house.settings.host, house.settings.port)
+            started = await consent.start_link(house.store, house.ring, account, base)
+        else:
+            started = await consent.start(house.store, house.ring, account)
+        typer.echo(started.url)
+        if open_page:
+            webbrowser.open(started.url)
+        with Console(stderr=True).status(
+            f"Waiting for {account.seller_id} to consent … Ctrl-C stops the waiting only."
+        ):
+            return await consent.outcome(house.store, started.id)
+
+    try:
+        found = _with_house(ask)
+    except KeyboardInterrupt:
+        typer.echo("No longer waiting. The page stays good for ten minutes from its start.", err=True)
+        raise typer.Exit(130) from None
+    if found is None or found.granted is None:
+        _fail("Nobody consented within ten minutes. Run it again.")
+    if not found.granted:
+        _fail(str(found.words))
+    typer.echo(found.words)
+
+
+@channels_app.command("token")
+def channels_token(
+    platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+) -> None:
+    """Keep the refresh token of a private application, read from the standard input, once the platform has taken it."""
+    from domain.grant import Source
+    from gateway import consent
+
+    typed = typer.prompt("Refresh token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
+    token = str(typed).strip()
+    if not token:
+        _fail("There is no token on the standard input.")
+
+    async def keep(house: House) -> None:
+        account = _account(house, platform, channel)
+        house.ring.check()
+        await account.prove(token)
+        await consent.keep(house.store, house.ring, account, token, Source.PASTED)
+
+    _with_house(keep)
+    typer.echo(f"The token of {channel} is kept. Running processes use it within five seconds.")
+
+
+@channels_app.command("rotate-secret")
+def channels_rotate_secret(
+    platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
+    channel: Annotated[str, typer.Argument(help="A channel of the application, as acorn.toml names it.")],
+) -> None:
+    """Ask for a new secret of the application. It comes by notification; the old one goes on for a while."""
+    from adapters.amazon.platform import AmazonPort
+    from domain.budget import Ask
+
+    async def rotate(house: House) -> None:
+        port = house.ports[_account(house, platform, channel).channel.id]
+        assert isinstance(port, AmazonPort)
+        house.ring.check()
+        await port.rotate_secret(Ask())
+
+    _with_house(rotate)
+    typer.echo(
+        "A new secret was asked for. It comes by notification to the application's queue, and is used from then on."
+    )
+
+
+@channels_app.command("notifications")
+def channels_notifications(
+    platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Make what is missing, end what points elsewhere.")] = False,
+) -> None:
+    """Show whether the account notifies us of what it should. Exit code 1 while something is wrong."""
+    from adapters.amazon.notifications import Finding
+    from domain.budget import Ask
+
+    async def look(house: House) -> list[Finding]:
+        desk = house.notices.desks.get(_account(house, platform, channel).channel.id)
+        if desk is None:
+            _fail(f"{channel} has no table [channels.notifications] with a queue or an event bus in acorn.toml.")
+        return await desk.ensure(Ask(), apply=apply)
+
+    findings = _with_house(look)
+    for one in findings:
+        state = "ok" if one.wrong is None else "mended" if one.mended else "WRONG"
+        typer.echo(f"{state:>6}  {one.what}" + ("" if one.wrong is None else f": {one.wrong}"))
+    if any(one.wrong is not None and not one.mended for one in findings):
+        raise typer.Exit(1)
+
+
+@channels_app.command("new-key")
+def channels_new_key() -> None:
+    """Make a key for ACORN_KEYS, which encrypts what is kept of consents. Put it before those that are there."""
+    from cryptography.fernet import Fernet
+
+    typer.echo(Fernet.generate_key().decode())
+
+
+@channels_app.command("rotate-keys")
+def channels_rotate_keys() -> None:
+    """Encrypt everything that is kept under the newest of ACORN_KEYS; the others may be taken out afterward."""
+    from domain.errors import HouseError
+    from gateway.wiring import keyring
+    from store import grant
+
+    ring = keyring(_settings())
+
+    async def reseal(store: Store) -> int:
+        async with store.begin() as tx:
+            return await grant.reseal(tx, ring)
+
+    try:
+        ring.check()
+        count = _with_store(reseal)
+    except HouseError as problem:
+        _fail(problem.message)
+    typer.echo(f"{count} secrets are encrypted under the newest key.")
 
 
 @documents_app.command("build")
@@ -356,7 +543,6 @@ def stock_export(
 
     from domain.ids import LocationCode
     from gateway import stock
-    from store.session import Store
 
     if form not in ("csv", "jsonl"):
         _fail("--format must be csv or jsonl.")
@@ -381,7 +567,6 @@ def stock_check() -> None:
     """Prove that the balances are the sums of their entries. Exit code 1 when one is not."""
     from domain.ledger import Check
     from store import ledger
-    from store.session import Store
 
     async def check(store: Store) -> Check:
         async with store.begin() as tx:
@@ -417,6 +602,53 @@ def stock_explain(sku: Annotated[str, typer.Argument(help="One of our SKUs.")]) 
     console = Console(highlight=False)
     for table in tables(told, config.locations, datetime.now(UTC)):
         console.print(table)
+
+
+@explain_app.command("stock")
+def explain_stock(
+    skus: Annotated[str | None, typer.Option(help="Our SKUs, separated by commas: as a query asks for them.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="So many SKUs: as workers refresh them.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """By which route stock would be read now: all candidates, their calls and seconds. Without SKUs or a count, all of it."""
+    import orjson
+
+    from adapters.route import Routed
+    from domain.errors import Throttled
+    from domain.ids import ChannelId, Sku
+    from gateway import route
+    from gateway.wiring import build_house
+
+    if skus is not None and count is not None:
+        _fail("Say one of --skus and --count.")
+    wanted = None if skus is None else {Sku(one.strip()) for one in skus.split(",") if one.strip()}
+    settings = _ready(_settings())
+    config = _config(settings)
+
+    async def explain() -> list[Routed]:
+        house = await build_house(settings, config)
+        try:
+            known = house.ports.keys()
+            if channel is not None and channel not in known:
+                _fail(f"There is no channel {channel}; there is {', '.join(sorted(known)) or 'none'}.")
+            return await route.explain(house, known if channel is None else [ChannelId(channel)], wanted, count)
+        finally:
+            await house.close()
+
+    try:
+        told = _asked_database(lambda: asyncio.run(explain()))
+    except Throttled as problem:
+        _fail(problem.message)
+    if as_json:
+        typer.echo(orjson.dumps([route.as_json(one) for one in told], option=orjson.OPT_INDENT_2))
+        return
+    console = Console(highlight=False)
+    for one in told:
+        console.print(route.table(one))
+    if not told:
+        nowhere = "None of these SKUs should lie at a place that a channel counts."
+        _fail("No channel counts stock." if wanted is None else nowhere)
 
 
 @schema_app.command("print")
@@ -477,7 +709,21 @@ def _ready(settings: Settings) -> Settings:
         _fail(
             f"The database is at {current or 'nothing'}, this version needs {migrations.head()}. Run `acorn migrate`."
         )
+    if names := _with_store(partial(_unopened, settings)):
+        _fail(
+            f"What is kept for {', '.join(names)} cannot be opened with ACORN_KEYS. Put the key back that it was kept under, "
+            "behind the newest, and run `acorn channels rotate-keys` before taking it out."
+        )
     return settings
+
+
+async def _unopened(settings: Settings, store: Store) -> list[str]:
+    """Whose secrets none of the keys opens."""
+    from gateway.wiring import keyring
+    from store import grant
+
+    async with store.begin() as tx:
+        return await grant.unopened(tx, keyring(settings))
 
 
 def _asked_database(ask: Callable[[], T]) -> T:
@@ -505,6 +751,38 @@ def _with_store(work: Callable[..., Awaitable[T]]) -> T:
             await store.close()
 
     return _asked_database(lambda: asyncio.run(run()))
+
+
+def _with_house(work: Callable[[House], Awaitable[T]]) -> T:
+    """What `work` answers, given the whole house. What the house refuses is told."""
+    from domain.errors import HouseError
+    from gateway.wiring import build_house
+
+    settings = _ready(_settings())
+
+    async def run() -> T:
+        house = await build_house(settings)
+        try:
+            return await work(house)
+        finally:
+            await house.close()
+
+    try:
+        return _asked_database(lambda: asyncio.run(run()))
+    except HouseError as problem:
+        _fail(problem.message)
+
+
+def _account(house: House, platform: str, channel: str) -> AmazonConsent:
+    """The account of a channel that can be asked for its consent."""
+    from domain.ids import ChannelId
+
+    if platform != "amazon":
+        _fail("Only accounts of amazon consent: `acorn channels authorize amazon CHANNEL`.")
+    found = house.consents.get(ChannelId(channel))
+    if found is None:
+        _fail(f"No channel of Amazon is called {channel}; there is {', '.join(house.consents) or 'none'}.")
+    return found
 
 
 @contextlib.contextmanager

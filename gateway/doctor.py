@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, event, feed, migrate, quarantine
+from store import api_key, beat, event, feed, grant, migrate, quarantine
 from store.session import UNAVAILABLE
 
 CHANNEL_PATIENCE_S = 20.0
 BEAT_S = 30.0
+# Amazon warns so long before a secret runs out.
+WARN = timedelta(days=90)
 NEWEST = 3
 
 
@@ -55,7 +58,7 @@ async def examine(env_file: Path | None = ENV_FILE) -> AsyncIterator[Finding]:
     yield Finding(Grade.WELL, "settings", "complete")
     try:
         config = read_config(settings.config)
-        house = await build_house(settings, config)
+        house = await build_house(settings, config, log_calls=False)
     except ConfigError as problem:
         yield Finding(Grade.ILL, "channels", str(problem), "Mend the file, then run `acorn doctor` again.")
         return
@@ -86,6 +89,8 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             yield await _workers(house)
             yield await _quarantine(house)
             for finding in await _feeds(house):
+                yield finding
+            for finding in await _consents(house):
                 yield finding
             if redis.grade is Grade.WELL:
                 for finding in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
@@ -190,6 +195,34 @@ def _feed(id: str, state: feed.FeedState | None, oldest: int) -> Finding:
         do = "Check its address and whether it answers; it is tried again at least every 15 minutes, and nothing is lost."
         return Finding(Grade.NOTE, what, found, do)
     return Finding(Grade.WELL, what, "takes what it is told")
+
+
+async def _consents(house: House) -> list[Finding]:
+    """Who has consented, whether what is kept of it can be opened, and what runs out soon."""
+    async with house.store.begin() as tx:
+        kept, ends = await grant.states(tx), await grant.secret_ends(tx)
+        unopened = set(await grant.unopened(tx, house.ring))
+    now = datetime.now(UTC)
+    found = []
+    for id, account in house.consents.items():
+        what, state = f"consent {id}", kept.get(id)
+        again = f"Run `acorn channels authorize amazon {id}`."
+        if {id, account.client_id} & unopened:
+            told = "what is kept of it cannot be opened with ACORN_KEYS"
+            found.append(Finding(Grade.ILL, what, told, f"Put the key back that it was kept under. Or: {again}"))
+        elif state is None and not account.configured:
+            found.append(Finding(Grade.ILL, what, "there is none, neither kept nor in the configuration", again))
+        elif state is not None and state.expires_at is not None and state.expires_at - now < WARN:
+            found.append(Finding(Grade.NOTE, what, f"it ends on {state.expires_at:%Y-%m-%d}", again))
+        else:
+            since = "in the configuration" if state is None else f"kept since {state.granted_at:%Y-%m-%d}"
+            found.append(Finding(Grade.WELL, what, since))
+        if account.client_id in ends and ends[account.client_id] - now < WARN:
+            told = (
+                f"the application's secret ends on {ends[account.client_id]:%Y-%m-%d}; no call is answered after that"
+            )
+            found.append(Finding(Grade.NOTE, f"secret {id}", told, f"Run `acorn channels rotate-secret amazon {id}`."))
+    return found
 
 
 async def _channel(port: Port) -> Finding:

@@ -48,6 +48,14 @@ def _signing(value: Any, info: ValidationInfo) -> Any:
     return resolved
 
 
+def _unguessed(value: Any, info: ValidationInfo) -> Any:
+    """A key that opens by itself."""
+    resolved = _resolved(value, info)
+    if isinstance(resolved, str) and len(resolved) < 32:
+        raise ValueError("write at least 32 characters that nobody guesses")
+    return resolved
+
+
 def _address(value: str) -> str:
     """Where a feed goes: nobody on the way may read it."""
     parts = urlsplit(value)
@@ -61,6 +69,7 @@ def _address(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_resolved)]
 Secret = Annotated[SecretStr, Field(min_length=1), BeforeValidator(_resolved)]
+WebhookKey = Annotated[SecretStr, BeforeValidator(_unguessed)]
 SigningSecret = Annotated[SecretStr, BeforeValidator(_signing)]
 Address = Annotated[Text, AfterValidator(_address)]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
@@ -84,6 +93,7 @@ class StreamsEntry(Entry):
     stock: Duration | None = None
     orders: Duration | None = None
     shown: Duration | None = None
+    notifications: Duration | None = None
 
 
 class PoolEntry(Entry):
@@ -104,6 +114,22 @@ class ChannelEntry(Entry):
     streams: StreamsEntry = StreamsEntry()
 
 
+class NotificationsEntry(Entry):
+    """What Amazon tells of its own accord: to a queue of SQS, and over EventBridge to our webhook."""
+
+    queue_url: Text | None = None
+    queue_arn: Text | None = None
+    region: Text | None = None
+    endpoint: Text | None = None
+    access_key_id: Text | None = None
+    secret_access_key: Secret | None = None
+    event_bus_account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] | None = None
+    event_bus_region: Text | None = None
+    webhook_key: WebhookKey | None = None
+    previous_webhook_key: WebhookKey | None = None
+    types: tuple[Annotated[str, Field(pattern=r"^[A-Z0-9_]+$")], ...] = ()
+
+
 class AmazonEntry(ChannelEntry):
     """One selling account in one region."""
 
@@ -113,8 +139,13 @@ class AmazonEntry(ChannelEntry):
     seller_id: Text
     client_id: Text
     client_secret: Secret
-    refresh_token: Secret
+    refresh_token: Secret | None = None
+    application_id: Text | None = None
+    redirect_uri: Address | None = None
+    draft: bool = False
+    outbound_version: Literal["2020-07-01", "2026-07-04"] = "2020-07-01"
     token_endpoint: Text | None = None
+    notifications: NotificationsEntry = NotificationsEntry()
     pools: tuple[PoolEntry, ...] = ()
 
     def channel(self) -> Channel:

@@ -92,6 +92,15 @@ EVENT_PLACE = Gauge("acorn_event_place", "The place in the event log that this p
 RINGS_LOST = Gauge(
     "acorn_rings_lost", "Rings for workers that did not get through; the sweep finds the work all the same."
 )
+CALLS_UNLOGGED = Gauge(
+    "acorn_api_calls_unlogged", "Calls to platforms that the log of calls could not hold; it needs the database."
+)
+CHANNELS_PAUSED = Gauge(
+    "acorn_channel_paused", "Channels nobody works on, since their credentials are refused.", ["channel"]
+)
+ROLES_MISSING = Gauge(
+    "acorn_channel_role_missing", "Operations that a channel refuses for want of a role.", ["channel", "operation"]
+)
 AUTH_FAILURES = Counter("acorn_auth_failures_total", "Requests without a valid key.", ["reason"])
 UPSTREAM_CALLS = Counter("acorn_upstream_calls_total", "Upstream calls made for requests.", ["channel", "operation"])
 COALESCED = Counter(

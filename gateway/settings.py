@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     arq: bool = True
     key_points_per_minute: int = Field(default=10_000_000, ge=0, le=MOST_POINTS)
     key_calls_per_minute: int = Field(default=600, ge=0, le=MOST_CALLS)
+    call_bodies: bool = True
+    call_months: int = Field(default=12, ge=1, le=18)
+    keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     documents: Literal["any", "trusted"] = "any"
     answer_cache_s: float = Field(default=1.0, ge=0, le=60)
     public_max_age_s: int = Field(default=1, ge=0, le=3_600)
@@ -103,6 +106,18 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin such as https://dashboard.example.com")
         return value
 
+    @field_validator("keys")
+    @classmethod
+    def _of_a_ring(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        from domain.errors import Invalid
+        from store.keyring import Keyring
+
+        try:
+            Keyring([one.get_secret_value() for one in value])
+        except Invalid as problem:
+            raise ValueError(problem.message.rstrip(".")) from None
+        return value
+
     @field_validator("tracing")
     @classmethod
     def _installed(cls, value: str) -> str:
@@ -136,7 +151,7 @@ class Settings(BaseSettings):
             raise ValueError(f"it must name some of {', '.join(ALGORITHMS)}, separated by commas")
         return value
 
-    @field_validator("allowed_origins", "trusted_proxies", "jwt_algorithms", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "jwt_algorithms", "keys", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """A list in the environment is separated by commas."""

@@ -10,6 +10,9 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
+from adapters.route import Routes
+from domain.grant import Lack
+from domain.ids import ChannelId
 from gateway import memory, metrics
 from gateway.auth import Keys
 from gateway.events import EventHub
@@ -20,7 +23,8 @@ from resolvers import stock_changes
 from resolvers.live import LiveStock
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
-from store import migrate
+from store import channel, grant, migrate
+from store.channel import ChannelPause
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
 from workers.watch import end
@@ -49,6 +53,24 @@ class Standing:
         probes = (self._database(), self._redis(), self._migrations())
         found = [one for one in await asyncio.gather(*probes) if one is not None]
         return found if not self.tail.done() else [*found, "events: the hub has ended; restart this process"]
+
+    async def tell_of_channels(self) -> None:
+        """Bring the metrics of what stands still up to date; while the database is away they tell of nothing."""
+        try:
+            paused, lacking = await asyncio.wait_for(self._standing_still(), PROBE_S)
+        except UNAVAILABLE:
+            metrics.CHANNELS_PAUSED.clear()
+            metrics.ROLES_MISSING.clear()
+            return
+        metrics.ROLES_MISSING.clear()
+        for id in self.house.channels:
+            metrics.CHANNELS_PAUSED.labels(id).set(id in paused)
+        for lack in lacking:
+            metrics.ROLES_MISSING.labels(lack.channel, lack.operation).set(1)
+
+    async def _standing_still(self) -> tuple[dict[ChannelId, ChannelPause], list[Lack]]:
+        async with self.house.store.begin() as tx:
+            return await channel.states(tx), await grant.lacks(tx)
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""
@@ -100,7 +122,8 @@ def stand(house: House) -> Standing:
         return datetime.now(UTC)
 
     cache = StockCache(house.store)
-    live = LiveStock(house.store, house.redis, house.budgets, house.ports, house.locations, clock)
+    routes = Routes(house.budgets, None if house.tracing is None else house.tracing.routed)
+    live = LiveStock(house.store, house.redis, house.budgets, house.ports, house.locations, clock, routes)
     shelf = Shelf(
         store=house.store,
         channels=house.channels,

@@ -24,6 +24,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from adapters.route import Routed
 from adapters.transport import Made
 from domain.budget import Bill
 from executor import Watch
@@ -200,6 +201,16 @@ class Tracing:
     def watch(self) -> Watch | None:
         """What lasts around the levels of the operation that this task runs; None where nobody is told of it."""
         return self._level if isinstance(_CURRENT.get(), Span) else None
+
+    def routed(self, routed: Routed) -> None:
+        """A route was chosen to read stock by: told of the operation that this task runs, or alone where it is a worker's."""
+        attributes = {f"acorn.route.{name}": value for name, value in routed.told().items()}
+        around = _CURRENT.get()
+        if isinstance(around, Span):
+            around.attributes |= attributes
+        elif around is None and (context := self._begun(None)) is not None:
+            attributes["acorn.channel"] = routed.channel
+            Span(self, "route", SpanKind.INTERNAL, context, None, attributes).end()
 
     def upstream(self, made: Made) -> None:
         """An upstream call has ended. It is part of what asked for it: of several that share it, of the first; of workers' calls

@@ -15,22 +15,31 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from adapters.amazon.config import AmazonConfig
+from adapters.amazon.consent import AmazonConsent
 from adapters.amazon.platform import AmazonPort
 from adapters.budget import Budgets
+from adapters.call_log import CallLog
 from adapters.port import Port
 from adapters.shopify.config import ShopifyConfig
 from adapters.shopify.platform import ShopifyPort
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
+from adapters.vault import Vault
 from domain.channel import Channel, Location, StreamName
 from domain.errors import Invalid
 from domain.feed import FeedIn, FeedOut
 from domain.ids import ChannelId
 from domain.product import SkuMap
+from gateway import metrics
 from gateway.config import Config, read_config
 from gateway.entries import AmazonEntry, ShopifyEntry
+from gateway.notices import Notices
+from gateway.notices import build as build_notices
 from gateway.settings import Settings
 from store.budget import BudgetMemory
+from store.exchange import ExchangeLog
+from store.grant import Grants
+from store.keyring import Keyring
 from store.session import Store
 
 if TYPE_CHECKING:
@@ -57,6 +66,9 @@ class House:
     feeds_in: list[FeedIn]
     feeds_out: list[FeedOut]
     intervals: dict[tuple[ChannelId, StreamName], timedelta]
+    ring: Keyring
+    consents: dict[ChannelId, AmazonConsent]
+    notices: Notices
     tracing: Tracing | None = None
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -80,8 +92,11 @@ def redis_client(url: str) -> Redis:
     return client
 
 
-async def build_house(settings: Settings, config: Config | None = None) -> House:
-    """Put the house together; nothing is asked of anybody yet. Raises ConfigError. Close it at the end."""
+async def build_house(settings: Settings, config: Config | None = None, *, log_calls: bool = True) -> House:
+    """Put the house together; nothing is asked of anybody yet. Raises ConfigError. Close it at the end.
+
+    Without `log_calls` it leaves no trace in the log of calls, which may not be there yet.
+    """
     config = config or read_config(settings.config)
     closing = AsyncExitStack()
     store = Store(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
@@ -91,14 +106,20 @@ async def build_house(settings: Settings, config: Config | None = None) -> House
     tracing = tracing_of(settings)
     if tracing is not None:
         closing.push_async_callback(tracing.close)
-    transport = Transport(watch=None if tracing is None else tracing.upstream)
+    calls = CallLog(ExchangeLog(store).keep, bodies=settings.call_bodies)
+    metrics.CALLS_UNLOGGED.set_function(lambda: calls.dropped)
+    closing.push_async_callback(calls.settle)
+    transport = Transport(watch=None if tracing is None else tracing.upstream, hear=calls.hear if log_calls else None)
     closing.push_async_callback(transport.close)
     budgets = Budgets(redis, BudgetMemory(store))
     closing.push_async_callback(budgets.settle)
     tokens = TokenStore(redis)
     closing.push_async_callback(tokens.settle)
+    ring = keyring(settings)
+    grants = Grants(store, ring)
     try:
-        ports = build_ports(config, transport, tokens, budgets)
+        ports = build_ports(config, transport, tokens, budgets, grants)
+        notices = build_notices(config, ports)
     except BaseException:
         await closing.aclose()
         raise
@@ -117,6 +138,13 @@ async def build_house(settings: Settings, config: Config | None = None) -> House
         feeds_in=[one.feed() for one in config.file.feeds_in],
         feeds_out=[one.feed() for one in config.file.feeds_out],
         intervals=config.intervals,
+        ring=ring,
+        notices=notices,
+        consents={
+            ChannelId(one.id): AmazonConsent(amazon_config(one), transport, grants)
+            for one in config.file.channels
+            if isinstance(one, AmazonEntry)
+        },
         tracing=tracing,
         _closing=closing,
     )
@@ -131,13 +159,20 @@ def tracing_of(settings: Settings) -> Tracing | None:
     return Tracing.to_collector(settings)
 
 
-def build_ports(config: Config, transport: Transport, tokens: TokenStore, budgets: Budgets) -> dict[ChannelId, Port]:
+def keyring(settings: Settings) -> Keyring:
+    """What opens the consents that are kept."""
+    return Keyring([one.get_secret_value() for one in settings.keys])
+
+
+def build_ports(
+    config: Config, transport: Transport, tokens: TokenStore, budgets: Budgets, vault: Vault
+) -> dict[ChannelId, Port]:
     """A port for each channel. What a platform finds wrong with its own entry is told with the entry's line."""
     ports: dict[ChannelId, Port] = {}
     for index, entry in enumerate(config.file.channels):
         try:
             port: Port = (
-                AmazonPort(amazon_config(entry), transport, tokens, budgets)
+                AmazonPort(amazon_config(entry), transport, tokens, budgets, vault)
                 if isinstance(entry, AmazonEntry)
                 else ShopifyPort(shopify_config(entry), transport, tokens, budgets)
             )
@@ -155,7 +190,11 @@ def amazon_config(entry: AmazonEntry) -> AmazonConfig:
         seller_id=entry.seller_id,
         client_id=entry.client_id,
         client_secret=entry.client_secret.get_secret_value(),
-        refresh_token=entry.refresh_token.get_secret_value(),
+        refresh_token=None if entry.refresh_token is None else entry.refresh_token.get_secret_value(),
+        application_id=entry.application_id,
+        redirect_uri=entry.redirect_uri,
+        draft=entry.draft,
+        outbound_version=entry.outbound_version,
         visibility_lag_s=entry.visibility_lag.total_seconds(),
         endpoint=entry.endpoint,
         token_endpoint=entry.token_endpoint,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from adapters.route import Routes
 from gateway.wiring import House
 from workers.deps import Deps, Timing
 from workers.worker import work
@@ -28,9 +29,14 @@ def deps_of(house: House, timing: Timing | None = None) -> Deps:
         redis=house.redis,
         clock=lambda: datetime.now(UTC),
         worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}",
+        routes=Routes(house.budgets, None if house.tracing is None else house.tracing.routed),
         intervals=house.intervals,
         safety_stock=house.safety_stock,
         feeds=house.feeds_out,
+        call_months=house.settings.call_months,
+        sources=house.notices.sources,
+        subscriptions=house.notices.desks,
+        ring=house.ring,
         timing=timing or replace(Timing(), finish_s=float(house.settings.stop_within_s)),
     )
 

@@ -8,12 +8,14 @@ from datetime import timedelta
 from domain.budget import BudgetState
 from domain.channel import StreamState
 from domain.drift import DriftCount, DriftKind
+from domain.hint import WELL, HintKind
 from domain.ids import ChannelId
 from domain.lag import Lag
 from resolvers.shelf import Shelf
-from store import channel, channel_numbers, drift, stock_push, stream
+from store import channel, channel_numbers, drift, grant, hint, stock_push, stream
 
 LONG = timedelta(minutes=5)
+ENDING = timedelta(days=14)
 
 
 async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
@@ -27,7 +29,16 @@ async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
         states = await stream.states(tx, [one])
         waiting = await stock_push.waiting_for_orders(tx, one, LONG)
         drifts = await drift.open_count(tx, channel=one, but=DriftKind.UNSEEN_SALE)
+        lacking = await grant.lacks(tx, [one])
+        consent = (await grant.states(tx)).get(one)
+        standing = await hint.last_of(tx, one, HintKind.ACCOUNT)
     told = [] if paused is None else [f"paused: {paused.reason}"]
+    told += [f"{lack.operation}: {lack.reason}" for lack in lacking]
+    ends_at = None if consent is None else consent.expires_at
+    if ends_at is not None and ends_at - shelf.clock() < ENDING:
+        told.append(f"consent: it ends on {ends_at:%Y-%m-%d}; let the account consent again before")
+    if standing is not None and standing.subject != WELL:
+        told.append(f"account: {standing.subject} since {standing.event_at:%Y-%m-%d}, says the channel")
     told += [f"{state.name.value}: {state.last_error}" for state in states if state.last_error is not None]
     if drifts:
         told.append(

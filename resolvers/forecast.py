@@ -45,6 +45,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "Query.kits": ("kit_component",),
     "Query.stockDrift": ("stock_drift",),
     "Query.oversales": ("oversale",),
+    "Query.apiCalls": ("exchange",),
     "Query._entities": ("product", "order"),
     "Query._service": (),
     "Mutation.confirmShipments": ("operation",),

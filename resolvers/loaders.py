@@ -11,12 +11,13 @@ from typing import TypeVar
 from aiodataloader import DataLoader
 
 from domain.budget import Ask
-from domain.ids import OperationId, OrderId, Sku
+from domain.exchange import Exchange
+from domain.ids import ChannelId, OperationId, OrderId, Sku
 from domain.operation import Operation
 from domain.order import Order
 from domain.policy import Exposure, Facts
 from domain.product import Listing, Product
-from resolvers import channel_stock, stock
+from resolvers import api_calls, channel_stock, stock
 from resolvers.channel_stock import ChannelStock
 from resolvers.shelf import Shelf
 from resolvers.stock_answer import StockAnswer
@@ -27,6 +28,8 @@ V = TypeVar("V")
 
 # A SKU now (None), or as it was at a past instant.
 Then = tuple[Sku, datetime | None]
+# A subject, of one channel where it is named; and how many calls about it are wanted.
+CallsAbout = tuple[tuple[str, ChannelId | None], int | None]
 
 
 class Loaders:
@@ -51,6 +54,10 @@ class Loaders:
     @cached_property
     def operation_by_id(self) -> DataLoader[OperationId, Operation | None]:
         return DataLoader(self._operations)
+
+    @cached_property
+    def api_calls_about(self) -> DataLoader[CallsAbout, list[Exchange]]:
+        return DataLoader(self._api_calls)
 
     @cached_property
     def stock_by_sku(self) -> DataLoader[tuple[Sku, timedelta | None], StockAnswer | None]:
@@ -87,6 +94,13 @@ class Loaders:
         async with self._shelf.store.begin() as tx:
             found = await operation.by_ids(tx, ids)
         return [found.get(one) for one in ids]
+
+    async def _api_calls(self, keys: list[CallsAbout]) -> list[list[Exchange]]:
+        found: dict[CallsAbout, list[Exchange]] = {}
+        for first in {first for _, first in keys}:
+            told = await api_calls.about(self._shelf, [about for about, most in keys if most == first], first)
+            found |= {(about, first): calls for about, calls in told.items()}
+        return [found[key] for key in keys]
 
     async def _stock(self, keys: list[tuple[Sku, timedelta | None]]) -> list[StockAnswer | None]:
         """One call per wished age, however many objects ask."""

@@ -9,11 +9,13 @@ import strawberry
 
 from domain import operation as domain
 from domain.errors import Invalid
-from domain.ids import node_id
+from domain.exchange import Exchange
+from domain.ids import ChannelId, node_id
 from executor import batched
-from resolvers import operation
+from resolvers import api_calls, operation
 from resolvers.connection import Connection
 from resolvers.loaders import load_each
+from schema.api_calls import ApiCall
 from schema.connection import Page
 from schema.enums import ItemStatus, OperationStatus
 from schema.info import Info, Parents
@@ -27,6 +29,16 @@ class Progress:
     accepted: int
     verified: int
     failed: int
+
+
+def _calls_key(one: domain.Item) -> tuple[str, ChannelId | None]:
+    return api_calls.item_key(one.id)
+
+
+async def _api_calls(
+    items: Sequence[domain.Item], info: Parents, first: int | None = api_calls.USUAL
+) -> Sequence[object]:
+    return await load_each(info.context.loaders.api_calls_about, [(_calls_key(one), first) for one in items])
 
 
 @strawberry.type(description="One item of an operation.")
@@ -43,6 +55,13 @@ class OperationItem:
     @strawberry.field
     def error(self, root: strawberry.Parent[domain.Item]) -> UserError | None:
         return None if root.error is None else UserError(code=root.error.code, message=root.error.message)
+
+    @strawberry.field(graphql_type=list[ApiCall], description="The newest calls to its channel about it.")
+    @batched(_api_calls)
+    async def api_calls(
+        self, info: Info, root: strawberry.Parent[domain.Item], first: int | None = api_calls.USUAL
+    ) -> list[Exchange]:
+        return await info.context.loaders.api_calls_about.load((_calls_key(root), first))
 
 
 @strawberry.type

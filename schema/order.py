@@ -11,10 +11,12 @@ from domain import channel as channel_domain
 from domain import order as domain
 from domain import product as product_domain
 from domain.errors import NotFound, Refused
+from domain.exchange import Exchange
 from domain.ids import ChannelId, LineId, OrderId, Sku, node_id, node_key
 from executor import batched
-from resolvers import order, shipment
+from resolvers import api_calls, order, shipment
 from resolvers.loaders import load_each
+from schema.api_calls import ApiCall
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import FulfilledBy, OrderStatus
@@ -62,6 +64,16 @@ class Shipment:
     )
 
 
+def _calls_key(one: domain.Order) -> tuple[str, ChannelId | None]:
+    return api_calls.order_key(one.channel, one.external_id)
+
+
+async def _api_calls(
+    orders: Sequence[domain.Order], info: Parents, first: int | None = api_calls.USUAL
+) -> Sequence[object]:
+    return await load_each(info.context.loaders.api_calls_about, [(_calls_key(one), first) for one in orders])
+
+
 def _order_id(root: domain.Order) -> strawberry.ID:
     return strawberry.ID(node_id("Order", root.id))
 
@@ -87,6 +99,13 @@ class Order(Node):
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[domain.Order]) -> channel_domain.Channel:
         return info.context.shelf.channels[root.channel]
+
+    @strawberry.field(graphql_type=list[ApiCall], description="The newest calls to its channel about it.")
+    @batched(_api_calls)
+    async def api_calls(
+        self, info: Info, root: strawberry.Parent[domain.Order], first: int | None = api_calls.USUAL
+    ) -> list[Exchange]:
+        return await info.context.loaders.api_calls_about.load((_calls_key(root), first))
 
 
 @strawberry.type

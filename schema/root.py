@@ -22,10 +22,12 @@ from domain import oversale as oversale_domain
 from domain import product as product_domain
 from domain import stock as stock_domain
 from domain.errors import HouseError, Insufficient, Invalid, NotFound, Refused
+from domain.exchange import Exchange
 from domain.freshness import OnStale as OnStaleDomain
 from domain.ids import ChannelId, LocationCode, OperationId, OrderId, ReservationId, RuleId, Sku, node_key
 from resolvers import (
     adjustment,
+    api_calls,
     channel,
     drift,
     kit,
@@ -42,6 +44,7 @@ from resolvers import (
 )
 from resolvers.connection import Connection
 from schema.adjustment import AdjustStockInput
+from schema.api_calls import ApiCallConnection, ApiCallFilter
 from schema.channel import Channel, RateBudget, rate_budgets
 from schema.drift import OversaleConnection, StockDriftConnection
 from schema.enums import OnStale
@@ -238,6 +241,13 @@ class Query:
         self, info: Info, first: int | None = 50, after: str | None = None, channel_id: strawberry.ID | None = None
     ) -> Connection[oversale_domain.Oversale]:
         return await drift.oversales(info.context.shelf, first, after, _channel(channel_id))
+
+    @strawberry.field(graphql_type=ApiCallConnection, description="Calls to platforms, newest first.")
+    async def api_calls(
+        self, info: Info, first: int | None = 50, after: str | None = None, filter: ApiCallFilter | None = None
+    ) -> Connection[Exchange]:
+        wanted = (filter or ApiCallFilter()).to_domain()
+        return await api_calls.page(info.context.shelf, first, after, wanted)
 
     @strawberry.field(
         name="_entities",

@@ -18,6 +18,7 @@ ALL = frozenset(
         "finance:read",
         "operations:approve",
         "schema:read",
+        "apicalls:read",
         "admin",
     }
 )
@@ -54,6 +55,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.stockDrift": _INSIDERS,
     "Query.oversales": _INSIDERS,
     "Query.ledgerCheck": _INSIDERS,
+    "Query.apiCalls": _only("apicalls:read"),
     "Query._entities": _ANY,  # each type asked for is checked again, as for node
     "Query._service": SCHEMA,
     "Mutation.confirmShipments": _only("shipments:write"),
@@ -80,6 +82,8 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Stock.product": _only("catalog:read"),
     "Kit.product": _only("catalog:read"),
     "Oversale.order": _only("orders:read"),
+    "Order.apiCalls": _only("apicalls:read"),
+    "OperationItem.apiCalls": _only("apicalls:read"),
     "OrderLine.product": _only("catalog:read"),
     "Channel.healthy": _INSIDERS,
     "Channel.ailments": _INSIDERS,

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.channel import Location, LocationKind
 from domain.ids import ChannelId, ChannelSku, ListingId, LocationCode, Sku
 from domain.product import Attribute, FulfilledBy, Listing, ListingIssue, Product
 from store import ledger, locks, money
@@ -111,6 +112,15 @@ async def offerings(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, lis
     for sku, channel, channel_sku, marketplace, by, refs in rows:
         found[sku].append(Offering(channel, channel_sku, marketplace or None, FulfilledBy(by), refs))
     return dict(found)
+
+
+async def held_count(tx: AsyncConnection, location: Location) -> int:
+    """How many channel SKUs its keeper should hold there, by its listings; see `domain.stock.holds`."""
+    c = listing.c
+    wanted = [c.channel == location.keeper]
+    if location.kind is LocationKind.FBA:
+        wanted += [c.fulfilled_by == FulfilledBy.CHANNEL.value, c.marketplace.in_(location.marketplaces)]
+    return await tx.scalar(select(func.count(c.channel_sku.distinct())).where(*wanted)) or 0
 
 
 async def unopened(

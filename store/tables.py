@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -688,6 +689,120 @@ feed_cursor = Table(
     _time("due_at", now=True),
     _time("last_success_at", nullable=True),
     Column("last_error", Text),
+)
+
+# Every call to a platform, redacted. Its rows lie in partitions of a month each (store/exchange.py), which are made when they are
+# needed and dropped when they are too old.
+exchange = Table(
+    "exchange",
+    metadata,
+    Column("at", DateTime(timezone=True), primary_key=True),
+    # Chosen by who writes it: a batch that is written twice is there once.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer),
+    Column("upstream_request_id", Text),
+    Column("seconds", Double, nullable=False),
+    Column("waited_s", Double, nullable=False),
+    # Null: it went well.
+    Column("failure", Text),
+    # What it was about: order:…, sku:…, item:…, operation:…
+    Column("subjects", ARRAY(Text), nullable=False),
+    Column("request_headers", Text, nullable=False),
+    Column("response_headers", Text, nullable=False),
+    Column("request", Text),
+    Column("response", Text),
+    Column("request_bytes", Integer, nullable=False),
+    Column("response_bytes", Integer, nullable=False),
+    Index("exchange_subjects_idx", "subjects", postgresql_using="gin"),
+    Index("exchange_operation_idx", "channel", "operation", "at"),
+    Index(
+        "exchange_request_id_idx",
+        "upstream_request_id",
+        postgresql_where=text("upstream_request_id is not null"),
+    ),
+    Index("exchange_failed_idx", "failure", "at", postgresql_where=text("failure is not null")),
+    postgresql_partition_by="RANGE (at)",
+)
+
+# Consents of selling accounts: what opens them is kept encrypted, under the keys of the settings.
+account_grant = Table(
+    "account_grant",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    _time("granted_at", now=True),
+    _time("expires_at", nullable=True),
+    _time("updated_at", now=True),
+    _words("source", "CONSENT", "PASTED", "RENEWED"),
+)
+
+# The application's secrets that came by rotation, encrypted likewise. The one before lives on for a while.
+application_secret = Table(
+    "application_secret",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("sealed", Text, nullable=False),
+    _time("expires_at", nullable=True),
+    Column("previous", Text),
+    _time("previous_expires_at", nullable=True),
+    _time("kept_at", now=True),
+)
+
+# Operations that a platform refuses although it takes our credentials; nobody tries them before `until`.
+missing_role = Table(
+    "missing_role",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    _time("since", now=True),
+    _time("until"),
+)
+
+# Consents under way. Of what was handed out to find them only hashes are kept.
+consent_request = Table(
+    "consent_request",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("state_hash", Text, unique=True),
+    Column("link_hash", Text, unique=True),
+    Column("browser_hash", Text),
+    _time("created_at", now=True),
+    _time("expires_at"),
+    _time("used_at", nullable=True),
+    _time("ended_at", nullable=True),
+    Column("granted", Boolean),
+    Column("words", Text),
+)
+
+# What platforms told of their own accord: ids and times, nothing of what was said. Copies are refused by their id.
+hint = Table(
+    "hint",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("notification_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("marketplace", Text),
+    _time("event_at"),
+    _time("received_at", now=True),
+    Column("state", Text, nullable=False, server_default="NEW"),
+    _time("due_at", now=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+    _words("state", "NEW", "DONE", "QUARANTINED"),
+    UniqueConstraint("channel", "notification_id"),
+    Index("hint_waiting_idx", "channel", "kind", "subject", postgresql_where=text("state = 'NEW'")),
+    Index("hint_received_at_idx", "received_at"),
 )
 
 for _statement in STATEMENTS:

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # A slot may be far away, but what is new, smaller or taken by then wants to be looked at.
 LONGEST_HOLD_S = 1.0
+# What lacks a role is tried again after so long; all else of its channel goes on.
+ROLE_WAIT_S = 60.0
 
 
 @dataclass(slots=True)

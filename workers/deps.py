@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
+from adapters.notices import Source, Subscriptions
 from adapters.port import Port
+from adapters.route import Routes
 from domain.channel import Channel, Location, StreamName
 from domain.feed import FeedOut
 from domain.ids import ChannelId
 from domain.product import SkuMap
+from store.keyring import Keyring
 from store.session import Store
 
 
@@ -40,7 +43,8 @@ class Timing:
 @dataclass(frozen=True, slots=True)
 class Deps:
     """What every worker of one process shares. `intervals` are those of streams that differ from the defaults; `safety_stock`
-    holds where no rule does; `feeds` are told of every change of stock."""
+    holds where no rule does; `feeds` are told of every change of stock; calls to platforms are kept for `call_months`.
+    `sources` are where notifications come from, `subscriptions` what channels should be told; `ring` closes new secrets."""
 
     store: Store
     ports: Mapping[ChannelId, Port]
@@ -50,7 +54,12 @@ class Deps:
     redis: Redis
     clock: Callable[[], datetime]
     worker: str
+    routes: Routes
     intervals: Mapping[tuple[ChannelId, StreamName], timedelta] = field(default_factory=dict)
     safety_stock: int = 0
     feeds: Sequence[FeedOut] = ()
+    call_months: int = 12
+    sources: Sequence[Source] = ()
+    subscriptions: Mapping[ChannelId, Subscriptions] = field(default_factory=dict)
+    ring: Keyring = field(default_factory=Keyring)
     timing: Timing = Timing()

@@ -30,6 +30,7 @@ from domain.errors import (
     Refused,
     Unauthorized,
 )
+from domain.exchange import about_sku
 from domain.ids import ChannelId
 from store import channel, marks, stock_push, stream
 from store.channel_stock import NumberKey
@@ -215,7 +216,8 @@ class Push:
                 raise _NotSentError
             sent = True
 
-        ask = Ask(Priority.WRITE, time.monotonic() + deps.timing.budget_wait_s)
+        about = tuple(about_sku(write.claimed.key.channel_sku) for write in writes)
+        ask = Ask(Priority.WRITE, time.monotonic() + deps.timing.budget_wait_s, about=about)
         try:
             async with asyncio.timeout(deps.timing.lease_s):
                 answers = await port.tell_stock([_wire(write) for write in writes], ask, before_send)
@@ -256,7 +258,8 @@ class Push:
                     records.append(met_other(port, write, answer, there, self.deps.clock()))
                 case _:
                     records.append(failure(port, write, answer, sent=True))
-        pause = next((answer.message for _, answer in answers if isinstance(answer, Unauthorized)), None)
+        shut = (answer for _, answer in answers if isinstance(answer, Unauthorized) and answer.pauses)
+        pause = next((answer.message for answer in shut), None)
         return Worked(records, pause=pause)
 
     async def _shown_instead(self, port: Port, writes: Sequence[Write]) -> dict[NumberKey, int]:

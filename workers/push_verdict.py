@@ -8,10 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.port import Port, Shown
-from domain.errors import HouseError, NotFound, OtherNumber, OutcomeUnknown, Refused, Throttled, Unauthorized
+from domain.errors import (
+    HouseError,
+    MissingRole,
+    NotFound,
+    OtherNumber,
+    OutcomeUnknown,
+    Refused,
+    Throttled,
+    Unauthorized,
+)
 from store.channel_stock import SOLD
 from store.stock_push import UNSEEN_SALE, Claimed, Outcome, Record, Write
 from workers.backoff import jittered
+from workers.calls import ROLE_WAIT_S
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +49,8 @@ def failed_call(port: Port, writes: Sequence[Write], problem: HouseError, sent: 
     match problem:
         case Throttled():
             return Worked(records, hold_s=max(0.1, problem.retry_after_s))
+        case MissingRole():
+            return Worked(records)
         case Unauthorized():
             return Worked(records, pause=problem.message)
         case Refused():
@@ -62,6 +74,8 @@ def failure(port: Port, write: Write, problem: HouseError, *, sent: bool) -> Rec
             return replace(failed, due_in_s=max(0.1, problem.retry_after_s), counted=False)
         case OutcomeUnknown() if sent:
             return replace(failed, outcome=Outcome.IN_DOUBT)
+        case MissingRole():
+            return replace(failed, due_in_s=ROLE_WAIT_S)
         case Unauthorized():
             return replace(failed, due_in_s=0.0)
         case Refused():
@@ -142,6 +156,8 @@ def unreadable(port: Port, claimed: Sequence[Claimed], problem: HouseError) -> W
         case Throttled():
             wait_s = max(0.1, problem.retry_after_s)
             return Worked([_looks_again(one, wait_s) for one in claimed], hold_s=wait_s)
+        case MissingRole():
+            return Worked([_looks_again(one, ROLE_WAIT_S) for one in claimed])
         case Unauthorized():
             return Worked([_looks_again(one, 0.0) for one in claimed], pause=problem.message)
         case Refused():

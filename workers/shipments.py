@@ -24,13 +24,14 @@ from typing import Any
 
 from adapters.port import OrderKey, Parcel, Port, Sighting
 from domain.budget import Ask, Priority
-from domain.errors import HouseError, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
+from domain.errors import HouseError, MissingRole, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
+from domain.exchange import about_item, about_operation, about_order
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
 from store import agenda
 from workers.backoff import jittered
-from workers.calls import as_house_error
+from workers.calls import ROLE_WAIT_S, as_house_error
 from workers.crash import point
 from workers.deps import Deps
 from workers.lanes import Seen, Worked
@@ -68,6 +69,12 @@ class _Task:
     ) -> Outcome:
         """The item goes to `status`, or stays there and is due again."""
         return Outcome(self.item.id, self.item.fence, status, due_in_s, error, request_id)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What its calls are about."""
+        item = self.item
+        return about_item(item.id), about_operation(item.operation), about_order(self.key.external_id)
 
     def settling_s(self, deps: Deps) -> float:
         """How long to wait before the next look at an unknown outcome."""
@@ -131,7 +138,7 @@ async def _send(deps: Deps, task: _Task) -> Worked:
         sent = True
         point("after_intent")
 
-    ask = Ask(Priority.WRITE, time.monotonic() + deps.timing.budget_wait_s)
+    ask = Ask(Priority.WRITE, time.monotonic() + deps.timing.budget_wait_s, about=task.about)
     try:
         async with asyncio.timeout(deps.timing.lease_s):
             receipt = await task.port.confirm_shipment(task.key, task.parcel, ask, before_send)
@@ -160,6 +167,8 @@ def _send_failed(task: _Task, problem: HouseError, sent: bool) -> Worked:
             return Worked(task.ends(back, wait_s, error, request_id), hold_s=wait_s)
         case OutcomeUnknown():
             return Worked(task.ends(ItemStatus.SENT, task.port.visibility_lag_s, error, request_id))
+        case MissingRole():
+            return Worked(task.ends(back, ROLE_WAIT_S, error, request_id))
         case Unauthorized():
             return Worked(task.ends(back, 0.0, error, request_id), pause=problem.message)
         case Refused():
@@ -219,7 +228,7 @@ async def _verify(deps: Deps, task: _Task) -> Worked:
         order = await _order_as_seen(deps, task, seen)
         if isinstance(order, Throttled | Transient) and not late:
             return _unreadable(task, ItemStatus.ACCEPTED, order, wait_s, parked=False)
-        pause = order.message if isinstance(order, Unauthorized) else None
+        pause = order.message if isinstance(order, Unauthorized) and order.pauses else None
         kept = None if isinstance(order, HouseError) else order
         outcome = task.ends(ItemStatus.VERIFIED, request_id=seen.upstream_request_id)
         return Worked(outcome, pause=pause, seen=Seen(task.order_id, task.parcel, kept))
@@ -237,6 +246,8 @@ def _unreadable(task: _Task, status: ItemStatus, problem: HouseError, wait_s: fl
         case Throttled():
             # No look was made, so none has failed. A slot says when the next one may be.
             return Worked(task.ends(status, max(wait_s, problem.retry_after_s), error, request_id))
+        case MissingRole():
+            return Worked(task.ends(status, max(wait_s, ROLE_WAIT_S), error, request_id))
         case Unauthorized():
             return Worked(task.ends(status, wait_s, error, request_id), pause=problem.message)
         case _ if parked:
@@ -248,7 +259,7 @@ def _unreadable(task: _Task, status: ItemStatus, problem: HouseError, wait_s: fl
 async def _look(deps: Deps, task: _Task) -> Sighting | HouseError:
     """Read the order back, or the reason why that was not possible."""
     # Waits only for a slot that is near: reads must not occupy the lane while sends could go out.
-    ask = Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S)
+    ask = Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S, about=task.about)
     try:
         async with asyncio.timeout(deps.timing.lease_s):
             return await task.port.parcel_seen(task.key, task.parcel, ask)
@@ -264,7 +275,7 @@ async def _order_as_seen(deps: Deps, task: _Task, seen: Sighting) -> Order | Hou
     """The order as it stands with the parcel, kept together with VERIFIED; or the reason why it cannot be read."""
     try:
         async with asyncio.timeout(deps.timing.lease_s):
-            ask = Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S)
+            ask = Ask(Priority.WRITE, time.monotonic() + LOOK_WAIT_S, about=task.about)
             order = seen.order or await task.port.order(task.key, ask)
         return replace(order, lines=with_our_skus(deps.sku_map, order.channel, order.lines))
     except HouseError as problem:

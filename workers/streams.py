@@ -17,15 +17,18 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.port import Page, Port
+from adapters.route import Question
 from domain.budget import Ask, Priority
-from domain.channel import StreamName, StreamState
-from domain.errors import HouseError, Refused, Throttled, Unauthorized
+from domain.channel import Location, StreamName, StreamState
+from domain.errors import HouseError, MissingRole, Refused, Throttled, Unauthorized
 from domain.ids import ChannelId
 from domain.order import Order
 from domain.product import Listing, Rejected
+from domain.route import Way, Wish
 from domain.stock import Reading
 from store import channel, intake, product, quarantine, stock, stream
 from workers.backoff import jittered
+from workers.calls import ROLE_WAIT_S
 from workers.crash import point
 from workers.deps import Deps
 from workers.drift import Sweep, places_shown
@@ -69,7 +72,8 @@ async def register(deps: Deps) -> None:
     async with deps.store.begin() as tx:
         for id in sorted(deps.ports):
             shown = (StreamName.SHOWN,) if places_shown(deps, id) else ()
-            for name in (*IN_ORDER, *shown):
+            told = (StreamName.NOTIFICATIONS,) if id in deps.subscriptions else ()
+            for name in (*IN_ORDER, *shown, *told):
                 await stream.register(tx, id, name, every(deps, id, name))
     keepers = {place.code: place.keeper for place in deps.locations if not place.ours}
     gone = True
@@ -173,10 +177,15 @@ async def failed(deps: Deps, state: StreamState, problem: Exception, failures: i
     wait_s = max(RETRY_FROM_S, jittered(failures, first_s=2 * RETRY_FROM_S, most_s=RETRY_TO_S))
     if isinstance(problem, Throttled):
         wait_s = max(wait_s, problem.retry_after_s)
+    paused = isinstance(problem, Unauthorized) and problem.pauses
+    if isinstance(problem, MissingRole):
+        wait_s = ROLE_WAIT_S
     async with deps.store.begin() as tx:
         await stream.failed(tx, state.channel, state.name, _words(problem), wait_s)
-        if isinstance(problem, Unauthorized):
-            await channel.pause(tx, state.channel, problem.message, deps.timing.pause_s)
+        if paused:
+            await channel.pause(tx, state.channel, _words(problem), deps.timing.pause_s)
+    if paused:
+        log.error("channel.paused", extra={"channel": state.channel, "reason": _words(problem)})
 
 
 def _words(problem: Exception) -> str:
@@ -248,26 +257,40 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
                 await sweep.keep(shown)
                 yield len(shown.items), shown.expected
             await sweep.end()
+        case StreamName.NOTIFICATIONS if run.state.channel in deps.subscriptions:
+            if wrong := await deps.subscriptions[run.state.channel].wrong(ask):
+                words = f"{'; '.join(wrong)}. `acorn channels notifications` with --apply mends it."
+                raise Refused(words)
 
 
 async def _readings(deps: Deps, port: Port, ask: Ask) -> AsyncIterator[Page[Reading]]:
-    """The pages of all places of a channel, group by group."""
+    """The pages of all places of a channel, group by group, each by the route that is there first."""
     places = [place for place in deps.locations if place.keeper == port.channel.id]
     for group in port.stock_groups(places):
-        async for page in port.stock_pages(group, ask):
+        async for page in port.stock_pages(group, ask, await _way(deps, port, group, ask)):
             yield page
 
 
+async def _way(deps: Deps, port: Port, group: Sequence[Location], ask: Ask) -> Way:
+    async with deps.store.begin() as tx:
+        known = await product.held_count(tx, group[0])
+    return await deps.routes.choose(Question(port, group, None, known, ask.priority), Wish(whole=True))
+
+
 async def _keep_listings(deps: Deps, run: Run, page: Page[Listing]) -> None:
-    id = run.state.channel
+    await keep_listings(deps, run.state.channel, page, run.started_at)
+    run.until = page.until or run.until
+
+
+async def keep_listings(deps: Deps, id: ChannelId, page: Page[Listing], started_at: datetime) -> None:
+    """Keep a page of listings; what cannot be told apart from others since `started_at` goes to the quarantine."""
     listings = [
         replace(one, sku=deps.sku_map.ours(id, one.channel_sku)) if one.channel_sku else one for one in page.items
     ]
     async with deps.store.begin() as tx:
-        good, rejected = await _sorted_out(tx, listings, run.started_at)
+        good, rejected = await _sorted_out(tx, listings, started_at)
         await product.upsert_listings(tx, good, prefer=deps.ports[id].leads)
         await quarantine.keep(tx, [*page.rejected, *rejected])
-    run.until = page.until or run.until
 
 
 async def _sorted_out(
@@ -314,7 +337,7 @@ async def _keep_orders(deps: Deps, run: Run, page: Page[Order]) -> None:
         # One that cannot be counted shall hide no other, nor what that one takes.
         await _keep_together(deps, [], page.rejected)
         for one in orders:
-            await _keep_alone(deps, one)
+            await keep_alone(deps, one)
     run.until = page.until or run.until
 
 
@@ -324,7 +347,8 @@ async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence
         await intake.keep_orders(tx, orders, deps.locations)
 
 
-async def _keep_alone(deps: Deps, one: Order) -> None:
+async def keep_alone(deps: Deps, one: Order) -> None:
+    """Keep one order; one that cannot be counted goes to the quarantine."""
     try:
         await _keep_together(deps, [one], [])
     except Refused as problem:

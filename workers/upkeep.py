@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from calendar import monthrange
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store import drift, feed, ledger, upkeep
+from store import drift, exchange, feed, hint, ledger, upkeep
+from store.session import UNAVAILABLE
 from workers.deps import Deps
 from workers.watch import end
 
@@ -24,6 +27,7 @@ CHECK_EVERY = timedelta(hours=24)
 ASK_EVERY_S = 60.0
 REMEMBERED = timedelta(days=400)
 DELIVERIES_REMEMBERED = timedelta(days=30)
+HINTS_REMEMBERED = timedelta(days=30)
 TOLD = 5
 
 Forget = Callable[[AsyncConnection, datetime], Awaitable[int]]
@@ -51,6 +55,7 @@ class Upkeep:
 
     async def _nights(self) -> None:
         while True:
+            await turn_months(self.deps)
             await nightly(self.deps)
             await asyncio.sleep(ASK_EVERY_S)
 
@@ -61,6 +66,31 @@ async def end_expired(deps: Deps) -> None:
     while more:
         async with deps.store.begin() as tx:
             more = bool(await upkeep.end_expired(tx))
+
+
+async def turn_months(deps: Deps) -> None:
+    """Have this month and the next two ready for the log of calls, and drop those that are over for longer than it is kept."""
+    now = deps.clock()
+    ahead = [now, exchange.following(now), exchange.following(exchange.following(now))]
+    try:
+        async with deps.store.begin() as tx:
+            made = await exchange.make_months(tx, ahead)
+        async with deps.store.begin() as tx:
+            dropped = await exchange.drop_months(tx, _months_before(now, deps.call_months))
+    except DBAPIError as problem:
+        if isinstance(problem, UNAVAILABLE):
+            raise
+        # Somebody reads a long page of it. Until then whoever has something to keep makes the month, and old ones stay a while.
+        log.warning("calls.months_busy", extra={"reason": type(problem.orig).__name__})
+        return
+    if made or dropped:
+        log.info("calls.months", extra={"made": made, "dropped": dropped})
+
+
+def _months_before(now: datetime, months: int) -> datetime:
+    """The same moment so many months earlier, on the last day of the month at the latest."""
+    year, month = divmod(now.year * 12 + now.month - 1 - months, 12)
+    return now.replace(year=year, month=month + 1, day=min(now.day, monthrange(year, month + 1)[1]))
 
 
 async def nightly(deps: Deps) -> None:
@@ -79,6 +109,7 @@ async def nightly(deps: Deps) -> None:
     now = deps.clock()
     for forget in (upkeep.forget_pushes, upkeep.forget_history, upkeep.forget_reservations, drift.prune):
         await _all(deps, forget, now - REMEMBERED)
+    await _all(deps, hint.forget, now - HINTS_REMEMBERED)
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)
 

@@ -17,6 +17,7 @@ from workers import feeds, shipments
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.deps import Deps
 from workers.drift import Looks
+from workers.hints import Hints, Listen
 from workers.lanes import Handler, Lane, Lanes
 from workers.propagation import Propagation
 from workers.push import Push
@@ -94,10 +95,14 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "push": (push.pulse, push.run),
         "drift": (pulse := pulses.beat("drift"), Looks(deps, pulse).run),
         "upkeep": (pulse := pulses.beat("upkeep"), Upkeep(deps, pulse).run),
+        "hints": (pulse := pulses.beat("hints"), Hints(deps, pulse).run),
     }
     if deps.feeds:
         told = pulses.beat("feeds")
         loops["feeds"] = (told, lambda: feeds.tell(deps, told))
+    for number, source in enumerate(deps.sources):
+        heard = pulses.beat(f"queue {number}")
+        loops[f"queue {number}"] = (heard, Listen(deps, source, heard).run)
     if bell_url is not None:
         hear = pulses.beat("ear")
         loops["ear"] = (hear, lambda: listen(bell_url, lanes, deps.worker, hear))

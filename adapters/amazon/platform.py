@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from adapters.amazon import inventory, listings, orders, quantities, sellers
+from adapters.amazon import inventory, inventory_report, listings, listings_named, orders, quantities, rotation, sellers
 from adapters.amazon.client import Client
 from adapters.amazon.config import AmazonConfig
+from adapters.amazon.fulfillment import outbound
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.merchant_fulfillment import MerchantFulfillment
 from adapters.amazon.plans import PLANS, SANDBOX_PLANS
+from adapters.amazon.shipping import BUSINESSES, Shipping
 from adapters.budget import Budgets
 from adapters.port import (
     BeforeSend,
@@ -25,11 +28,13 @@ from adapters.port import (
 )
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
+from adapters.vault import Vault
 from domain.budget import Ask
 from domain.channel import Location, StreamName
 from domain.errors import HouseError
 from domain.order import Order
 from domain.product import Listing
+from domain.route import Route, Way
 from domain.stock import Reading
 
 
@@ -42,11 +47,19 @@ class AmazonPort:
         StreamName.STOCK: timedelta(minutes=10),
         StreamName.ORDERS: timedelta(minutes=15),
         StreamName.SHOWN: timedelta(hours=1),
+        StreamName.NOTIFICATIONS: timedelta(hours=6),
     }
     # Its titles are written for its search, and it tells no costs.
     leads = False
 
-    def __init__(self, config: AmazonConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
+    def __init__(
+        self,
+        config: AmazonConfig,
+        transport: Transport,
+        tokens: TokenStore,
+        budgets: Budgets,
+        vault: Vault | None = None,
+    ) -> None:
         self.channel = config.channel
         # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
@@ -55,10 +68,23 @@ class AmazonPort:
         self.stock_batch = inventory.BATCH
         self.tell_batch = quantities.TELL_BATCH
         self.shown_batch = quantities.SHOWN_BATCH
+        self.listings_batch = listings_named.BATCH
         self.visibility_lag_s = config.visibility_lag_s
         self._seller_id = config.seller_id
-        self._client = Client(config, self.plans, transport, tokens, budgets)
+        self._budgets = budgets
+        self._client = Client(config, self.plans, transport, tokens, budgets, vault)
         self._codes = {marketplace(code).id: code for code in config.channel.marketplaces}
+        # What Amazon can do beyond the port: ship other channels' orders from FBA, and sell labels.
+        self.outbound = outbound(self._client, config.outbound_version)
+        self.merchant_labels = MerchantFulfillment(self._client)
+        self.shipping_labels = {
+            code: Shipping(self._client, code) for code in config.channel.marketplaces if code in BUSINESSES
+        }
+
+    @property
+    def client(self) -> Client:
+        """The account's way to Amazon."""
+        return self._client
 
     def stock_groups(self, locations: Sequence[Location]) -> list[list[Location]]:
         """Each FBA pool alone: a call asks through one marketplace."""
@@ -68,13 +94,29 @@ class AmazonPort:
         """Source: getInventorySummaries, at most 50 SKUs."""
         return await inventory.stock(self._client, locations, keys, ask)
 
-    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
-        """Source: getInventorySummaries without SKUs."""
+    def stock_pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        """Source: getInventorySummaries without SKUs, or GET_FBA_MYI_UNSUPPRESSED_INVENTORY_DATA."""
+        if way is Way.REPORT:
+            return inventory_report.stock_pages_by_report(self._client, self._budgets, locations, ask)
         return inventory.stock_pages(self._client, locations, ask)
+
+    async def stock_routes(self, locations: Sequence[Location], keys: int | None, known: int) -> list[Route]:
+        """Sources: getInventorySummaries for 50 keys, for one, or page by page; one report for each pool."""
+        pools, usual_s = len(locations), await self._budgets.usual.seconds(self.channel.id, inventory_report.TYPE)
+        return [
+            *inventory.routes(self.stock_plan, pools, keys, known),
+            inventory_report.route(self.plans, pools, known, usual_s),
+        ]
 
     def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
         """Source: searchListingsItems."""
         return listings.listing_pages(self._client, self._seller_id, self.channel.marketplaces, since, ask)
+
+    async def listings_named(self, by: str, names: Sequence[str], ask: Ask) -> Page[Listing]:
+        """Source: searchListingsItems by SKU or ASIN, at most 20."""
+        return await listings_named.listings(self._client, self._seller_id, self.channel.marketplaces, by, names, ask)
 
     def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
         """Source: searchOrders."""
@@ -107,6 +149,10 @@ class AmazonPort:
     def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
         """Source: searchListingsItems without SKUs. Amazon knows no places of ours: `places` is left aside."""
         return quantities.shown_pages(self._client, self._seller_id, self.channel.marketplaces, ask)
+
+    async def rotate_secret(self, ask: Ask) -> str | None:
+        """Source: rotateApplicationClientSecret; Amazon's id of the call."""
+        return await rotation.rotate_secret(self._client, ask)
 
     async def check(self, ask: Ask) -> str:
         """Source: getMarketplaceParticipations."""

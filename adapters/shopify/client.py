@@ -86,7 +86,7 @@ class ShopClient:
         cost = self._costs.get(document.name, document.cost)
         asked_at = time.monotonic()
         await self._budgets.spend(self._channel, PLAN, ask, cost)
-        call = Call(self._channel, document.operation, time.monotonic() - asked_at)
+        call = Call(self._channel, document.operation, time.monotonic() - asked_at, ask.about)
         if before_send is not None:
             try:
                 await before_send()

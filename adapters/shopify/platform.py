@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from adapters.budget import Budgets
 from adapters.port import (
+    ABREAST,
     BeforeSend,
     OrderKey,
     Page,
@@ -22,7 +24,7 @@ from adapters.shopify import fulfillment, orders, shown
 from adapters.shopify.catalog import Catalog
 from adapters.shopify.client import PLAN, ShopClient
 from adapters.shopify.config import ShopifyConfig
-from adapters.shopify.documents import PAGE, SHOP, STOCK
+from adapters.shopify.documents import ITEMS, PAGE, SHOP, STOCK
 from adapters.shopify.inventory import Inventory
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
@@ -31,6 +33,7 @@ from domain.channel import Location, StreamName
 from domain.errors import HouseError, Unauthorized
 from domain.order import Order
 from domain.product import Listing
+from domain.route import Route, Step, Way
 from domain.stock import Reading
 
 SCOPES = (
@@ -40,6 +43,9 @@ SCOPES = (
     "read_orders",
     "write_merchant_managed_fulfillment_orders",
 )
+
+# What an answer takes.
+CALL_S = 0.5
 
 OPTIONAL = {
     "read_all_orders": "Without read_all_orders, orders older than 60 days stay unseen.",
@@ -79,8 +85,20 @@ class ShopifyPort:
     async def stock(self, locations: Sequence[Location], keys: Sequence[StockKey], ask: Ask) -> list[Reading]:
         return await self._inventory.stock(locations, keys, ask)
 
-    def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+    def stock_pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        """One way alone: inventoryItems, page by page."""
         return self._inventory.pages(locations, ask)
+
+    async def stock_routes(self, locations: Sequence[Location], keys: int | None, known: int) -> list[Route]:
+        """Sources: nodes and inventoryItems. One item alone costs what 250 do."""
+        wanted = known if keys is None else keys
+        pages = max(1, math.ceil(known / PAGE))
+        return [
+            Route(Way.BATCH, (Step(PLAN, math.ceil(wanted / PAGE), STOCK.cost, CALL_S, abreast=ABREAST),)),
+            Route(Way.PAGES, (Step(PLAN, pages, ITEMS.cost, CALL_S),), whole=True),
+        ]
 
     def listing_pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
         return self._catalog.pages(since, ask)

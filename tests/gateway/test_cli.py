@@ -63,7 +63,7 @@ def test_keys_are_made_listed_and_revoked(acorn: Acorn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["bot"], "Give at least one --scope. The scopes are admin, catalog:read,"),
+        (["bot"], "Give at least one --scope. The scopes are admin, apicalls:read,"),
         (["bot", "--scope", "stock:reed"], "There is no scope 'stock:reed'. The scopes are admin,"),
         ([" ", "--scope", "stock:read"], "A key's name must be 1 to 100 printable characters."),
     ],

@@ -16,15 +16,19 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from websockets.asyncio.client import connect
 
+from adapters.route import Routed
 from adapters.transport import Call, Made, NothingSent, Transport
 from benchmarks.whole import Whole, whole_house
+from domain.budget import Plan, Purse
+from domain.ids import ChannelId
+from domain.route import Route, Step, Way, choose
 from gateway import settings as settings_module
 from gateway import wiring
 from gateway.settings import Settings, SettingsError, read_settings
-from gateway.tracing import Tracing
+from gateway.tracing import Silent, Span, Tracing
 from tests.gateway.conftest import Gateway, until
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -347,3 +351,34 @@ def test_what_is_not_installed_is_told_at_the_start(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingsError, match=r"acorn-gateway\[tracing\]"):
         read(monkeypatch, TRACING="otlp")
     assert read(monkeypatch, TRACING="off").tracing == "off"
+
+
+def routed() -> Routed:
+    plan = Plan("readStock", 2, 2)
+    routes = [Route(Way.BATCH, (Step(plan, 5),)), Route(Way.PAGES, (Step(plan, 9),), whole=True)]
+    choice = choose(routes, {"readStock": Purse(2, 2, 2)})
+    return Routed(ChannelId("amazon-us"), ("fba-us",), 250, 450, choice)
+
+
+def test_a_route_is_told_by_the_span_of_what_asked_for_it() -> None:
+    told = Told()
+    context = SpanContext(1, 2, False, TraceFlags(TraceFlags.SAMPLED))
+    with Span(told.tracing, "level 1", SpanKind.INTERNAL, context, None, {"acorn.depth": 1}):
+        told.tracing.routed(routed())
+    assert told.names() == ["level 1"]
+    found = attributes(told.one("level 1"))
+    assert (found["acorn.depth"], found["acorn.route.way"], found["acorn.route.calls"]) == (1, "batch", 5)
+    assert found["acorn.route.candidates"] == [
+        "batch: 5 calls, 1.5 s",
+        "pages: 9 calls, 3.5 s (slower: 3.5 s against 1.5 s)",
+    ]
+    assert encode_spans(told.spans).resource_spans
+
+
+def test_a_workers_route_stands_alone_and_one_of_what_is_not_told_is_not_told() -> None:
+    told = Told()
+    told.tracing.routed(routed())
+    assert attributes(told.one("route"))["acorn.channel"] == "amazon-us"
+    with Silent():
+        told.tracing.routed(routed())
+    assert told.names() == ["route"]

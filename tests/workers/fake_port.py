@@ -38,9 +38,12 @@ from domain.errors import (
 from domain.ids import ChannelId, ChannelSku, LocationCode, line_id, listing_id, order_id
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy, Listing, Rejected
+from domain.route import Route, Step, Way
 from domain.stock import Reading
 
 T = TypeVar("T")
+
+WALK = Route(Way.PAGES, (Step(Plan("readStock", 100.0, 100.0), 1),), whole=True)
 
 
 class Fault(Enum):
@@ -136,6 +139,9 @@ class FakePort:
     stock_plan: Plan = field(default_factory=lambda: Plan("readStock", 100.0, 100.0))
     stock_call: tuple[str, float] = ("readStock", 1.0)
     stock_batch: int = 50
+    # The ways there are to read stock, and those by which all of it was read.
+    routes: list[Route] = field(default_factory=lambda: [WALK])
+    ways: list[Way] = field(default_factory=list)
     every: Mapping[StreamName, timedelta] = field(
         default_factory=lambda: dict.fromkeys(StreamName, timedelta(minutes=5))
     )
@@ -162,7 +168,13 @@ class FakePort:
             for key in keys
         ]
 
-    async def stock_pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
+    async def stock_routes(self, locations: Sequence[Location], keys: int | None, known: int) -> list[Route]:
+        return self.routes
+
+    async def stock_pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        self.ways.append(way)
         codes = {place.code for place in locations}
         async for page in self._told("stock", None, self._readings(locations)):
             yield replace(page, items=[one for one in page.items if one.location in codes])

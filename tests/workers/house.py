@@ -14,11 +14,14 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.budget import Budgets
+from adapters.route import Routes
 from domain.ids import ChannelId, OperationId
 from domain.operation import Capability, Kind, NewItem, Operation, OperationStatus
 from domain.order import Order
 from domain.product import SkuMap
 from store import operation, order
+from store.budget import BudgetMemory
 from store.session import Store
 from store.tables import operation_item
 from tests.workers.fake_port import FakePort, make_order, make_warehouse
@@ -71,6 +74,7 @@ def make_deps(
         channels={port.channel.id: port.channel for port in ports},
         locations=more.pop("locations", None) or [make_warehouse(ports[0])],
         redis=redis,
+        routes=more.pop("routes", None) or Routes(Budgets(redis, BudgetMemory(store))),
         clock=lambda: datetime.now(UTC),
         timing=timing,
         **(values | more),

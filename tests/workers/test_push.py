@@ -14,7 +14,8 @@ from sqlalchemy import func, select, update
 from adapters.port import BeforeSend, Receipt, StockWrite
 from domain.budget import Ask
 from domain.channel import LEDGER, Location, LocationKind, StreamName
-from domain.errors import HouseError, OtherNumber, Throttled, Transient, Unauthorized
+from domain.errors import HouseError, MissingRole, OtherNumber, Throttled, Transient, Unauthorized
+from domain.event import EventKind
 from domain.ids import LocationCode, RuleId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.rule import LastUnits, Rule
@@ -661,6 +662,18 @@ async def test_a_look_that_tells_nothing_is_repeated(resting: Market, problem: H
     assert resting.amazon.shown_faults == type(resting.amazon.shown_faults)()
     assert resting.shown() == (9, 9)
     assert len(await resting.pushes(AMAZON)) == 2
+
+
+async def test_a_missing_role_at_a_look_pauses_nobody(resting: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.push_verdict.ROLE_WAIT_S", 0.0)
+    resting.amazon.shown_faults.append(MissingRole("No role for listings."))
+    await resting.count("A", -1)
+    await resting.rested()
+    assert resting.shown() == (9, 9)
+    async with resting.deps.store.begin() as tx:
+        kinds = set(await tx.scalars(select(event_table.c.kind)))
+    assert EventKind.CHANNEL_PAUSED.value not in kinds
+    assert EventKind.STOCK_CHANGED.value in kinds
 
 
 async def test_two_workers_send_each_number_once(resting: Market) -> None:

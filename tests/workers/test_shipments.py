@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy import func, update
 
 from adapters.port import Parcel
-from domain.errors import Conflict, NotFound, Throttled, Transient, Unauthorized
+from domain.errors import Conflict, MissingRole, NotFound, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import LineId
 from domain.operation import OperationStatus
@@ -356,6 +356,20 @@ async def test_refused_credentials_at_the_look_pause_and_lose_nothing(
         async with store.begin() as tx:
             told = await event.after(tx, 0, kinds=[EventKind.CHANNEL_PAUSED])
     assert ([one.subject for one in told], len(port.effects)) == (["shop"], 1)
+
+
+async def test_a_missing_role_at_the_look_pauses_nobody_and_loses_nothing(
+    store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.shipments.ROLE_WAIT_S", 0.1)
+    [one] = await place_orders(store, port, 1)
+    port.look_faults.append(MissingRole("No role for orders."))
+    id = await ship(store, [one])
+    async with working(make_deps(store, redis, [port])):
+        await until_status(store, id, "VERIFIED")
+        async with store.begin() as tx:
+            told = await event.after(tx, 0, kinds=[EventKind.CHANNEL_PAUSED])
+    assert (told, len(port.effects)) == ([], 1)
 
 
 @pytest.mark.parametrize("problem", [NotFound("It is gone."), KeyError("lines")])

@@ -11,16 +11,19 @@ from redis.asyncio import Redis
 from sqlalchemy import func, select, update
 
 from adapters.port import Page
+from domain.budget import Plan
 from domain.channel import Platform, StreamName, StreamState
-from domain.errors import Throttled, Transient, Unauthorized
+from domain.errors import MissingRole, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import ChannelId, ChannelSku, Sku, order_id
 from domain.ledger import EntryKind, NewEntry
 from domain.product import SkuMap
+from domain.route import Route, Step, Way
 from store import channel, event, ledger, order, product, quarantine, stock, stream
 from store.session import Store
 from store.tables import sync_stream
 from tests.workers.fake_port import (
+    WALK,
     FakePort,
     make_listing,
     make_order,
@@ -235,6 +238,16 @@ async def test_refused_credentials_pause_the_channel(store: Store, redis: Redis,
         assert [pause.reason for pause in (await channel.states(tx)).values()] == ["The consent was withdrawn."]
 
 
+async def test_a_missing_role_stops_its_stream_alone(store: Store, redis: Redis, port: FakePort) -> None:
+    _fill(port)
+    port.page_faults.append(MissingRole("No role for listings."))
+    problems = await sync_once(make_deps(store, redis, [port]), lambda *_: None)
+    assert problems == {(ChannelId("shop"), StreamName.LISTINGS): "No role for listings."}
+    assert port.calls == {"listings": 1, "stock": 1, "orders": 1}
+    async with store.begin() as tx:
+        assert await channel.states(tx) == {}
+
+
 async def test_a_first_load_is_patient(store: Store, redis: Redis, port: FakePort) -> None:
     _fill(port)
     port.page_faults.extend([Throttled("No slot.", retry_after_s=0.05), None])
@@ -284,7 +297,8 @@ async def test_titles_of_a_platform_that_leads_win_whoever_comes_last(store: Sto
 
 
 def _only_channels(port: FakePort, intervals: dict[tuple[ChannelId, StreamName], timedelta] | None = None) -> Deps:
-    return make_deps(None, None, [port], intervals=intervals or {})  # type: ignore[arg-type]  # no engine is asked
+    routes = object()
+    return make_deps(None, None, [port], intervals=intervals or {}, routes=routes)  # type: ignore[arg-type]  # no engine is asked
 
 
 async def test_a_long_run_keeps_its_lease_and_how_far_it_has_come(store: Store, redis: Redis, port: FakePort) -> None:
@@ -337,3 +351,20 @@ async def test_orders_promise_units_at_first_sight_and_only_once(store: Store, r
     async with store.begin() as tx:
         [balance] = (await ledger.balances(tx, [Sku("SKU-1")]))[Sku("SKU-1")]
     assert (balance.on_hand, balance.reserved) == (10, 3)
+
+
+async def test_the_sweep_takes_the_route_that_is_there_first_and_says_so(
+    store: Store, redis: Redis, port: FakePort, caplog: pytest.LogCaptureFixture
+) -> None:
+    _fill(port)
+    slow = Plan("readStock", 0.01, 1.0)
+    by_report = Route(Way.REPORT, (Step(Plan("askReport", 1.0, 10.0), 1, then_s=60.0),), whole=True)
+    by_key = Route(Way.BATCH, (Step(slow, 1),))
+    port.routes = [by_key, replace(WALK, steps=(Step(slow, 100),)), by_report]
+    with caplog.at_level("INFO", "adapters.route"):
+        assert await sync_once(make_deps(store, redis, [port]), lambda *_: None) == {}
+    assert port.ways == [Way.REPORT]
+    (told,) = [one.__dict__ for one in caplog.records if one.getMessage() == "route.chosen"]
+    assert (told["way"], told["known"], told["keys"], len(told["candidates"])) == ("report", 1, None, 3)
+    async with store.begin() as tx:
+        assert [one.on_hand for one in (await stock.readings(tx, [Sku("SKU-1")]))[Sku("SKU-1")]] == [7]

@@ -17,7 +17,7 @@ from domain.ids import ChannelId, ChannelSku, LocationCode, ReservationId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.reservation import ReservedLine
 from domain.stock import Reading
-from store import ledger, product, reservation, stock, upkeep
+from store import exchange, ledger, product, reservation, stock, upkeep
 from store.session import Store
 from store.tables import (
     event,
@@ -36,7 +36,7 @@ from tests.workers.fake_port import make_port
 from tests.workers.house import make_deps, until
 from tests.workers.market import BERLIN
 from workers.deps import Deps
-from workers.upkeep import Upkeep, end_expired, nightly
+from workers.upkeep import Upkeep, end_expired, nightly, turn_months
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=401)
@@ -275,3 +275,27 @@ async def test_the_loop_tidies_while_the_night_takes_its_time(store: Store, deps
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_months_of_the_log_of_calls_are_made_ahead_and_dropped_when_they_are_too_old(deps: Deps) -> None:
+    async def there() -> list[str]:
+        async with deps.store.begin() as tx:
+            return [f"{begin:%Y-%m}" for begin in await exchange.months(tx)]
+
+    async with deps.store.begin() as tx:
+        await exchange.drop_months(tx, datetime(2100, 1, 1, tzinfo=UTC))
+    try:
+        await turn_months(replace(deps, clock=lambda: datetime(2025, 12, 31, 23, 59, tzinfo=UTC)))
+        assert await there() == ["2025-12", "2026-01", "2026-02"]
+        # December was over on the 1st of January, twelve months before this.
+        await turn_months(replace(deps, clock=lambda: datetime(2027, 1, 1, tzinfo=UTC)))
+        assert await there() == ["2026-01", "2026-02", "2027-01", "2027-02", "2027-03"]
+        await turn_months(replace(deps, clock=lambda: datetime(2027, 2, 28, tzinfo=UTC), call_months=1))
+        assert await there() == ["2027-01", "2027-02", "2027-03", "2027-04"]
+        async with deps.store.begin() as reader:
+            await reader.execute(text("lock table exchange in access share mode"))
+            await turn_months(replace(deps, clock=lambda: datetime(2027, 9, 1, tzinfo=UTC)))  # not now, and no harm
+        assert await there() == ["2027-01", "2027-02", "2027-03", "2027-04"]
+    finally:
+        async with deps.store.begin() as tx:
+            await exchange.drop_months(tx, datetime(2100, 1, 1, tzinfo=UTC))

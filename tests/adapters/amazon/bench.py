@@ -21,6 +21,7 @@ from adapters.budget import Budgets
 from adapters.port import Parcel, Port
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
+from adapters.vault import Vault
 from domain.channel import Channel, Location, LocationKind, Platform
 from domain.ids import ChannelId, LocationCode
 
@@ -139,10 +140,17 @@ class Desk:
         await self.transport.close()
 
 
-def make_desk(redis: Redis, config: AmazonConfig, wire: httpx.AsyncBaseTransport | None = None) -> Desk:
+def make_desk(
+    redis: Redis,
+    config: AmazonConfig,
+    wire: httpx.AsyncBaseTransport | None = None,
+    *,
+    transport: Transport | None = None,
+    vault: Vault | None = None,
+) -> Desk:
     uses = Uses()
-    transport, tokens, budgets = Transport(wire=wire), TokenStore(redis), Budgets(redis, uses)
-    return Desk(config, AmazonPort(config, transport, tokens, budgets), transport, tokens, budgets, uses)
+    transport, tokens, budgets = transport or Transport(wire=wire), TokenStore(redis), Budgets(redis, uses)
+    return Desk(config, AmazonPort(config, transport, tokens, budgets, vault), transport, tokens, budgets, uses)
 
 
 class Sandbox:

@@ -1,0 +1,87 @@
+"""What platforms send of their own accord, before it is kept, and where it waits for us."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from adapters.port import Page
+from domain.budget import Ask
+from domain.hint import Hint
+from domain.ids import ChannelId
+from domain.product import Listing, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """The new secret of an application, good until `expires_at`; the old one still works until `old_expires_at`. Nobody shows or
+    keeps it but in the way of secrets."""
+
+    channel: ChannelId
+    client_id: str
+    secret: str = field(repr=False)
+    expires_at: datetime
+    old_expires_at: datetime
+
+
+Delivered: TypeAlias = Hint | NewSecret | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a queue; `receipt` is what it is deleted by."""
+
+    receipt: str
+    body: bytes
+
+
+class Mailbox(Protocol):
+    """A queue that a platform fills. What was received and not deleted comes again after a while."""
+
+    async def receive(self) -> Sequence[Message]:
+        """What has come, a few at a time; waits a while for the first. Raises Transient and Unauthorized."""
+        ...
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        """They need not come again. Raises Transient and Unauthorized, and then some may."""
+        ...
+
+
+class Source(Protocol):
+    """Where notifications of some channels come from."""
+
+    @property
+    def channels(self) -> tuple[ChannelId, ...]:
+        """Those whose notifications come here."""
+        ...
+
+    def understood(self, raw: bytes) -> Delivered | None:
+        """What one message says; None where it says nothing that we act on. Never raises."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[Mailbox]:
+        """The queue, for as long as the block runs."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """What a channel should be told of."""
+
+    async def wrong(self, ask: Ask) -> list[str]:
+        """What is not as wanted, in words for people."""
+        ...
+
+
+@runtime_checkable
+class Catalog(Protocol):
+    """A port that can be asked for single listings."""
+
+    listings_batch: int
+
+    async def listings_named(self, by: str, names: Sequence[str], ask: Ask) -> Page[Listing]:
+        """The listings of at most `listings_batch` names, in one call for each marketplace: channel SKUs where `by` is "SKU", the
+        channel's ids of catalog items where it is "ITEM". `Listing.sku` is left None for the caller to map."""
+        ...

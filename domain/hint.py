@@ -1,0 +1,74 @@
+"""What a platform tells us of its own accord. A hint says that something changed and never what to: it is a reason to ask, may
+come late, twice, out of order or not at all, and changes how soon we know and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from domain.ids import ChannelId
+
+
+class HintKind(Enum):
+    """What a hint is about, and so what its `subject` is."""
+
+    ORDER = "ORDER"  # the channel's order id
+    STOCK = "STOCK"  # a channel SKU in the channel's own pool
+    LISTING = "LISTING"  # a channel SKU
+    OFFER = "OFFER"  # the channel's id of a catalog item: somebody's offer of it changed
+    REPORT = "REPORT"  # the id of a report that has ended
+    FEED = "FEED"  # the id of a feed that has ended
+    QUERY = "QUERY"  # the id of a query that has ended
+    FULFILLMENT = "FULFILLMENT"  # our own id of an order that the channel ships for us
+    ACCOUNT = "ACCOUNT"  # how the account stands now, in the channel's own word; WELL when all is well
+    APPLICATION = "APPLICATION"  # the application's id: its secret runs out
+
+
+WELL = "NORMAL"
+
+
+class HintState(Enum):
+    """NEW waits to be looked after, DONE needs nothing more, QUARANTINED could not be looked after."""
+
+    NEW = "NEW"
+    DONE = "DONE"
+    QUARANTINED = "QUARANTINED"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something changed at `event_at`, by the platform's clock. `id` is the platform's id of the notification, the same in each
+    copy; `marketplace` a country code where the hint names one of ours. Nothing else of what was sent is kept."""
+
+    channel: ChannelId
+    id: str
+    type: str
+    kind: HintKind
+    subject: str
+    event_at: datetime
+    marketplace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """All hints about one subject that wait, as one thing to do. `event_at` is the latest of theirs; `attempts` counts how often
+    this was taken up, this time included."""
+
+    channel: ChannelId
+    kind: HintKind
+    subject: str
+    marketplace: str | None
+    event_at: datetime
+    attempts: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HintCounts:
+    """The hints of one channel: how many stand in each state, and since when the oldest NEW one waits."""
+
+    channel: ChannelId
+    states: Mapping[HintState, int]
+    waiting_since: datetime | None

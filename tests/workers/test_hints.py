@@ -1,0 +1,356 @@
+"""Hints are reasons to ask: each subject once, within a budget, by the ways that the streams use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.fernet import Fernet
+from redis.asyncio import Redis
+from sqlalchemy import select
+
+from adapters.notices import Delivered, Mailbox, Message, NewSecret
+from adapters.port import OrderKey, Page
+from domain.budget import Ask, Priority
+from domain.channel import Location, LocationKind, StreamName
+from domain.errors import NotFound, Throttled, Transient, Unauthorized
+from domain.hint import Hint, HintKind, HintState
+from domain.ids import ChannelId, ChannelSku, LocationCode, order_id
+from domain.order import Order
+from domain.product import Listing, Rejected
+from domain.stock import Reading
+from store import channel, grant, order, product, quarantine, stock, stream
+from store import hint as hints
+from store.keyring import Keyring
+from store.session import Store
+from store.tables import hint as table
+from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
+from tests.workers.house import make_deps, until, working
+from workers.deps import Deps
+from workers.hints import MOST_ATTEMPTS, Hints, Listen, take
+
+SHOP = ChannelId("shop")
+NOW = datetime.now(UTC)
+POOL = Location(LocationCode("fba-us"), "FBA US", LocationKind.FBA, SHOP, "US")
+
+
+class Platform(FakePort):
+    """It can be asked for single listings and tells who asked."""
+
+    listings_batch = 20
+    named: list[tuple[str, list[str]]]
+    priorities: list[Priority]
+    problems: list[Exception]
+    pool: dict[str, int]
+
+    async def listings_named(self, by: str, names: Sequence[str], ask: Ask) -> Page[Listing]:
+        self.named.append((by, list(names)))
+        return Page([make_listing(self, name if by == "SKU" else "SKU-9") for name in names])
+
+    async def order(self, key: OrderKey, ask: Ask) -> Order:
+        self.priorities.append(ask.priority)
+        if self.problems:
+            raise self.problems.pop(0)
+        if key.external_id not in self.orders:
+            raise NotFound("There is no such order.")
+        return await super().order(key, ask)
+
+    async def stock(self, locations, keys, ask):  # type: ignore[no-untyped-def]  # as its base's
+        self.calls["stock"] += 1
+        at = datetime.now(UTC)
+        return [
+            Reading(place.code, SHOP, key.channel_sku, self.pool.get(key.channel_sku, 0), 0, 0, at)
+            for place in locations
+            for key in keys
+        ]
+
+
+@pytest.fixture
+def port() -> Platform:
+    made = make_port()
+    port = Platform(made.channel)
+    port.named, port.priorities, port.problems, port.pool = [], [], [], {}
+    return port
+
+
+@pytest.fixture
+def deps(store: Store, redis: Redis, port: Platform) -> Deps:
+    return make_deps(store, redis, [port], locations=[POOL])
+
+
+def _hint(id: str, kind: HintKind, subject: str, at: datetime = NOW) -> Hint:
+    return Hint(SHOP, id, kind.value, kind, subject, at)
+
+
+async def _came(store: Store, *all_of_it: Delivered, ring: Keyring | None = None) -> int:
+    async with store.begin() as tx:
+        return await take(tx, ring or Keyring(()), all_of_it)
+
+
+async def _states(store: Store) -> dict[str, tuple[HintState, str | None]]:
+    async with store.begin() as tx:
+        rows = await tx.execute(select(table.c.notification_id, table.c.state, table.c.reason))
+        return {row.notification_id: (HintState(row.state), row.reason) for row in rows}
+
+
+def _hints(deps: Deps) -> Hints:
+    return Hints(deps, lambda: None)
+
+
+async def _kept(store: Store, number: str) -> Order | None:
+    id = order_id(SHOP, number)
+    async with store.begin() as tx:
+        return (await order.by_ids(tx, [id])).get(id)
+
+
+async def test_an_order_is_read_once_however_often_it_is_told(store: Store, deps: Deps, port: Platform) -> None:
+    port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
+    for copy in range(10):
+        await _came(store, *(_hint(f"n-{one}", HintKind.ORDER, "O-1") for one in range(copy + 1)))
+    work = _hints(deps)
+    assert await work.once() == 1
+    assert (work.asked, port.priorities) == (1, [Priority.HINT])
+    kept = await _kept(store, "O-1")
+    assert kept is not None
+    assert [line.sku for line in kept.lines] == ["SKU-1"]
+    assert set(await _states(store)) == {f"n-{one}" for one in range(10)}
+    assert {state for state, _ in (await _states(store)).values()} == {HintState.DONE}
+    assert await work.once() == 0
+
+
+async def test_a_hint_older_than_what_we_have_asks_nothing(store: Store, deps: Deps, port: Platform) -> None:
+    port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
+    async with store.begin() as tx:
+        await order.upsert(tx, [port.orders["O-1"]])
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1", NOW - timedelta(hours=1)))
+    work = _hints(deps)
+    assert await work.once() == 1
+    assert (work.asked, work.saved, port.priorities) == (0, 1, [])
+    await _came(store, _hint("n-2", HintKind.ORDER, "O-1", NOW + timedelta(seconds=1)))
+    await work.once()
+    assert (work.asked, work.saved) == (1, 1)
+
+
+async def test_stock_of_many_skus_is_one_question_and_a_late_hint_asks_nothing(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    port.pool = {f"SKU-{n}": n for n in range(10)}
+    await _came(store, *(_hint(f"n-{n}", HintKind.STOCK, f"SKU-{n}") for n in range(10)))
+    work = _hints(deps)
+    await work.once()
+    assert port.calls["stock"] == 1
+    async with store.begin() as tx:
+        found = await stock.of_channel_skus(tx, SHOP, [ChannelSku("SKU-7")])
+    assert [one.on_hand for one in found[ChannelSku("SKU-7")]] == [7]
+    await _came(store, _hint("n-late", HintKind.STOCK, "SKU-7", NOW - timedelta(days=1)))
+    await work.once()
+    assert (port.calls["stock"], work.saved) == (1, 1)
+    # So shortly after a change what was read may not hold it yet.
+    await _came(store, _hint("n-now", HintKind.STOCK, "SKU-7", NOW - timedelta(seconds=30)))
+    await work.once()
+    assert port.calls["stock"] == 2
+
+
+async def test_listings_are_read_by_sku_and_offers_by_item(store: Store, deps: Deps, port: Platform) -> None:
+    await _came(store, _hint("n-1", HintKind.LISTING, "SKU-1"), _hint("n-2", HintKind.OFFER, "B007"))
+    await _hints(deps).once()
+    assert sorted(port.named) == [("ITEM", ["B007"]), ("SKU", ["SKU-1"])]
+    async with store.begin() as tx:
+        assert set(await product.listings_by_skus(tx, ["SKU-1", "SKU-9"])) == {"SKU-1", "SKU-9"}  # type: ignore[list-item]
+
+
+async def test_an_end_that_is_waited_for_asks_nothing(store: Store, deps: Deps) -> None:
+    kinds = (HintKind.REPORT, HintKind.FEED, HintKind.QUERY, HintKind.FULFILLMENT, HintKind.ACCOUNT)
+    await _came(store, *(_hint(f"n-{kind.value}", kind, "77") for kind in kinds))
+    work = _hints(deps)
+    assert (await work.once(), work.asked) == (5, 0)
+    async with store.begin() as tx:
+        assert await hints.finished(tx, SHOP, HintKind.REPORT, "77")
+
+
+async def test_no_slot_costs_no_attempt_and_a_failure_is_tried_again_a_while(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
+    port.problems = [Throttled("No slot.", retry_after_s=0.0), Transient("503")]
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1"))
+    work = _hints(deps)
+    await work.once()
+    assert await _states(store) == {"n-1": (HintState.NEW, "No slot.")}
+    await work.once()
+    assert await _states(store) == {"n-1": (HintState.NEW, "503")}
+    assert await work.once() == 0
+    async with store.begin() as tx:
+        assert await tx.scalar(select(table.c.attempts)) == 1
+        await tx.execute(table.update().values(due_at=NOW))
+    await work.once()
+    assert (
+        await _states(store) == {"n-1": (HintState.DONE, "503")} or (await _states(store))["n-1"][0] is HintState.DONE
+    )
+
+
+async def test_a_forged_order_is_asked_for_in_vain_and_leaves_nothing_but_its_row(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-FORGED"))
+    work = _hints(deps)
+    for _ in range(MOST_ATTEMPTS):
+        assert await work.once() == 1
+        async with store.begin() as tx:
+            await tx.execute(table.update().values(due_at=NOW))
+    assert await _states(store) == {"n-1": (HintState.QUARANTINED, "There is no such order.")}
+    assert await work.once() == 0
+    assert await _kept(store, "O-FORGED") is None
+
+
+async def test_refused_credentials_pause_the_channel_and_cost_nothing(store: Store, deps: Deps, port: Platform) -> None:
+    port.problems = [Unauthorized("The consent was withdrawn.")]
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1"))
+    work = _hints(deps)
+    await work.once()
+    async with store.begin() as tx:
+        assert set(await channel.states(tx)) == {SHOP}
+        assert await tx.scalar(select(table.c.attempts)) == 0
+    assert await work.once() == 0
+
+
+async def test_a_failure_of_ours_stays_with_its_hint(store: Store, deps: Deps, port: Platform) -> None:
+    port.orders["O-2"] = make_order(port, "O-2", updated_at=NOW)
+    port.problems = [ZeroDivisionError()]
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1"))
+    await _came(store, _hint("n-2", HintKind.ORDER, "O-2"))
+    await _hints(deps).once()
+    states = await _states(store)
+    assert states["n-1"] == (HintState.NEW, "Unexpected ZeroDivisionError.")
+    assert states["n-2"][0] is HintState.DONE
+
+
+def _secret(text: str = "amzn1.oa2-cs.v1.new") -> NewSecret:
+    return NewSecret(SHOP, "client", text, NOW + timedelta(days=180), NOW + timedelta(days=7))
+
+
+async def test_a_new_secret_is_kept_encrypted_or_told_to_be_lost(store: Store) -> None:
+    ring = Keyring((Fernet.generate_key().decode(),))
+    assert await _came(store, _secret(), _secret(), ring=ring) == 0
+    kept = await grant.Grants(store, ring).kept(SHOP, "client")
+    assert kept.secrets == ("amzn1.oa2-cs.v1.new",)
+    async with store.begin() as tx:
+        assert await quarantine.count(tx) == 0
+    await _came(store, _secret("amzn1.oa2-cs.v1.newer"))
+    async with store.begin() as tx:
+        (lost,) = await quarantine.recent(tx)
+    assert lost.rejected.what == "secret"
+    assert "v1.newer" not in repr(lost)
+
+
+@dataclass(slots=True)
+class Box:
+    """A queue in memory."""
+
+    messages: dict[str, bytes]
+    deleted: list[str] = field(default_factory=list)
+    problems: list[Exception] = field(default_factory=list)
+
+    async def receive(self) -> Sequence[Message]:
+        if self.problems:
+            raise self.problems.pop(0)
+        await asyncio.sleep(0.01)
+        return [Message(receipt, body) for receipt, body in self.messages.items() if receipt not in self.deleted][:10]
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        self.deleted += [one.receipt for one in messages]
+
+
+@dataclass(slots=True)
+class Boxed:
+    """Its source: a message names an order; "?" is not understood."""
+
+    box: Box
+    channels: tuple[ChannelId, ...] = (SHOP,)
+
+    def understood(self, raw: bytes) -> Delivered | None:
+        if raw == b"?":
+            return Rejected(SHOP, "notification", "?", "it is no JSON", "")
+        return _hint(f"n-{raw.decode()}", HintKind.ORDER, raw.decode())
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Mailbox]:
+        yield self.box
+
+
+async def test_messages_are_kept_before_they_are_deleted_and_poison_is_put_aside(store: Store, deps: Deps) -> None:
+    box = Box({"r-1": b"O-1", "r-2": b"?", "r-3": b"O-1"})
+    await Listen(deps, Boxed(box), lambda: None).once(box)
+    assert sorted(box.deleted) == ["r-1", "r-2", "r-3"]
+    assert set(await _states(store)) == {"n-O-1"}
+    async with store.begin() as tx:
+        assert await quarantine.count(tx) == 1
+
+
+async def test_what_cannot_be_kept_is_not_deleted(store: Store, deps: Deps) -> None:
+    box = Box({"r-1": b"O-1"})
+
+    class Away(Store):
+        def __init__(self) -> None:
+            pass
+
+        def begin(self):  # type: ignore[no-untyped-def]  # as its base's
+            raise OSError("connection refused")
+
+    with pytest.raises(OSError, match="refused"):
+        await Listen(replace(deps, store=Away()), Boxed(box), lambda: None).once(box)
+    assert box.deleted == []
+    await Listen(deps, Boxed(box), lambda: None).once(box)
+    assert box.deleted == ["r-1"]
+
+
+async def test_a_worker_empties_the_queue_and_looks_after_what_came(store: Store, deps: Deps, port: Platform) -> None:
+    port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
+    box = Box({"r-1": b"O-1"}, problems=[Transient("SQS is away.")])
+
+    async def known() -> bool:
+        return await _kept(store, "O-1") is not None
+
+    async with working(replace(deps, sources=[Boxed(box)])):
+        await until(known)
+    assert box.deleted == ["r-1"]
+
+
+@dataclass(slots=True)
+class Missing:
+    """Subscriptions of which some are missing."""
+
+    told: list[str]
+
+    async def wrong(self, ask: Ask) -> list[str]:
+        return self.told
+
+
+async def test_missing_subscriptions_are_an_ailment_until_they_are_there(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    port.every = {**port.every, StreamName.NOTIFICATIONS: timedelta(seconds=0)}
+    desk = Missing(["ORDER_CHANGE: it is not subscribed"])
+
+    async def error() -> str | None:
+        async with store.begin() as tx:
+            return next(
+                (one.last_error for one in await stream.states(tx) if one.name is StreamName.NOTIFICATIONS), "?"
+            )
+
+    async def ill() -> bool:
+        return "ORDER_CHANGE: it is not subscribed" in (await error() or "")
+
+    async def well() -> bool:
+        async with store.begin() as tx:
+            await stream.force(tx, SHOP, StreamName.NOTIFICATIONS)
+        return await error() is None
+
+    async with working(replace(deps, subscriptions={SHOP: desk})):
+        await until(ill)
+        desk.told = []
+        await until(well)
