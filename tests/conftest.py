@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
@@ -30,6 +31,13 @@ from store.tables import metadata
 T = TypeVar("T")
 
 _KEPT = pytest.StashKey[Engines]()
+
+# How quick the machine is says nothing about a property; and who breaks one finds the same case again.
+settings.register_profile(
+    "usual", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "usual")
 
 
 @pytest.hookimpl(optionalhook=True)
