@@ -35,7 +35,8 @@ class Outbound(Protocol):
 
         An unknown outcome is read back first. Raises Conflict where the id stands for another order or for one that was canceled,
         Insufficient where units are missing (StockMoved where `preview` had them), NoDelivery where nobody brings them, and
-        OutcomeUnknown: then call again with `sent_before`, which looks before it sends.
+        OutcomeUnknown: then call again with `sent_before`, which looks before it sends. A refusal then proves nothing about the
+        attempt before, and leaves the outcome unknown: a person has to look.
         """
         ...
 
@@ -58,7 +59,8 @@ class Labels(Protocol):
     async def buy(
         self, wanted: LabelWanted, offer: Offer, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
     ) -> Purchase:
-        """Buy one label for the parcel, once, however often this is called with its reference.
+        """Buy one label for the parcel, once, however often this is called with its reference. With `sent_before`, `offer` is the
+        one of that attempt.
 
         Raises OutcomeUnknown, saying what a person must look at, where the platform offers no way to know.
         """

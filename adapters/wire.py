@@ -17,9 +17,10 @@ class Unclear(Exception):
 
 
 class Wire(BaseModel):
-    """Base of everything read from a platform."""
+    """Base of everything read from a platform. What is wrong with one is told without showing it, also in the error behind an
+    Unclear: it may hold people."""
 
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, hide_input_in_errors=True)
 
 
 def _text_only(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from domain.errors import Invalid
@@ -27,9 +28,10 @@ class Address:
     email: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.country) != 2 or not self.country.isascii() or not self.country.isupper():
+        if not re.fullmatch("[A-Z]{2}", self.country) or self.country == "UK":
             raise Invalid(
-                f"{self.country!r} is not a country code of ISO 3166 such as US.", field=("address", "country")
+                "The country of an address is one of the codes of ISO 3166, such as US or GB.",
+                field=("address", "country"),
             )
         for name in ("name", "line1", "postal_code"):
             if not getattr(self, name).strip():

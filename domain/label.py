@@ -60,7 +60,8 @@ class LabelLine:
 class LabelWanted:
     """A parcel that needs a label.
 
-    `reference` is ours, the same at each attempt and never used for another parcel. `order_id` is the channel's order, None for
+    `reference` is ours, the same at each attempt and never used for another label: one that is to take the place of a label that
+    was given back needs a reference of its own. `order_id` is the channel's order, None for
     an order of elsewhere; then `ship_to` is needed, else the channel knows where the buyer lives. `known` are the tracking
     numbers of that order's parcels of which we know already, so that another one is seen to be new.
     """
@@ -81,6 +82,12 @@ class LabelWanted:
             raise Invalid("A parcel needs a reference of ours.")
         if not self.lines or any(line.quantity < 1 for line in self.lines):
             raise Invalid(f"Parcel {self.reference} needs lines with units.")
+        if len({line.id for line in self.lines}) < len(self.lines):
+            raise Invalid(f"Two lines of parcel {self.reference} have the same id.")
+        if self.ship_at is not None and self.ship_at.tzinfo is None:
+            raise Invalid(
+                f"Parcel {self.reference}: the time at which it leaves needs its time zone.", field=("shipAt",)
+            )
         if self.order_id is None and self.ship_to is None:
             raise Invalid(f"Parcel {self.reference} belongs to no order of the channel: say where it goes.")
 
@@ -89,7 +96,7 @@ class LabelWanted:
 class Offer:
     """A carrier's service and its price for one parcel. `id`, `token` and `document` are the platform's; it holds until `until`,
     where the platform says so. `formats` are what its labels can be printed as; what `needs_more` asks questions that we cannot
-    answer, and cannot be bought here."""
+    answer, and cannot be bought here. `parcel` marks what it was made for, where the platform buys by the offer alone."""
 
     id: str
     carrier_id: str
@@ -104,6 +111,7 @@ class Offer:
     token: str = field(default="", repr=False)
     document: str = field(default="", repr=False)
     needs_more: bool = False
+    parcel: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class OutboundOrder:
     id: str
     shown_id: str
     placed_at: datetime
-    comment: str
+    comment: str = field(repr=False)
     marketplace: str
     address: Address
     lines: tuple[OutboundLine, ...]
@@ -130,6 +130,8 @@ class OutboundOrder:
         units = sum(line.quantity for line in self.lines)
         if units > MOST_UNITS:
             raise Invalid(f"Order {self.id} has {units} units; there can be {MOST_UNITS}.")
+        if self.placed_at.tzinfo is None:
+            raise Invalid(f"Order {self.id}: the time at which it was placed needs its time zone.", field=("placedAt",))
         if self.action is Action.HOLD and self.speed is Speed.SCHEDULED:
             raise Invalid(f"Order {self.id}: what is delivered at a time of the buyer's choice cannot be held.")
 

@@ -8,13 +8,16 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import ConfigDict
+from pydantic.alias_generators import to_pascal
+
 from adapters.amazon.client import Client, Restricted
 from adapters.amazon.labels import MISSING, Number, found, need, sent, unpacked
 from adapters.amazon.listings import iso
-from adapters.amazon.private import HiddenPascal, hiding
+from adapters.amazon.private import hiding
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
-from adapters.wire import Unclear, money
+from adapters.wire import Unclear, Wire, money
 from domain.address import Address
 from domain.budget import Ask
 from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Transient
@@ -37,7 +40,13 @@ FORMATS = {format.value: format for format in LabelFormat}
 OF_TYPE = {"application/pdf": LabelFormat.PDF, "image/png": LabelFormat.PNG, "application/zpl": LabelFormat.ZPL203}
 
 
-class Sum(HiddenPascal):
+class Pascal(Wire):
+    """Base of answers whose names begin with a capital letter."""
+
+    model_config = ConfigDict(alias_generator=to_pascal)
+
+
+class Sum(Pascal):
     """An amount of money."""
 
     amount: Number
@@ -48,7 +57,7 @@ class Sum(HiddenPascal):
         return money(self.amount, self.currency_code)
 
 
-class Service(HiddenPascal):
+class Service(Pascal):
     """A carrier's service and its price."""
 
     shipping_service_name: str
@@ -62,21 +71,19 @@ class Service(HiddenPascal):
     requires_additional_seller_inputs: bool
 
 
-class Services(HiddenPascal):
+class Services(Pascal):
     """What getEligibleShipmentServices finds."""
 
     shipping_service_list: tuple[Service, ...]
 
 
-class ServicesAnswer(HiddenPascal):
+class ServicesAnswer(Wire):
     """Its envelope, which is not written with capitals."""
-
-    model_config = HiddenPascal.model_config | {"alias_generator": None}
 
     payload: Services
 
 
-class Contents(HiddenPascal):
+class Contents(Pascal):
     """The label as a file; all empty once it was given back."""
 
     contents: str = ""
@@ -84,21 +91,21 @@ class Contents(HiddenPascal):
     checksum: str = ""
 
 
-class WireLabel(HiddenPascal):
+class WireLabel(Pascal):
     """The label."""
 
     file_contents: Contents = Contents()
     label_format: str | None = None
 
 
-class BoughtService(HiddenPascal):
+class BoughtService(Pascal):
     """What was bought."""
 
     carrier_name: str
     rate_with_adjustments: Sum
 
 
-class Shipment(HiddenPascal):
+class Shipment(Pascal):
     """A label and what became of it. Of the buyer nothing is read."""
 
     shipment_id: str
@@ -108,10 +115,8 @@ class Shipment(HiddenPascal):
     label: WireLabel = WireLabel()
 
 
-class ShipmentAnswer(HiddenPascal):
+class ShipmentAnswer(Wire):
     """Its envelope."""
-
-    model_config = HiddenPascal.model_config | {"alias_generator": None}
 
     payload: Shipment
 
@@ -192,6 +197,10 @@ class MerchantFulfillment:
             wire, request_id = await self._after(problem, shipment_id, ask)
             if status_of(wire) not in (LabelStatus.REFUND_PENDING, LabelStatus.REFUNDED):
                 raise
+        if status_of(wire) is LabelStatus.REFUND_REFUSED:
+            raise Refused(
+                f"The carrier gives no money back for the label {shipment_id}.", upstream_request_id=request_id
+            )
         return Voided(shipment_id, status_of(wire), request_id)
 
     async def _after(self, problem: HouseError, shipment_id: str, ask: Ask) -> tuple[Shipment, str | None]:
@@ -215,17 +224,18 @@ class MerchantFulfillment:
         """The purchase; a label that came damaged is fetched once more."""
         try:
             bought = purchase_of(reference, wire, request_id)
-            if bought.label is None:
-                again, _ = await self._read(wire.shipment_id, ask)
-                bought = purchase_of(reference, again, request_id)
         except Unclear as problem:
             raise OutcomeUnknown(
                 f"Amazon's shipment {wire.shipment_id} was bought and cannot be read: {problem}.",
                 upstream_request_id=request_id,
             ) from problem
-        except HouseError:
-            pass
-        return bought
+        if bought.label is not None:
+            return bought
+        try:
+            again, _ = await self._read(wire.shipment_id, ask)
+            return purchase_of(reference, again, request_id)
+        except (HouseError, Unclear):
+            return bought
 
 
 def _check(wanted: LabelWanted, offer: Offer) -> None:

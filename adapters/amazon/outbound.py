@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class Contents:
 
     lines: frozenset[tuple[str, str, int]]
     speed: Speed | None
-    destination: tuple[str, ...] | None
+    destination: tuple[str, ...] | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ class AmazonOutbound(ABC):
                 # It may be refused only because an earlier attempt was taken.
                 if there := await self._there(order, ask):
                     return there
+                if sent_before:
+                    raise _doubtful(order, problem) from problem
                 raise await self._reason(order, problem, preview, ask) from problem
             return Taken(order.id, upstream_request_id=request_id)
 
@@ -131,7 +133,8 @@ class AmazonOutbound(ABC):
             raise
         except Refused as problem:
             state = await self._state_if_any(order_id, ask)
-            if state is None:
+            # While it is only received, it is not for being late that Amazon refuses.
+            if state is None or state.status is OutboundStatus.RECEIVED:
                 raise
             if state.status is OutboundStatus.CANCELLED:
                 return Taken(order_id, already=True, state=state)
@@ -202,6 +205,17 @@ class AmazonOutbound(ABC):
                 **said,
             )
         return problem
+
+
+def _doubtful(order: OutboundOrder, problem: Refused) -> OutcomeUnknown:
+    """A refusal now proves nothing about an earlier attempt: Amazon shows late what it took, and the units that are
+    missing may be those that it took."""
+    return OutcomeUnknown(
+        f"Amazon does not take the order {order.id}, and does not show it either; an earlier attempt may have been taken. Look "
+        f"in Seller Central under Multi-Channel Fulfillment before it is shipped from elsewhere. {problem.message}",
+        upstream_request_id=problem.upstream_request_id,
+        upstream_code=problem.upstream_code,
+    )
 
 
 def _same(theirs: Contents, ours: Contents) -> bool:

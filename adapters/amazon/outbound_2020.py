@@ -24,12 +24,11 @@ from adapters.amazon.outbound import (
     known,
     spread,
 )
-from adapters.amazon.private import Hidden
 from adapters.amazon.wire import Count, Instant
 from adapters.port import BeforeSend
-from adapters.wire import Amount, Unclear, money
+from adapters.wire import Amount, Unclear, Wire, money
 from domain.budget import Ask
-from domain.errors import Refused, Transient
+from domain.errors import Refused, Throttled, Transient
 from domain.ids import ChannelSku
 from domain.money import Money
 from domain.outbound import (
@@ -103,21 +102,21 @@ WHEREABOUTS = by_word(
 LEFT = "SHIPPED"
 
 
-class Value(Hidden):
+class Value(Wire):
     """An amount of money."""
 
     currency_code: str
     value: Amount
 
 
-class NamedFee(Hidden):
+class NamedFee(Wire):
     """One of the estimated fees."""
 
     name: str
     amount: Value
 
 
-class PreviewShipment(Hidden):
+class PreviewShipment(Wire):
     """A shipment as it is planned."""
 
     earliest_ship_date: Instant | None = None
@@ -126,7 +125,7 @@ class PreviewShipment(Hidden):
     latest_arrival_date: Instant | None = None
 
 
-class UnfulfillableItem(Hidden):
+class UnfulfillableItem(Wire):
     """Units that cannot be shipped."""
 
     seller_sku: str
@@ -135,7 +134,7 @@ class UnfulfillableItem(Hidden):
     item_unfulfillable_reasons: tuple[str, ...] = ()
 
 
-class OnePreview(Hidden):
+class OnePreview(Wire):
     """The order at one speed."""
 
     shipping_speed_category: str
@@ -146,40 +145,40 @@ class OnePreview(Hidden):
     order_unfulfillable_reasons: tuple[str, ...] = ()
 
 
-class Previews(Hidden):
+class Previews(Wire):
     """What getFulfillmentPreview finds."""
 
     fulfillment_previews: tuple[OnePreview, ...] = ()
 
 
-class PreviewAnswer(Hidden):
+class PreviewAnswer(Wire):
     """Its envelope."""
 
     payload: Previews
 
 
-class Problem(Hidden):
+class Problem(Wire):
     """An error inside an answer that calls itself a success."""
 
     code: str
 
 
-class Done(Hidden):
+class Done(Wire):
     """The answer of createFulfillmentOrder: nothing, or errors."""
 
     errors: tuple[Problem, ...] = ()
 
 
-class Destination(Hidden):
+class Destination(Wire):
     """As much of the address as tells whether it is the one that we sent."""
 
-    name: str
-    address_line1: Annotated[str, Field(alias="addressLine1")]
-    postal_code: str
+    name: Annotated[str, Field(repr=False)]
+    address_line1: Annotated[str, Field(alias="addressLine1", repr=False)]
+    postal_code: Annotated[str, Field(repr=False)]
     country_code: str
 
 
-class Head(Hidden):
+class Head(Wire):
     """The order itself. Strings, not enums: a new word must not make the order unreadable."""
 
     seller_fulfillment_order_id: str
@@ -191,7 +190,7 @@ class Head(Hidden):
     status_updated_date: Instant | None = None
 
 
-class Item(Hidden):
+class Item(Wire):
     """One line."""
 
     seller_sku: str
@@ -201,7 +200,7 @@ class Item(Hidden):
     unfulfillable_quantity: Count = 0
 
 
-class ShipmentItem(Hidden):
+class ShipmentItem(Wire):
     """Units of a line in a shipment; without a package number until it is packed."""
 
     seller_fulfillment_order_item_id: str
@@ -209,7 +208,7 @@ class ShipmentItem(Hidden):
     package_number: int | None = None
 
 
-class Package(Hidden):
+class Package(Wire):
     """A parcel."""
 
     package_number: int
@@ -219,7 +218,7 @@ class Package(Hidden):
     estimated_arrival_date: Instant | None = None
 
 
-class Shipment(Hidden):
+class Shipment(Wire):
     """What leaves one fulfillment center."""
 
     fulfillment_shipment_status: str
@@ -229,7 +228,7 @@ class Shipment(Hidden):
     fulfillment_shipment_package: tuple[Package, ...] = ()
 
 
-class WireOrder(Hidden):
+class WireOrder(Wire):
     """What getFulfillmentOrder finds."""
 
     fulfillment_order: Head
@@ -237,19 +236,19 @@ class WireOrder(Hidden):
     fulfillment_shipments: tuple[Shipment, ...] = ()
 
 
-class OrderAnswer(Hidden):
+class OrderAnswer(Wire):
     """Its envelope."""
 
     payload: WireOrder
 
 
-class Tracking(Hidden):
+class Tracking(Wire):
     """Where a parcel is."""
 
     current_status: str | None = None
 
 
-class TrackingAnswer(Hidden):
+class TrackingAnswer(Wire):
     """Its envelope."""
 
     payload: Tracking
@@ -304,7 +303,7 @@ class Outbound2020(AmazonOutbound):
             answer = await self._client.get(
                 "getPackageTrackingDetails", path, {"packageNumber": package.id}, ask, TrackingAnswer
             )
-        except (Refused, Transient):
+        except (Refused, Throttled, Transient):
             return package
         word = answer.payload.current_status
         if word is None:
@@ -361,7 +360,7 @@ def _items(order: OutboundOrder) -> list[dict[str, Any]]:
 
 
 def _value(amount: Money) -> dict[str, str]:
-    return {"currencyCode": amount.currency, "value": str(amount.amount)}
+    return {"currencyCode": amount.currency, "value": f"{amount.amount:f}"}
 
 
 def speed_preview(one: OnePreview) -> SpeedPreview:

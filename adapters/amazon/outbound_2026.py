@@ -22,10 +22,9 @@ from adapters.amazon.outbound import (
     spread,
     units,
 )
-from adapters.amazon.private import Hidden
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
-from adapters.wire import Amount, Price, Unclear
+from adapters.wire import Amount, Price, Unclear, Wire
 from domain.budget import Ask
 from domain.errors import Invalid, Transient
 from domain.ids import ChannelSku
@@ -78,7 +77,7 @@ FEATURES = {Feature.BLANK_BOX: {"packagingOption": "UNBRANDED"}}
 LEFT = "SHIPPED"
 
 
-class Quantity(Hidden):
+class Quantity(Wire):
     """A decimal amount; without a unit it is pieces."""
 
     unit: str | None = None
@@ -89,33 +88,33 @@ class Quantity(Hidden):
         return units(self.value, self.unit)
 
 
-class Identifier(Hidden):
+class Identifier(Wire):
     """What is shipped."""
 
     amazon_sku: str
 
 
-class Product(Hidden):
+class Product(Wire):
     """What was ordered."""
 
     product_identifier: Identifier
 
 
-class PlannedItem(Hidden):
+class PlannedItem(Wire):
     """Units in a planned shipment."""
 
     product_identifier: Identifier
     amount: Quantity
 
 
-class Interval(Hidden):
+class Interval(Wire):
     """From, until."""
 
     start_time: Instant
     end_time: Instant
 
 
-class OfferLevel(Hidden):
+class OfferLevel(Wire):
     """A speed, with its times."""
 
     service_tier: str | None = None
@@ -123,88 +122,88 @@ class OfferLevel(Hidden):
     ship_interval: Interval | None = None
 
 
-class OfferConfiguration(Hidden):
+class OfferConfiguration(Wire):
     """How it would be shipped."""
 
     service_level: OfferLevel = OfferLevel()
 
 
-class Rollup(Hidden):
+class Rollup(Wire):
     """One part of the price."""
 
     type: str
     value: Price
 
 
-class Estimate(Hidden):
+class Estimate(Wire):
     """What it would cost."""
 
     rollup_prices: tuple[Rollup, ...]
 
 
-class DeliveryOffer(Hidden):
+class DeliveryOffer(Wire):
     """One way of shipping a planned shipment."""
 
     estimated_price: Estimate | None = None
     fulfillment_configuration: OfferConfiguration = OfferConfiguration()
 
 
-class PlannedShipment(Hidden):
+class PlannedShipment(Wire):
     """A shipment as it is planned."""
 
     items: tuple[PlannedItem, ...]
     offers: tuple[DeliveryOffer, ...] = ()
 
 
-class Constraint(Hidden):
+class Constraint(Wire):
     """What stands in the way."""
 
     code: str
 
 
-class PreviewAnswer(Hidden):
+class PreviewAnswer(Wire):
     """The answer of getOrderPreview."""
 
     planned_shipments: tuple[PlannedShipment, ...]
     constraints: tuple[Constraint, ...] = ()
 
 
-class Accepted(Hidden):
+class Accepted(Wire):
     """The answer of createOrder: the order (200), or only its id while it is still looked at (202)."""
 
     order: object = None
     order_id: str | None = None
 
 
-class Place(Hidden):
+class Place(Wire):
     """As much of the address as tells whether it is the one that we sent."""
 
-    name: str
-    address_line1: Annotated[str, Field(alias="addressLine1")]
-    postal_code: str
+    name: Annotated[str, Field(repr=False)]
+    address_line1: Annotated[str, Field(alias="addressLine1", repr=False)]
+    postal_code: Annotated[str, Field(repr=False)]
     country_code: str
 
 
-class Destination(Hidden):
+class Destination(Wire):
     """Where it goes."""
 
     delivery_address: Place
 
 
-class Level(Hidden):
+class Level(Wire):
     """The speeds wished for; the first one counts."""
 
     service_tiers: tuple[str, ...] = ()
 
 
-class Configuration(Hidden):
+class Configuration(Wire):
     """How the order is shipped."""
 
     service_level: Level = Level()
     action: str | None = None
 
 
-class Line(Hidden):
+class Line(Wire):
     """One line."""
 
     line_item_id: str
@@ -214,7 +213,7 @@ class Line(Hidden):
     unfulfillable_amount: Quantity | None = None
 
 
-class ShipmentItem(Hidden):
+class ShipmentItem(Wire):
     """Units of a line in a shipment."""
 
     line_item_id: str
@@ -223,21 +222,21 @@ class ShipmentItem(Hidden):
     shipment_item_id: str | None = None
 
 
-class Tracked(Hidden):
+class Tracked(Wire):
     """A number that the carrier, or Amazon, knows the parcel by."""
 
     tracking_number: str | None = None
     carrier_code: str | None = None
 
 
-class Tracking(Hidden):
+class Tracking(Wire):
     """Both of them."""
 
     carrier: Tracked | None = None
     amazon: Tracked | None = None
 
 
-class Package(Hidden):
+class Package(Wire):
     """A parcel."""
 
     package_id: str
@@ -247,7 +246,7 @@ class Package(Hidden):
     shipment_item_ids: tuple[str, ...] = ()
 
 
-class Shipment(Hidden):
+class Shipment(Wire):
     """What leaves one fulfillment center."""
 
     status: str
@@ -257,7 +256,7 @@ class Shipment(Hidden):
     packages: tuple[Package, ...] = ()
 
 
-class WireOrder(Hidden):
+class WireOrder(Wire):
     """The order."""
 
     order_id: str
@@ -270,7 +269,7 @@ class WireOrder(Hidden):
     shipments: tuple[Shipment, ...] = ()
 
 
-class OrderAnswer(Hidden):
+class OrderAnswer(Wire):
     """The answer of getOrder."""
 
     order: WireOrder
@@ -380,7 +379,7 @@ def _item(order: OutboundOrder, number: int) -> dict[str, Any]:
 
 
 def _money(amount: Money) -> dict[str, str]:
-    return {"currencyCode": amount.currency, "amount": str(amount.amount)}
+    return {"currencyCode": amount.currency, "amount": f"{amount.amount:f}"}
 
 
 def speed_preview(order: OutboundOrder, speed: Speed, answer: PreviewAnswer) -> SpeedPreview:
@@ -417,6 +416,8 @@ def _fees(offers: Sequence[DeliveryOffer]) -> tuple[Fee, ...]:
     for offer in offers:
         for part in offer.estimated_price.rollup_prices if offer.estimated_price else ():
             amount = part.value.money()
+            if part.type in total and total[part.type].currency != amount.currency:
+                raise Unclear(f"rollupPrices: {part.type} is told in two currencies")
             total[part.type] = total[part.type] + amount if part.type in total else amount
     return tuple(Fee(name, amount) for name, amount in total.items())
 

@@ -3,6 +3,7 @@ getTracking, cancelShipment (here cancelPurchase)."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,18 +11,19 @@ from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import orjson
 from pydantic import BeforeValidator, Field
 
 from adapters.amazon.client import Client
 from adapters.amazon.labels import MISSING, Number, found, need, plain, sent
 from adapters.amazon.listings import iso
-from adapters.amazon.private import Hidden, hiding
+from adapters.amazon.private import hiding
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
-from adapters.wire import Unclear, money
+from adapters.wire import Unclear, Wire, money
 from domain.address import Address
 from domain.budget import Ask
-from domain.errors import Conflict, HouseError, Invalid, OutcomeUnknown, Refused, Throttled, Transient
+from domain.errors import Conflict, HouseError, Invalid, OutcomeUnknown, Refused, Transient
 from domain.ids import derived_id
 from domain.label import Label, LabelFormat, LabelStatus, LabelWanted, Offer, ParcelState, Purchase, Voided
 from domain.money import Money
@@ -71,27 +73,27 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class Charge(Hidden):
+class Charge(Wire):
     """An amount of money."""
 
     value: Number
     unit: str
 
 
-class Window(Hidden):
+class Window(Wire):
     """From, until."""
 
     start: Instant | None = None
     end: Instant | None = None
 
 
-class Promise(Hidden):
+class Promise(Wire):
     """When the parcel arrives."""
 
     delivery_window: Window = Window()
 
 
-class Size(Hidden):
+class Size(Wire):
     """Of the paper."""
 
     width: Number
@@ -99,7 +101,7 @@ class Size(Hidden):
     unit: str
 
 
-class PrintOption(Hidden):
+class PrintOption(Wire):
     """How a document can be printed."""
 
     # to_camel would write supportedDpis.
@@ -108,7 +110,7 @@ class PrintOption(Hidden):
     supported_file_joining_options: tuple[bool, ...] = ()
 
 
-class Document(Hidden):
+class Document(Wire):
     """A document that the service can make."""
 
     format: str
@@ -116,13 +118,13 @@ class Document(Hidden):
     print_options: tuple[PrintOption, ...] = ()
 
 
-class Group(Hidden):
+class Group(Wire):
     """Extras of which one may have to be chosen."""
 
     is_required: bool
 
 
-class Rate(Hidden):
+class Rate(Wire):
     """A carrier's service and its price."""
 
     rate_id: str
@@ -137,20 +139,20 @@ class Rate(Hidden):
     requires_additional_inputs: bool
 
 
-class Rates(Hidden):
+class Rates(Wire):
     """What getRates finds."""
 
     request_token: str
     rates: tuple[Rate, ...]
 
 
-class RatesAnswer(Hidden):
+class RatesAnswer(Wire):
     """Its envelope."""
 
     payload: Rates
 
 
-class Paper(Hidden):
+class Paper(Wire):
     """A document in Base64."""
 
     type: str
@@ -158,45 +160,45 @@ class Paper(Hidden):
     contents: str
 
 
-class Papers(Hidden):
+class Papers(Wire):
     """Those of one parcel."""
 
     package_documents: tuple[Paper, ...] = ()
     tracking_id: Annotated[str | None, BeforeValidator(_text)] = None
 
 
-class Bought(Hidden):
+class Bought(Wire):
     """What purchaseShipment made."""
 
     shipment_id: str
     package_document_details: tuple[Papers, ...]
 
 
-class BoughtAnswer(Hidden):
+class BoughtAnswer(Wire):
     """Its envelope."""
 
     payload: Bought
 
 
-class Again(Hidden):
+class Again(Wire):
     """What getShipmentDocuments finds."""
 
     package_document_detail: Papers
 
 
-class AgainAnswer(Hidden):
+class AgainAnswer(Wire):
     """Its envelope."""
 
     payload: Again
 
 
-class Summary(Hidden):
+class Summary(Wire):
     """Where the parcel is."""
 
     status: str | None = None
 
 
-class Tracked(Hidden):
+class Tracked(Wire):
     """What getTracking finds."""
 
     tracking_id: str
@@ -204,7 +206,7 @@ class Tracked(Hidden):
     summary: Summary = Summary()
 
 
-class TrackedAnswer(Hidden):
+class TrackedAnswer(Wire):
     """Its envelope."""
 
     payload: Tracked
@@ -217,7 +219,7 @@ class Shipping:
     """
 
     def __init__(self, client: Client, marketplace: str) -> None:
-        business = BUSINESSES.get("UK" if marketplace == "GB" else marketplace)
+        business = _business(marketplace)
         if business is None:
             raise Invalid(f"Amazon Shipping does not exist in {marketplace}; it does in {', '.join(BUSINESSES)}.")
         self._client = client
@@ -225,6 +227,7 @@ class Shipping:
 
     async def offers(self, wanted: LabelWanted, ask: Ask) -> list[Offer]:
         """They hold for ten minutes. Source: getRates."""
+        self._check(wanted)
         body = rates_body(wanted)
         asked_at = datetime.now(UTC)
         with hiding(wanted.ship_from, wanted.ship_to):
@@ -233,7 +236,7 @@ class Shipping:
             )
         token, until = answer.payload.request_token, asked_at + RATES_LIFE
         try:
-            offers = [offer_of(rate, wanted.format, token, until) for rate in answer.payload.rates]
+            offers = [offer_of(rate, wanted, token, until) for rate in answer.payload.rates]
         except Unclear as problem:
             raise Transient(f"Amazon's rates cannot be read: {problem}.", upstream_request_id=request_id) from problem
         return sorted(offers, key=lambda offer: (offer.price.amount, offer.service_id))
@@ -242,19 +245,22 @@ class Shipping:
         self, wanted: LabelWanted, offer: Offer, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
     ) -> Purchase:
         """Source: purchaseShipment. Rates that are too old are asked again; the same service may then not cost more."""
+        self._check(wanted)
+        if offer.parcel != _mark(wanted):
+            # Amazon sends the parcel that was offered for, wherever the one at hand goes.
+            raise Invalid(f"That is no offer for parcel {wanted.reference} as it is now.", field=("offer",))
         with hiding(wanted.ship_from, wanted.ship_to):
             if sent_before:
-                return await self._same_again(wanted, offer, OutcomeUnknown("It was sent before."), ask, before_send)
+                problem = OutcomeUnknown(f"Whether the label of parcel {wanted.reference} was bought is not known yet.")
+                return await self._same_again(wanted, offer, problem, ask, before_send)
             if offer.until is not None and datetime.now(UTC) >= offer.until:
                 offer = await self._renewed(wanted, offer, ask)
             try:
-                return await self._purchase(wanted, offer, ask, before_send)
-            except OutcomeUnknown as problem:
-                return await self._same_again(wanted, offer, problem, ask, before_send)
+                return await self._bought(wanted, offer, ask, before_send)
             except Refused as problem:
                 if problem.upstream_code != EXPIRED:
                     raise
-            return await self._purchase(wanted, await self._renewed(wanted, offer, ask), ask, before_send)
+            return await self._bought(wanted, await self._renewed(wanted, offer, ask), ask, before_send)
 
     async def label(self, shipment_id: str, reference: str, format: LabelFormat, ask: Ask) -> Label:
         """The label once more. Raises NotFound; Transient for one that cannot be read. Source: getShipmentDocuments."""
@@ -296,6 +302,19 @@ class Shipping:
             headers=self._headers,
         )
         return Voided(shipment_id, LabelStatus.REFUND_PENDING, request_id)
+
+    def _check(self, wanted: LabelWanted) -> None:
+        if _business(wanted.marketplace) != self._headers["x-amzn-shipping-business-id"]:
+            raise Invalid(
+                f"Parcel {wanted.reference} is of {wanted.marketplace}, whose labels are not sold here.",
+                field=("marketplace",),
+            )
+
+    async def _bought(self, wanted: LabelWanted, offer: Offer, ask: Ask, before_send: BeforeSend) -> Purchase:
+        try:
+            return await self._purchase(wanted, offer, ask, before_send)
+        except OutcomeUnknown as problem:
+            return await self._same_again(wanted, offer, problem, ask, before_send)
 
     async def _purchase(self, wanted: LabelWanted, offer: Offer, ask: Ask, before_send: BeforeSend) -> Purchase:
         answer, request_id = await self._client.change(
@@ -346,7 +365,7 @@ class Shipping:
             raise
         except Refused as refused:
             return await found(self._client, wanted, refused, ask)
-        except (Throttled, Transient):
+        except HouseError:
             raise problem from None
 
     async def _renewed(self, wanted: LabelWanted, offer: Offer, ask: Ask) -> Offer:
@@ -434,7 +453,15 @@ def _address(address: Address) -> dict[str, str]:
     }
 
 
-def offer_of(rate: Rate, wanted: LabelFormat, token: str, until: datetime) -> Offer:
+def _business(marketplace: str) -> str | None:
+    return BUSINESSES.get("UK" if marketplace == "GB" else marketplace)
+
+
+def _mark(wanted: LabelWanted) -> str:
+    return hashlib.sha256(orjson.dumps(rates_body(wanted))).hexdigest()
+
+
+def offer_of(rate: Rate, wanted: LabelWanted, token: str, until: datetime) -> Offer:
     """Raises Unclear for a price that is none."""
     window = rate.promise.delivery_window
     documents = {format: spec for format in LabelFormat if (spec := _document(rate, format))}
@@ -450,7 +477,8 @@ def offer_of(rate: Rate, wanted: LabelFormat, token: str, until: datetime) -> Of
         formats=frozenset(documents),
         until=until,
         token=token,
-        document=json.dumps(documents[wanted]) if wanted in documents else "",
+        document=json.dumps(documents[wanted.format]) if wanted.format in documents else "",
+        parcel=_mark(wanted),
         needs_more=rate.requires_additional_inputs
         or any(group.is_required for group in rate.available_value_added_service_groups),
     )

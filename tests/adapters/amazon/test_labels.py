@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from adapters.amazon.labels import unpacked
@@ -22,10 +23,10 @@ from adapters.fulfillment import Labels
 from adapters.wire import Unclear
 from domain.budget import Ask
 from domain.errors import Conflict, Invalid, OutcomeUnknown, Refused
-from domain.label import LabelFormat, LabelStatus, LabelWanted, Offer, Purchase
+from domain.label import LabelFormat, LabelLine, LabelStatus, LabelWanted, Offer, Purchase
 from domain.money import Money
 from domain.outbound import Whereabouts
-from tests.adapters.amazon.bench import Desk, Sandbox, go
+from tests.adapters.amazon.bench import Desk, Line, Sandbox, go
 from tests.adapters.amazon.parcels import BUYER, DEPOT, make_wanted
 
 OpenDesk = Callable[..., Desk]
@@ -211,6 +212,56 @@ async def test_a_price_that_rose_meanwhile_is_not_paid(shop: Shop) -> None:
     assert await shop.bought() == 0
 
 
+async def test_what_was_renewed_and_lost_is_asked_for_with_the_same_key(shop: Shop) -> None:
+    wanted = await shop.parcel()
+    offer = (await shop.shipping.offers(wanted, Ask()))[0]
+    await shop.wait(minutes=11)
+    sends = 0
+
+    async def lose_the_second() -> None:
+        nonlocal sends
+        sends += 1
+        if sends == 2:
+            await shop.fault("purchaseShipment", "apply_then_reset")
+
+    assert (await shop.shipping.buy(wanted, offer, Ask(), lose_the_second)).label is not None
+    assert (await shop.bought(), sends) == (1, 3)
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+async def test_what_may_be_bought_stays_unknown_whatever_is_said_then(shop: Shop, status: int) -> None:
+    wanted = await shop.parcel()
+    offer = (await shop.shipping.offers(wanted, Ask()))[0]
+    sends = 0
+
+    async def fail() -> None:
+        nonlocal sends
+        sends += 1
+        await shop.fault("purchaseShipment", "apply_then_reset" if sends == 1 else "status", status=status)
+
+    with pytest.raises(OutcomeUnknown):
+        await shop.shipping.buy(wanted, offer, Ask(), fail)
+    assert await shop.bought() == 1
+
+
+async def test_an_offer_for_another_parcel_buys_nothing(shop: Shop) -> None:
+    wanted = await shop.parcel()
+    offer = (await shop.shipping.offers(wanted, Ask()))[0]
+    moved = replace(wanted, ship_to=BUYER)
+    for other in (
+        moved,
+        replace(wanted, reference="another"),
+        replace(wanted, box=replace(wanted.box, weight_g=Decimal(1))),
+    ):
+        for sent_before in (False, True):
+            with pytest.raises(Invalid, match="no offer for parcel"):
+                await shop.shipping.buy(other, offer, Ask(), go, sent_before=sent_before)
+    for abroad in ("DE", "JP"):
+        with pytest.raises(Invalid, match=f"is of {abroad}"):
+            await shop.shipping.offers(replace(wanted, marketplace=abroad), Ask())
+    assert await shop.bought() == 0
+
+
 async def bought(shop: Shop, kind: str) -> tuple[LabelWanted, Offer, Purchase, str]:
     wanted = await shop.parcel()
     offer = (await shop.of(kind).offers(wanted, Ask()))[0]
@@ -249,6 +300,8 @@ async def test_a_label_that_the_carrier_has_is_not_given_back(shop: Shop) -> Non
     await shop.merchant.void(id, Ask(), go)
     await shop.wait(hours=2)
     assert (await shop.merchant.shipment(wanted.reference, id, Ask())).status is LabelStatus.REFUND_REFUSED
+    with pytest.raises(Refused, match="no money back"):
+        await shop.merchant.void(id, Ask(), go)
     with pytest.raises(Refused):
         await shop.shipping.void(other, Ask(), go)
 
@@ -276,6 +329,31 @@ async def test_no_failure_tells_where_people_live(shop: Shop) -> None:
         assert not [text for text in (*DEPOT.texts, *BUYER.texts) if len(text) > 2 and text in told]
         # The twin: the platform did repeat the street, and something stands where it stood.
         assert "…" in told
+
+
+async def test_what_was_bought_is_told_although_the_second_reading_of_it_says_nothing(desk: Desk, line: Line) -> None:
+    price = {"CurrencyCode": "USD", "Amount": 7.4}
+    service = {"CarrierName": "UPS", "RateWithAdjustments": price}
+    shipment = {"ShipmentId": "S-1", "Status": "Purchased", "TrackingId": "1Z", "ShippingService": service}
+    sealed = {"restrictedDataToken": "Atz.sprdt|1", "expiresIn": 3600}
+    for answer in (sealed, {"payload": shipment}, sealed, {"payload": shipment | {"Status": "Teleporting"}}):
+        line.answers.append(httpx.Response(200, json=answer))
+    shop: MerchantFulfillment = desk.port.merchant_labels  # type: ignore[attr-defined]
+    offer = Offer("o", "UPS", "UPS", "s", "Ground", Money(Decimal("7.4"), "USD"), None, None, frozenset())
+    purchase = await shop.buy(make_wanted(), offer, Ask(), go)
+    assert (purchase.shipment_id, purchase.cost, purchase.label) == ("S-1", offer.price, None)
+    assert purchase.missing is not None
+
+
+def test_a_parcel_that_no_platform_would_take_is_refused_here() -> None:
+    for changes in (
+        {"ship_at": datetime(2026, 11, 20, tzinfo=UTC).replace(tzinfo=None)},
+        {"lines": (LabelLine("1", 1), LabelLine("1", 2))},
+        {"lines": ()},
+        {"reference": ""},
+    ):
+        with pytest.raises(Invalid):
+            make_wanted(**changes)
 
 
 def pack(data: bytes, checksum: bytes | None = None) -> tuple[str, str]:
