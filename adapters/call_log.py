@@ -147,10 +147,7 @@ class CallLog:
         try:
             await self._keep(batch)
         except Transient as problem:
-            if not self._rest_s:
-                log.warning("calls.wait", extra={"waiting": len(self._ready), "reason": problem.message})
-            self._rest_s = min(LONGEST_REST_S, self._rest_s * 2 or self._bounds.first_rest_s)
-            await asyncio.sleep(self._rest_s)
+            await self._rest(problem)
             return
         except Exception:
             log.exception("calls.refused", extra={"count": len(batch)})
@@ -161,6 +158,12 @@ class CallLog:
         for _ in batch:
             self._bytes -= _told(self._ready.popleft())
 
+    async def _rest(self, problem: Transient) -> None:
+        if not self._rest_s:
+            log.warning("calls.wait", extra={"waiting": len(self._ready), "reason": problem.message})
+        self._rest_s = min(LONGEST_REST_S, self._rest_s * 2 or self._bounds.first_rest_s)
+        await asyncio.sleep(self._rest_s)
+
     async def _one_by_one(self, count: int) -> None:
         """One of them is not to be kept; the others shall not suffer for it. What is left waits for the database."""
         for _ in range(count):
@@ -168,7 +171,8 @@ class CallLog:
             try:
                 await self._keep([one])
                 self.kept += 1
-            except Transient:
+            except Transient as problem:
+                await self._rest(problem)
                 return
             except Exception as problem:
                 self.dropped += 1

@@ -2,8 +2,8 @@
 
 Headers are kept by name. Of bodies only JSON is kept that was read as JSON and written anew, without the members whose names, at
 whatever depth, stand for secrets or people; what was left out of a request is left out wherever else the call repeats it.
-Anything else (labels, flat files, XML, and all that a presigned address gives) is a size and a hash, but for the words of an
-error. A login keeps no body at all.
+Anything else (labels, flat files, XML, JSON that was cut, and all that a presigned address gives) is a size and a hash, but for
+the words of an error that is a web page or plain text. A login keeps no body at all.
 
 Of what changes something and of what failed all is kept, up to BODY_BYTES. A reading that went well tells the same a thousand
 times a day: its first READING_BYTES are kept.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -69,16 +69,20 @@ HEADERS = frozenset(
 
 # Names are compared in small letters, without what is not a letter or a digit. These are left out wherever they occur in a name …
 _WITHIN = _words(
-    "accesskey address apikey authorization birth buyer clientsecret contactdetail contactinfo cookie credential customer "
-    "customiz deliveryinstruction deliverynote deliverypreference email firstname fullname giftmessage giftoption lastname "
-    "legalname passw personname phone postalcode postcode recipient secret shipto signature taxid taxreg token vatnumber zipcode"
+    "accesscode accesskey accountattributes accountholder address apikey authorization birth buyer clientsecret contactdetail "
+    "contactinfo contactname cookie credential customer customiz deliveryinstruction deliverynote deliverypreference email "
+    "encodedcontent familyname firstname fullname giftmessage giftnote giftoption givenname lastname legalname licenseplate "
+    "lockerdetail lockernumber oauthcode ordernote passw personname phone postalcode postcode privatekey recipient secret "
+    "shipto signature signedby surname taxid taxreg token vatid vatnumber zipcode"
 )
 # … and these where they are the whole name: people, where they live, what they wrote, and documents that show all of it.
 _WHOLE = _words(
-    "browserip city clientdetails clientip companyname consignee contact content contents "
+    "browserip city clientdetails clientip companyname consignee contact contacts content contents "
     "county customattributes deliveryphotourl displayablecomment displayableordercomment district districtorcounty document "
-    "documentdownload filecontents giftattributes ip latitude longitude nonlatinname note noteattributes notes "
-    "primarycontact reasoncomment returncomment returnto shippernote shippingnotes street streetname streetnumber zip"
+    "documentdownload dropofflocation extendedfields filecontents giftattributes housenumber ip latitude lineitemtext "
+    "longitude municipality neighborhood neighborname nonlatinname note noteattributes notes ordertext otp otpdetails "
+    "primarycontact reasoncomment receivedby returncomment returnto shippernote shippingnotes signedforby street streetname "
+    "streetnumber zip"
 )
 # What only sounds like it: counts, kinds, and tokens that name a page.
 _HARMLESS = _words(
@@ -118,8 +122,14 @@ _NAMED = tuple(
         (b"reportId", _REPORT),
     )
 )
+_MARK = b"\xef\xbb\xbf"  # some begin UTF-8 with it
+# A name within a text, as JSON that holds JSON writes it.
+_QUOTED_NAMES = (b'\\":', b'\\" :', b"\\u0022")
+_QUOTED_NAME = re.compile(r'"\s*:')
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKET = bytes(one for one in range(256) if one not in b"{}[]")
+# What a presigned address is asked for, whatever its signature is called.
+_FILES = frozenset({"download", "upload"})
 _SHOP_ORDER = "gid://shopify/Order/"
 # Parts of an Amazon path that name what it is about: …/orders/{id}, …/items/{seller}/{sku}.
 _PATHS = (
@@ -132,7 +142,8 @@ _PATHS = (
 
 # What is known by its form, wherever it stands: tokens of both platforms, e-mail addresses, signatures in addresses.
 _SECRETS = re.compile(
-    r"At(?:z[a-z]|c)\|[^\s\"'<>&,;\\]+"
+    r"At(?:z[a-z]|c)(?:\||%7[Cc])[^\s\"'<>&,;\\]+"
+    r"|amzn1\.oa2-cs\.[\w.-]+"
     r"|shp[a-z]{2}_\w+"
     r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"
     r"|(?<=\?)[^\s\"'<>]*(?:X-Amz-|[Ss]ignature=)[^\s\"'<>\\]*"
@@ -178,7 +189,9 @@ def _without_secrets(words: str) -> str:
     """A text without what is known by its form. The expression is slow, and most texts have nothing that it could find."""
     if (
         "@" in words
-        or ("|" in words and ("Atz" in words or "Atc|" in words))
+        or "Atz" in words
+        or "Atc" in words
+        or "amzn1.oa2-cs" in words
         or ("=" in words and ("X-Amz-" in words or "ignature=" in words))
         or ("_" in words and "shp" in words)
     ):
@@ -202,9 +215,12 @@ class _Kept:
     def scrub(self, words: str) -> str:
         """A text without secrets, without addresses of buyers, and without what was left out of the request."""
         words = _without_secrets(words)
-        for one in self.gone:
-            if one in words:
-                words = words.replace(one, REDACTED)
+        if self.gone:
+            # Addresses are told again in capitals.
+            small = words.lower()
+            for one in sorted(self.gone, key=len, reverse=True):
+                if one.lower() in small:
+                    words = _again(one).sub(REDACTED, words)
         return words
 
 
@@ -224,14 +240,18 @@ class _Body:
         """Read it, unless it is `opaque`, and note its subjects and what has to go. `ours` is what we have said; of what is not
         wanted `whole`, only the first part is read."""
         body = cls(raw or b"")
-        if not opaque and body.raw[:1] in (b"{", b"["):
-            body.parsed = None if whole else _first_part(body.raw, kept)
+        told = body.raw.removeprefix(_MARK)
+        if not opaque and told[:8].lstrip()[:1] in (b"{", b"["):
+            body.parsed = None if whole else _first_part(told, kept)
             body.cut = body.parsed is not None
             try:
-                body.parsed = body.parsed or orjson.loads(body.raw)
+                body.parsed = body.parsed or orjson.loads(told)
             except orjson.JSONDecodeError:
                 return body
             body.json = True
+            looked_at = told[:READING_BYTES] if body.cut else told
+            if any(one in looked_at for one in _QUOTED_NAMES):
+                _unfold(body.parsed)
             body.dirty = _scan(body.parsed, kept, ours=ours)
         return body
 
@@ -239,7 +259,7 @@ class _Body:
 def redacted(spoken: Spoken, *, bodies: bool = True) -> Exchange:
     """What may be kept of a call. Without `bodies` only their sizes are, and what they say the call was about."""
     made, kept = spoken.made, _Kept(dict.fromkeys(spoken.made.call.about))
-    signed = "X-Amz-" in spoken.url or "ignature=" in spoken.url
+    signed = made.call.operation in _FILES or "X-Amz-" in spoken.url or "ignature=" in spoken.url
     silent = _logs_in(spoken)
     path = _path(spoken.url, kept, signed)
     well = made.failure is None and made.status is not None and made.status < 400
@@ -262,7 +282,7 @@ def redacted(spoken: Spoken, *, bodies: bool = True) -> Exchange:
         seconds=made.seconds,
         waited_s=made.call.waited_s,
         failure=failure and kept.scrub(failure)[:FAILURE_CHARS],
-        subjects=tuple(one.replace("\0", "") for one in kept.subjects),
+        subjects=_without_nulls(kept.subjects),
         request_headers=_headers(spoken.request_headers),
         response_headers=_headers(spoken.response_headers),
         request=request,
@@ -270,6 +290,11 @@ def redacted(spoken: Spoken, *, bodies: bool = True) -> Exchange:
         request_bytes=len(spoken.sent or b""),
         response_bytes=len(spoken.received or b""),
     )
+
+
+def _without_nulls(words: Collection[str]) -> tuple[str, ...]:
+    """PostgreSQL takes none; they are as rare as the look for them is frequent."""
+    return tuple(one.replace("\0", "") for one in words) if "\0" in "".join(words) else tuple(words)
 
 
 def _logs_in(spoken: Spoken) -> bool:
@@ -360,6 +385,37 @@ def _scan(root: Any, kept: _Kept, *, ours: bool) -> bool:
     return dirty
 
 
+def _unfold(root: Any) -> None:
+    """Put what texts hold as JSON in their place. Of a text that holds JSON and is none, all from its first bracket on goes."""
+    waiting = [root]
+    for value in waiting:
+        for at, member in list(value.items() if type(value) is dict else enumerate(value)):
+            if type(member) is str:
+                value[at] = member = _unfolded(member)
+            if type(member) in _NESTS:
+                waiting.append(member)
+
+
+def _unfolded(words: str) -> Any:
+    while _QUOTED_NAME.search(words):
+        try:
+            found = orjson.loads(words)
+        except orjson.JSONDecodeError:
+            begin = re.search(r'[{\[]|"[^"]*"\s*:', words)
+            return words if begin is None else words[: begin.start()] + REDACTED
+        if type(found) is not str:
+            return found
+        words = found
+    return words
+
+
+def _plain_words(raw: bytes) -> str | None:
+    """The words of an error, if it is a web page or plain text: in nothing else can be told what belongs to a buyer."""
+    words = raw.decode("utf-8", "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
+    markup = words.startswith("<") and re.match(r"<(!doctype )?html", words, re.IGNORECASE) is None
+    return None if markup or words[:1] in ("{", "[", '"') or _QUOTED_NAME.search(words) else words
+
+
 def _first_part(raw: bytes, kept: _Kept) -> Any | None:
     """The beginning of a long JSON text, cut between two objects; None where it is short, or not to be cut. What the rest names
     is noted where the call has not told before what it is about.
@@ -393,8 +449,15 @@ def _closed(part: bytes, brackets: bytes) -> Any | None:
         return None
 
 
+def _again(word: str) -> re.Pattern[str]:
+    """Where a word stands again: a short one or a number only by itself, and no number of JSON."""
+    if len(word) > 4 and not word.isdigit():
+        return re.compile(re.escape(word), re.IGNORECASE)
+    return re.compile(rf"(?<![\w.:\[,-]){re.escape(word)}(?![\w.-])", re.IGNORECASE)
+
+
 def _worth_hiding(member: Any) -> Iterator[str]:
-    """The words within what is left out that would be known again elsewhere: no short ones, no small numbers."""
+    """The words within what is left out that would be known again elsewhere: no codes of countries, no counts."""
     waiting = [member]
     while waiting:
         value = waiting.pop()
@@ -402,7 +465,9 @@ def _worth_hiding(member: Any) -> Iterator[str]:
             waiting += value.values()
         elif type(value) is list:
             waiting += value
-        elif type(value) is str and len(value) > 4 and value != "false" and (len(value) > 6 or not value.isdigit()):
+        elif (
+            type(value) is str and len(value) > (4 if value.isdigit() else 2) and value.lower() not in ("true", "false")
+        ):
             yield value
             if (written := orjson.dumps(value)[1:-1].decode()) != value:
                 yield written
@@ -414,8 +479,8 @@ def _text(body: _Body, headers: Sequence[tuple[bytes, bytes]], kept: _Kept, *, e
     if not raw:
         return None
     if not body.json:
-        if error:
-            return kept.scrub(raw.decode("utf-8", "replace")).replace("\0", "")[:ERROR_CHARS]
+        if error and (words := _plain_words(raw)) is not None:
+            return kept.scrub(words)[:ERROR_CHARS]
         kind = _content_type(headers).decode("latin-1") or "no content type"
         return f"[{len(raw)} bytes, {kind}, sha256 {hashlib.sha256(raw).hexdigest()}]".replace("\0", "")
     try:

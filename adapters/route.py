@@ -93,8 +93,8 @@ def readings(
     """Stock of one group by a way.
 
     With `keys` exactly one reading per place and key, zeros where the platform holds none of a SKU; without, whatever there is,
-    which `SINGLE` and `BATCH` cannot tell. Raises as the port does; Transient when a walk met something unreadable that may have
-    been one of the keys.
+    which `SINGLE` and `BATCH` cannot tell. Keys that a report leaves out are asked for by the batch. Raises as the port does;
+    Transient when a walk met something unreadable that may have been one of the keys.
     """
     if keys is None:
         return port.stock_pages(locations, ask, way)
@@ -134,6 +134,12 @@ async def _found(
             del missing[one.location, one.channel_sku]
         broken = broken or next(iter(page.rejected), None)
         yield Page(found)
+    if missing and way is Way.REPORT:
+        # A report need not list all that is held: what is archived is not in Amazon's.
+        left_out = [key for key in keys if any((place.code, key.channel_sku) in missing for place in locations)]
+        async for page in _asked(port, locations, left_out, port.stock_batch, ask):
+            yield Page([one for one in page.items if (one.location, one.channel_sku) in missing])
+        return
     if missing and broken is not None:
         raise Transient(f"The walk met {broken.key}, which cannot be read: {broken.reason}.")
     yield Page([Reading(place, port.channel.id, sku, 0, 0, 0, as_of) for place, sku in missing])

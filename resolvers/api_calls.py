@@ -37,7 +37,7 @@ class ApiCallFilter:
 
 async def page(shelf: Shelf, first: int | None, after: str | None, asked: ApiCallFilter) -> Connection[Exchange]:
     """Calls, newest first."""
-    start = read_moment_cursor("apiCalls", after, int)
+    start = read_moment_cursor("apiCalls", after, _number)
     wanted = await _wanted(shelf, asked)
     async with shelf.store.begin() as tx:
         found, has_next = await exchange.page(tx, wanted, first=page_size(first), after=start)
@@ -66,6 +66,13 @@ def item_key(id: int) -> tuple[str, ChannelId | None]:
 def order_key(channel: ChannelId, external_id: str) -> tuple[str, ChannelId | None]:
     """The calls about an order of a channel."""
     return about_order(external_id), channel
+
+
+def _number(told: str) -> int:
+    """The id of a call. Raises ValueError for what the database could not compare."""
+    if not (told.isascii() and told.isdigit() and int(told[:20]) < 2**63):
+        raise ValueError(told)
+    return int(told)
 
 
 async def _wanted(shelf: Shelf, asked: ApiCallFilter) -> Wanted:

@@ -13,7 +13,8 @@ from operator import attrgetter
 
 from asyncpg import CheckViolationError, InterfaceError, UniqueViolationError
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, text, tuple_
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Transient
@@ -51,19 +52,37 @@ class ExchangeLog:
         self._store = store
 
     async def keep(self, told: Sequence[Exchange]) -> None:
-        """Keep all of these or none; those that are kept already, as a batch, are no problem. Raises Transient while the
-        database is away."""
+        """Keep all of these or none; those that are kept already are no problem. Raises Transient while the database is away, or
+        a month of theirs cannot be made."""
         try:
             try:
                 await self._copy(told)
             except CheckViolationError:  # a month that nobody has made
-                async with self._store.begin() as tx:
-                    await make_months(tx, {one.at for one in told})
+                await self._make_months(told)
                 await self._copy(told)
         except UniqueViolationError:
-            return  # the answer to the last attempt was lost, its rows were not
+            # The answer to the last attempt was lost, its rows were not; others may have come to them since.
+            await self._add(told)
         except (*UNAVAILABLE, InterfaceError) as problem:
-            raise Transient(f"The database is away ({type(problem).__name__}).") from problem
+            raise _away(problem) from problem
+
+    async def _make_months(self, told: Sequence[Exchange]) -> None:
+        try:
+            async with self._store.begin() as tx:
+                await make_months(tx, {one.at for one in told})
+        except DBAPIError as problem:
+            if isinstance(problem, UNAVAILABLE):
+                raise
+            raise Transient(f"A month of theirs cannot be made yet ({type(problem.orig).__name__}).") from problem
+
+    async def _add(self, told: Sequence[Exchange]) -> None:
+        """Keep those that are not there yet; slower than `_copy`."""
+        rows = [dict(zip(COLUMNS, ROW(one), strict=True)) for one in told]
+        try:
+            async with self._store.begin() as tx:
+                await tx.execute(insert(exchange).on_conflict_do_nothing(), rows)
+        except (*UNAVAILABLE, InterfaceError) as problem:
+            raise _away(problem) from problem
 
     async def _copy(self, told: Sequence[Exchange]) -> None:
         if not told:
@@ -72,6 +91,10 @@ class ExchangeLog:
             connection = (await tx.get_raw_connection()).driver_connection
             assert connection is not None
             await connection.copy_records_to_table(exchange.name, records=map(ROW, told), columns=COLUMNS)
+
+
+def _away(problem: Exception) -> Transient:
+    return Transient(f"The database is away ({type(problem).__name__}).")
 
 
 async def page(

@@ -102,6 +102,28 @@ async def test_one_that_cannot_be_kept_costs_no_other() -> None:
     await log.settle()
 
 
+async def test_a_database_that_goes_away_between_single_ones_is_rested_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    pause = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        await pause(0)
+
+    async def keep(told: Sequence[Exchange]) -> None:
+        if len(told) > 1:
+            raise ValueError("one of them is not to be kept")
+        if sum(map(bool, rests)) < 3:
+            raise Transient("away")
+
+    log = CallLog(keep, bounds=Bounds(every_s=0.0, first_rest_s=1.0))
+    for _ in range(3):
+        log.hear(spoken())
+    monkeypatch.setattr("adapters.call_log.asyncio.sleep", rest)
+    await log.settle()
+    assert ([one for one in rests if one], log.kept, log.dropped) == ([1.0, 2.0, 4.0], 3, 0)
+
+
 async def test_the_transport_tells_all_calls_and_only_calls() -> None:
     desk = Desk()
 

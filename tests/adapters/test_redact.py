@@ -61,7 +61,9 @@ WORDS = (
     "apiKey buyerName BuyerEmail buyerInfo recipient deliveryAddress ShippingAddress shipToAddress destinationAddress "
     "billing_address addressLine1 AddressLine3 phone Phone phoneNumber postalCode DestinationPostalCode zip email firstName "
     "last_name customer giftMessage GiftMessageText customizedUrl taxRegistrations note noteAttributes latitude shipTo "
-    "displayableOrderComment contents fileContents deliveryInstructions"
+    "displayableOrderComment contents fileContents deliveryInstructions receivedBy signedForBy otp lockerAccessCode "
+    "dropOffLocation orderText lineItemText giftNote orderNote municipality neighborhood accountHolderName spapi_oauth_code "
+    "base64EncodedContent encryptedCarrierAccountAttributes contacts privateKey"
 )
 NAMES = WORDS.split()
 SEEDS = st.integers(10**9, 10**10).map(lambda number: f"seed{number}x")
@@ -121,6 +123,8 @@ def test_the_search_would_find_one(case: tuple[str, Any], ours: bool) -> None:
     [
         "Atza|IwEBIJx-1",
         "Atzr|IwEBIJ",
+        "Atzr%7CIwEBIJ",
+        "amzn1.oa2-cs.v1.0fe1d2",
         "shpat_0123abcd",
         "mara.lindner@marketplace.amazon.de",
         "key?X-Amz-Signature=0fe1d2",
@@ -145,6 +149,81 @@ def test_an_answer_that_repeats_a_buyer_of_the_request_is_clean_too() -> None:
     assert "Lindner" not in whole(kept)
     assert "Ahornweg" not in whole(kept)
     assert (kept.failure, kept.subjects) == ("InvalidInput", ("order:1", "sku:A-1"))
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["MARA LINDNER of ULM", "no street in Ulm for mara lindner", "(89073) Ulm is not in the country of Mara Lindner"],
+)
+def test_an_echo_may_be_in_capitals_and_short(told: str) -> None:
+    sent = {"destinationAddress": {"name": "Mara Lindner", "city": "Ulm", "postalCode": "89073", "countryCode": "DE"}}
+    answer = {"errors": [{"code": "InvalidInput", "message": told}], "size": 89073, "other": "Ulmer 890731 DE"}
+    kept = redacted(spoken(sent, answer, status=400, write=True))
+    message = json.loads(kept.response or "")["errors"][0]["message"].lower()
+    assert not any(one in message for one in ("mara", "lindner", "ulm", "89073"))
+    assert json.loads(kept.response or "")["size"] == 89073
+    assert json.loads(kept.response or "")["other"] == "Ulmer 890731 DE"
+
+
+BUYER = {"note": "Mara Lindner", "sku": "A-1"}
+
+
+@pytest.mark.parametrize(
+    "folded",
+    [
+        orjson.dumps(BUYER).decode(),
+        json.dumps([json.dumps(BUYER, indent=2)]),
+        json.dumps(json.dumps(BUYER)),
+        f"cannot take {json.dumps(BUYER)}",
+        '"note": "Mara Lindner" is too long',
+    ],
+)
+@pytest.mark.parametrize("escape", [b'\\"', b"\\u0022"])
+def test_json_within_a_text_hides_nobody(folded: str, escape: bytes) -> None:
+    body = orjson.dumps({"errors": [{"code": "X", "details": folded}]}).replace(b'\\"', escape)
+    for kept in (redacted(spoken(None, body, status=400)), redacted(spoken(body, {}, write=True))):
+        assert "Lindner" not in whole(kept)
+        assert '"code":"X"' in whole(kept)
+
+
+def test_a_text_that_only_quotes_stays() -> None:
+    said = {
+        "query": 'query Q { nodes(names: ["a", "b"]) { id } }',
+        "title": 'Screen, 24": [new]',
+        "words": 'the "best" one',
+    }
+    assert json.loads(redacted(spoken(said, {})).request or "") == {**said, "title": f'Screen, 24": {REDACTED}'}
+
+
+@pytest.mark.parametrize("head", [b"\xef\xbb\xbf", b"\r\n ", b"\xef\xbb\xbf\n"])
+def test_json_is_known_behind_a_mark_and_blanks(head: bytes) -> None:
+    kept = redacted(spoken(None, head + b'{"buyerName": "Mara", "errors": [{"code": "X"}]}', status=400))
+    assert (kept.failure, json.loads(kept.response or "")["buyerName"]) == ("X", REDACTED)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"errors": [], "buyerName": "Mara Lindner", "x',
+        '{"buyerName": "Mara Lindner"}'.encode("utf-16"),
+        '{"buyerName": "Mara Lindner", "x": "ö"}'.encode("latin-1"),
+        b'"{\\"buyerName\\": \\"Mara Lindner\\"}"',
+        b'<?xml version="1.0"?><Error><BuyerName>Mara Lindner</BuyerName></Error>',
+        b'<html><script>{"buyerName": "Mara Lindner"}</script></html>',
+    ],
+)
+def test_of_an_error_that_is_neither_json_nor_a_page_no_word_is_kept(broken: bytes) -> None:
+    kept = redacted(spoken(None, broken, status=400))
+    assert (kept.response or "").startswith(f"[{len(broken)} bytes, application/json, sha256 ")
+    assert redacted(spoken(None, b"<!DOCTYPE html><p>Sorry", status=400)).response == "<!DOCTYPE html><p>Sorry"
+
+
+def test_a_file_is_opaque_whatever_its_address_looks_like() -> None:
+    kept = redacted(
+        spoken(b"{}", {"name": "Mara Lindner"}, url="https://files.test/1?sig=0fe1d2", operation="download")
+    )
+    assert kept.path == f"/1?{REDACTED}"
+    assert "Lindner" not in whole(kept)
 
 
 def test_who_stands_beside_an_address_is_a_person_and_who_does_not_is_a_product() -> None:

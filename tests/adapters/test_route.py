@@ -44,6 +44,7 @@ class Shelf:
     )
     units: dict[str, int] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)  # from walks
     stock_batch: int = 3
     calls: list[list[str]] = field(default_factory=list)
     ways: list[Way] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Shelf:
         self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
     ) -> AsyncIterator[Page[Reading]]:
         self.ways.append(way)
-        yield Page([self.reading(sku) for sku in self.units], self.rejected)
+        yield Page([self.reading(sku) for sku in self.units if sku not in self.hidden], self.rejected)
 
     async def read(self, way: Way, *skus: str) -> dict[str, int]:
         keys = [StockKey(ChannelSku(sku)) for sku in skus]
@@ -134,6 +135,14 @@ async def test_what_a_walk_cannot_read_never_becomes_a_zero(shelf: Shelf) -> Non
     assert await shelf.read(Way.PAGES, "A", "B") == {"A": 1, "B": 2}
     with pytest.raises(Transient, match="D, which cannot be read: unknown word"):
         await shelf.read(Way.PAGES, "A", "D")
+
+
+async def test_what_a_report_leaves_out_is_asked_for_and_no_zero(shelf: Shelf) -> None:
+    """An archived SKU is in no report, and still has its units."""
+    shelf.hidden = {"C"}
+    shelf.rejected = [Rejected(shelf.channel.id, "stock", "line 4", "no count", "B")]
+    assert await shelf.read(Way.REPORT, "A", "C", "?") == {"A": 1, "C": 3, "?": 0}
+    assert (shelf.ways, shelf.calls) == ([Way.REPORT], [["C", "?"]])
 
 
 async def test_without_keys_the_port_tells_all_it_has_by_the_way_that_was_chosen(shelf: Shelf) -> None:

@@ -97,6 +97,24 @@ async def test_a_batch_that_is_kept_twice_is_there_once(months: Store) -> None:
     assert await found(months) == [2, 1]
 
 
+async def test_what_comes_to_a_batch_that_was_kept_before_its_answer_was_lost_is_kept_too(months: Store) -> None:
+    log = ExchangeLog(months)
+    await log.keep([call(1), call(2)])
+    await log.keep([call(1), call(2), call(3, subjects=("order:1", "sku:Ä,1"))])
+    assert await found(months) == [3, 2, 1]
+    assert await found(months, Wanted(subjects=("sku:Ä,1",))) == [3]
+
+
+async def test_a_month_that_cannot_be_made_yet_says_try_again(months: Store) -> None:
+    log = ExchangeLog(months)
+    async with months.begin() as reader:
+        await reader.execute(text("lock table exchange in access share mode"))
+        with pytest.raises(Transient, match="cannot be made yet"):
+            await log.keep([call(1)])
+    await log.keep([call(1)])
+    assert await found(months) == [1]
+
+
 async def test_old_months_are_dropped_whole_and_no_earlier(months: Store) -> None:
     begin = datetime(2025, 11, 1, tzinfo=UTC)
     await ExchangeLog(months).keep([call(1, begin - timedelta(seconds=1)), call(2, begin), call(3)])
