@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -39,11 +39,13 @@ def build(config: Config, ports: Mapping[ChannelId, Port]) -> Notices:
     queues: defaultdict[QueueConfig, list[Account]] = defaultdict(list)
     webhooks: dict[ChannelId, Webhook] = {}
     desks: dict[ChannelId, Desk] = {}
+    entries = [one for one in config.file.channels if isinstance(one, AmazonEntry)]
+    all_of = {one.id: Account(ChannelId(one.id), one.seller_id, one.client_id, one.marketplaces) for one in entries}
     for index, entry in enumerate(config.file.channels):
         if not isinstance(entry, AmazonEntry):
             continue
         id, told = ChannelId(entry.id), entry.notifications
-        account = Account(id, entry.seller_id, entry.client_id, entry.marketplaces)
+        account = all_of[entry.id]
         try:
             queue, bus = _queue(entry), _bus(entry)
             if queue is not None or bus is not None:
@@ -51,13 +53,15 @@ def build(config: Config, ports: Mapping[ChannelId, Port]) -> Notices:
                 assert isinstance(port, AmazonPort)
                 desks[id] = Desk(port.client, notifications.wanted(told.types, queue, bus))
             if told.queue_url is not None:
-                queues[_queue_config(entry)].append(account)
+                queues[_queue_config(entry, queues)].append(account)
         except Invalid as problem:
             raise config.problem(("channels", index, "notifications"), problem.message) from None
         keys = (told.webhook_key, told.previous_webhook_key)
         if told.webhook_key is not None:
             secrets = tuple(one.get_secret_value().encode() for one in keys if one is not None)
-            webhooks[id] = Webhook(secrets, partial(understood, (account,)))
+            # A bus belongs to the application: what it brings may be any of its accounts'.
+            others = [one for one in all_of.values() if one.client_id == account.client_id and one != account]
+            webhooks[id] = Webhook(secrets, partial(understood, (account, *others)))
     return Notices([_source(one, accounts) for one, accounts in queues.items()], webhooks, desks)
 
 
@@ -79,7 +83,7 @@ def _bus(entry: AmazonEntry) -> Bus | None:
     return Bus(told.event_bus_account, told.event_bus_region)
 
 
-def _queue_config(entry: AmazonEntry) -> QueueConfig:
+def _queue_config(entry: AmazonEntry, others: Iterable[QueueConfig]) -> QueueConfig:
     if not find_spec("aiobotocore"):
         raise Invalid('A queue needs more than is installed: pip install "acorn-gateway[sqs]".')
     from adapters.amazon.queue import QueueConfig
@@ -91,9 +95,12 @@ def _queue_config(entry: AmazonEntry) -> QueueConfig:
     if (told.access_key_id is None) != (told.secret_access_key is None):
         raise Invalid("`access_key_id` and `secret_access_key` are set together or not at all.")
     secret = None if told.secret_access_key is None else told.secret_access_key.get_secret_value()
-    return QueueConfig(
-        told.queue_url, told.region or queue.arn.split(":")[3], told.endpoint, told.access_key_id, secret
-    )
+    region = told.region or queue.arn.split(":")[3]
+    made = QueueConfig(told.queue_url, region, told.endpoint, told.access_key_id, secret)
+    if any(one.url == made.url and one != made for one in others):
+        # Each would take the other's messages, and know none of its sellers.
+        raise Invalid("Another channel opens this queue otherwise: its region, endpoint and keys are the same for all.")
+    return made
 
 
 def _source(config: QueueConfig, accounts: Sequence[Account]) -> Source:

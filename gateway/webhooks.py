@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.notices import Delivered
+from adapters.notices import Delivered, NewSecret
 from domain.ids import ChannelId
+from domain.product import Rejected
 from gateway import metrics
 from gateway.asgi import ClientLeft, Receive, Scope, Send, header, read_body, request_id, respond, unless_left
 from gateway.body import BadRequest
 from gateway.execution import write_json
-from store.keyring import Keyring
 from store.session import UNAVAILABLE, Store
 from workers.hints import take
 
@@ -44,9 +44,8 @@ class Webhook:
 class Webhooks:
     """Answers POST /webhooks/amazon/<channel>."""
 
-    def __init__(self, store: Store, ring: Keyring, webhooks: Mapping[ChannelId, Webhook]) -> None:
+    def __init__(self, store: Store, webhooks: Mapping[ChannelId, Webhook]) -> None:
         self._store = store
-        self._ring = ring
         self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,8 +74,12 @@ class Webhooks:
         return 200, {"taken": new}, {}
 
     async def _take(self, webhook: Webhook, raw: bytes) -> int:
+        told = webhook.understood(raw)
+        if isinstance(told, NewSecret):
+            # Amazon sends it to a queue. Whoever knows this key may make us ask, and not put a secret in the place of ours.
+            told = Rejected(told.channel, "secret", told.client_id, "A new secret comes by the queue alone.", "")
         async with self._store.begin() as tx:
-            return await take(tx, self._ring, [webhook.understood(raw)])
+            return await take(tx, [told])
 
     def _proven(self, scope: Scope) -> Webhook:
         """The webhook whose key the request carries; its body is not read before. Raises BadRequest, without a word on what is

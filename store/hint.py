@@ -114,12 +114,6 @@ async def last_of(tx: AsyncConnection, channel: ChannelId, kind: HintKind) -> Hi
     return Hint(channel, row.notification_id, row.type, kind, row.subject, row.event_at, row.marketplace)
 
 
-async def finished(tx: AsyncConnection, channel: ChannelId, kind: HintKind, subject: str) -> bool:
-    """Whether the platform has told that `subject`, which it works on, has come to its end."""
-    query = select(c.id).where(c.channel == channel, c.kind == kind.value, c.subject == subject).limit(1)
-    return (await tx.execute(query)).one_or_none() is not None
-
-
 async def forget(tx: AsyncConnection, before: datetime, limit: int = 5000) -> int:
     """Forget at most `limit` hints that came before then, whatever became of them; returns how many. By then all that they could
     tell has been read, but for how the account stands."""

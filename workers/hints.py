@@ -17,16 +17,15 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.notices import Catalog, Delivered, Mailbox, Message, NewSecret, Source
+from adapters.notices import Catalog, Mailbox, NewSecret, Source
 from adapters.port import OrderKey, Page, Port, StockKey
 from domain.budget import Ask, Priority
 from domain.channel import Location, LocationKind, StreamName
-from domain.errors import HouseError, Invalid, MissingRole, NotFound, Refused, Throttled, Unauthorized
+from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
 from domain.hint import WELL, Errand, Hint, HintKind
 from domain.ids import ChannelId, ChannelSku, listing_id, order_id
 from domain.product import Listing, Rejected
 from store import channel, grant, hint, order, product, quarantine, stock, stream
-from store.keyring import Keyring
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, batches
 from workers.deps import Deps
@@ -48,36 +47,11 @@ FIRST_REST_S = 1.0
 LONGEST_REST_S = 300.0
 
 
-async def take(tx: AsyncConnection, ring: Keyring, delivered: Iterable[Delivered | None]) -> int:
-    """Make durable what was delivered: hints, new secrets, and what is not understood. How many hints are new.
-
-    A secret that cannot be kept, for want of keys, is quarantined without its text: Amazon will not tell it again.
-    """
-    all_of_it = [one for one in delivered if one is not None]
-    rejected = [one for one in all_of_it if isinstance(one, Rejected)]
-    for one in all_of_it:
-        if isinstance(one, NewSecret) and (refused := await _keep_secret(tx, ring, one)) is not None:
-            rejected.append(refused)
-    await quarantine.keep(tx, rejected)
+async def take(tx: AsyncConnection, delivered: Iterable[Hint | Rejected | None]) -> int:
+    """Make durable what was delivered: hints, and what is not understood. How many hints are new."""
+    all_of_it = list(delivered)
+    await quarantine.keep(tx, [one for one in all_of_it if isinstance(one, Rejected)])
     return await hint.keep(tx, [one for one in all_of_it if isinstance(one, Hint)])
-
-
-async def _keep_secret(tx: AsyncConnection, ring: Keyring, new: NewSecret) -> Rejected | None:
-    try:
-        kept = await grant.keep_secret(
-            tx,
-            ring,
-            new.client_id,
-            new.secret,
-            expires_at=new.expires_at,
-            previous_expires_at=new.old_expires_at,
-        )
-    except Invalid as problem:
-        log.error("secret.not_kept", extra={"client_id": new.client_id, "reason": problem.message})  # noqa: TRY400  no bug
-        return Rejected(new.channel, "secret", new.client_id, problem.message, "")
-    if kept:
-        log.info("secret.rotated", extra={"client_id": new.client_id, "expires_at": new.expires_at.isoformat()})
-    return None
 
 
 @dataclass(slots=True)
@@ -108,15 +82,40 @@ class Listen:
 
     async def once(self, mailbox: Mailbox) -> int:
         """Receive once, keep, and only then delete; how many messages there were."""
-        messages = await mailbox.receive()
-        if messages:
+        told = [(one, self.source.understood(one.body)) for one in await mailbox.receive()]
+        secrets = [(one, what) for one, what in told if isinstance(what, NewSecret)]
+        others = [(one, what) for one, what in told if not isinstance(what, NewSecret)]
+        if others:
             async with self.deps.store.begin() as tx:
-                await take(tx, self.deps.ring, map(self._understood, messages))
-            await mailbox.delete(messages)
-        return len(messages)
+                await take(tx, [what for _, what in others])
+            await mailbox.delete([one for one, _ in others])
+        for one, new in secrets:
+            if await self._keep_secret(new):
+                await mailbox.delete([one])
+        return len(told)
 
-    def _understood(self, message: Message) -> Delivered | None:
-        return self.source.understood(message.body)
+    async def _keep_secret(self, new: NewSecret) -> bool:
+        """Whether it is kept. What cannot be, for want of the right keys, stays in the queue: Amazon tells it once."""
+        try:
+            async with self.deps.store.begin() as tx:
+                kept = await grant.keep_secret(
+                    tx,
+                    self.deps.ring,
+                    new.client_id,
+                    new.secret,
+                    expires_at=new.expires_at,
+                    previous_expires_at=new.old_expires_at,
+                )
+        except HouseError as problem:
+            extra = {"client_id": new.client_id, "reason": problem.words}
+            log.error("secret.not_kept", extra=extra)  # noqa: TRY400  no bug
+            words = f"{problem.message} The secret waits in the queue until then."
+            async with self.deps.store.begin() as tx:
+                await quarantine.keep(tx, [Rejected(new.channel, "secret", new.client_id, words, "")])
+            return False
+        if kept:
+            log.info("secret.rotated", extra={"client_id": new.client_id, "expires_at": new.expires_at.isoformat()})
+        return True
 
     async def _tell(self, problem: HouseError, failures: int) -> None:
         extra = {"channels": list(self.source.channels), "reason": problem.words, "failures": failures}
@@ -130,8 +129,8 @@ class Listen:
 
 @dataclass(slots=True)
 class Hints:
-    """Looks after what hints name. `pulse` is called at each look. `asked` counts the upstream questions of this process, `saved`
-    the subjects that needed none."""
+    """Looks after what hints name. `pulse` is called at each look, and each second of one. `asked` counts the upstream questions
+    of this process, `saved` the subjects that needed none."""
 
     deps: Deps
     pulse: Callable[[], None]
@@ -153,12 +152,18 @@ class Hints:
         grouped: defaultdict[ChannelId, list[Errand]] = defaultdict(list)
         for one in errands:
             grouped[one.channel].append(one)
-        rounds = [Round(self.deps, self.deps.ports[id], self.pulse) for id in grouped]
+        rounds = [Round(self.deps, self.deps.ports[id]) for id in grouped]
         tasks = [asyncio.create_task(one.work(found)) for one, found in zip(rounds, grouped.values(), strict=True)]
+        going_on = set(tasks)
         try:
-            await asyncio.gather(*tasks)
+            while going_on:
+                # One slow answer of a platform is no sign of death.
+                _, going_on = await asyncio.wait(going_on, timeout=1.0)
+                self.pulse()
         finally:
             await end(tasks)
+        for task in tasks:
+            task.result()
         self.asked += sum(one.asked for one in rounds)
         self.saved += sum(one.saved for one in rounds)
         return len(errands)
@@ -170,7 +175,6 @@ class Round:
 
     deps: Deps
     port: Port
-    pulse: Callable[[], None]
     asked: int = 0
     saved: int = 0
     ask: Ask = field(default_factory=lambda: Ask(Priority.HINT, deadline=time.monotonic() + PATIENCE_S))
@@ -197,7 +201,7 @@ class Round:
                 case _:
                     for one in found:
                         _alert(one)
-                    # Whoever waits for the end of a report, a feed or a query looks whether its hint is there.
+                    # Ends of reports, feeds and queries: who waits for one looks at it all the same.
                     await self._settle(found)
 
     async def _fresh(
@@ -242,11 +246,15 @@ class Round:
 
     async def _try(self, errands: Sequence[Errand], work: Callable[[Sequence[Errand]], Awaitable[None]]) -> None:
         self.asked += 1
-        self.pulse()
         try:
             await work(errands)
         except Exception as problem:
-            await self._failed(errands, problem)
+            if isinstance(problem, Refused) and len(errands) > 1:
+                # One name that the platform does not take shall hide no other.
+                for part in batches(errands, len(errands) // 2):
+                    await self._try(part, work)
+            else:
+                await self._failed(errands, problem)
         else:
             await self._settle(errands)
 

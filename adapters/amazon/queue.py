@@ -31,6 +31,8 @@ SHUT = frozenset(
         "AccessDeniedException",
         "ExpiredToken",
         "InvalidClientTokenId",
+        "KMS.AccessDeniedException",
+        "KmsAccessDenied",
         "MissingAuthenticationToken",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
@@ -103,7 +105,10 @@ class SqsMailbox:
             )
         except (BotoCoreError, ClientError, OSError) as problem:
             raise _failure(problem) from problem
-        return [Message(one["ReceiptHandle"], one["Body"].encode()) for one in answer.get("Messages", [])]
+        return [
+            Message(one["ReceiptHandle"], one["Body"].encode("utf-8", "surrogatepass"))
+            for one in answer.get("Messages", [])
+        ]
 
     async def delete(self, messages: Sequence[Message]) -> None:
         """At most ten. Raises Transient and Unauthorized."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sandbox.world import PoolStock, Product
 
 APPLICATION = "amzn1.sellerapps.app.sandbox"
+QUEUE_ARN = r"arn:aws:sqs:[^\s:]+:[^\s:]+:[^\s:]+"
 SQS_BATCH = 10
 LOOK_S = 0.02
 TRIES = 5
@@ -231,6 +232,40 @@ class Notices:
         }
         self._tell(self.wanted(seller, "PRICING_HEALTH"), self._clock.now(), payload, camel=True)
 
+    def offers_changed(self, seller: str, marketplace: str, told: dict[str, Any]) -> None:
+        """ANY_OFFER_CHANGED: an offer of an item that the seller sells, his own among them, is another one."""
+        id = MARKETPLACES[marketplace].id
+        wanted = [
+            one for one in self.wanted(seller, "ANY_OFFER_CHANGED") if id in _filter(one).get("marketplaceIds", [id])
+        ]
+        self._tell(wanted, self._clock.now(), {"AnyOfferChangedNotification": told})
+
+    def status_changed(
+        self, seller: str, product: "Product", marketplace: str, status: list[str], created_at: datetime
+    ) -> None:
+        """LISTINGS_ITEM_STATUS_CHANGE: it can be bought or found now, or no longer."""
+        payload = {**_item(seller, product, marketplace), "CreatedDate": iso(created_at), "Status": status}
+        self._tell(self.wanted(seller, "LISTINGS_ITEM_STATUS_CHANGE"), self._clock.now(), payload)
+
+    def issues_changed(self, seller: str, product: "Product", marketplace: str, issues: list[dict[str, Any]]) -> None:
+        """LISTINGS_ITEM_ISSUES_CHANGE: something is wrong with it that was not, or no longer is."""
+        payload = {
+            **_item(seller, product, marketplace),
+            "Severities": sorted({one["severity"] for one in issues}) or ["NONE"],
+            "EnforcementActions": [
+                action["action"] for one in issues for action in one.get("enforcements", {}).get("actions", [])
+            ],
+        }
+        self._tell(self.wanted(seller, "LISTINGS_ITEM_ISSUES_CHANGE"), self._clock.now(), payload)
+
+    def secret_rotated(self, queue: str, told: dict[str, str]) -> None:
+        """APPLICATION_OAUTH_CLIENT_NEW_SECRET: to the queue with this ARN, which the console registers and nobody subscribes."""
+        place = Destination("registered", "registered", {"sqs": {"arn": queue}})
+        kind = "APPLICATION_OAUTH_CLIENT_NEW_SECRET"
+        one = Subscription("registered", "", kind, "1.0", place.id, None)
+        body = self._body(one, self._clock.now(), {"applicationOAuthClientNewSecret": told})
+        self._send(place, _all_camel(body))
+
     def finished(self, seller: str, what: str, id: str, type: str, status: str, document: str | None) -> None:
         """REPORT_PROCESSING_FINISHED and FEED_PROCESSING_FINISHED; `what` is "report" or "feed"."""
         told = {
@@ -263,23 +298,23 @@ class Notices:
         for one in wanted:
             if one.destination not in self.destinations:
                 continue
-            body: dict[str, Any] = {
-                "NotificationVersion": "1.0",
-                "NotificationType": one.type,
-                "PayloadVersion": one.version,
-                "EventTime": iso(at),
-                "Payload": payload,
-                "NotificationMetadata": {
-                    "ApplicationId": APPLICATION,
-                    "SubscriptionId": one.id,
-                    "PublishTime": iso(self._clock.now()),
-                    "NotificationId": str(uuid.UUID(int=self._dice.getrandbits(128))),
-                },
-            }
-            if camel:
-                body = _camel(body)
-                body["notificationMetadata"] = _camel(body["notificationMetadata"])
-            self._send(self.destinations[one.destination], body)
+            body = self._body(one, at, payload)
+            self._send(self.destinations[one.destination], _all_camel(body) if camel else body)
+
+    def _body(self, one: Subscription, at: datetime, payload: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "NotificationVersion": "1.0",
+            "NotificationType": one.type,
+            "PayloadVersion": one.version,
+            "EventTime": iso(at),
+            "Payload": payload,
+            "NotificationMetadata": {
+                "ApplicationId": APPLICATION,
+                "SubscriptionId": one.id,
+                "PublishTime": iso(self._clock.now()),
+                "NotificationId": str(uuid.UUID(int=self._dice.getrandbits(128))),
+            },
+        }
 
     def _send(self, destination: Destination, body: dict[str, Any]) -> None:
         self.counts["made"] += 1
@@ -298,7 +333,7 @@ class Notices:
 
     def kick(self) -> None:
         """Let go out what waits, and what will be told of; needs a running loop."""
-        if self.subscriptions and (self._pump is None or self._pump.done()):
+        if (self.subscriptions or self._waiting) and (self._pump is None or self._pump.done()):
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -401,6 +436,19 @@ def _event(copy: _Copy) -> dict[str, Any]:
 def _filter(subscription: Subscription) -> dict[str, Any]:
     found: dict[str, Any] = (subscription.directive or {}).get("eventFilter", {})
     return found
+
+
+def _item(seller: str, product: "Product", marketplace: str) -> dict[str, Any]:
+    return {
+        "SellerId": seller,
+        "MarketplaceId": MARKETPLACES[marketplace].id,
+        "Asin": product.asin,
+        "Sku": product.sku,
+    }
+
+
+def _all_camel(body: dict[str, Any]) -> dict[str, Any]:
+    return {**_camel(body), "notificationMetadata": _camel(body["NotificationMetadata"])}
 
 
 def _camel(body: dict[str, Any]) -> dict[str, Any]:

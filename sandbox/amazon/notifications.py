@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from sandbox.amazon.errors import Failure, invalid, not_found
-from sandbox.amazon.notices import APPLICATION, Destination, Notices, Subscription
+from sandbox.amazon.notices import APPLICATION, QUEUE_ARN, Destination, Notices, Subscription
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import seal, unseal
 from sandbox.amazon.state import Amazon
@@ -115,7 +115,7 @@ def create_destination(notices: Notices, body: object) -> dict[str, Any]:
 
 def _queue(specified: object) -> dict[str, Any]:
     arn = _text(_object(specified, _SQS, ("arn",)).get("arn"), "arn")
-    if len(arn) > 1000 or not re.fullmatch(r"arn:aws:sqs:[^\s:]+:[^\s:]+:[^\s:]+", arn):
+    if len(arn) > 1000 or not re.fullmatch(QUEUE_ARN, arn):
         raise invalid("'arn' is not the ARN of a queue.")
     if arn.endswith(".fifo"):
         raise invalid("FIFO queues are not supported.")

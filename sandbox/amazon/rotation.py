@@ -1,10 +1,12 @@
 """New secrets for the application. Source: Application Management 2023-11-30, rotateApplicationClientSecret."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute, Route
 
 from sandbox.amazon.errors import Failure
+from sandbox.amazon.notices import QUEUE_ARN
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.control import answer, endpoint
 
@@ -24,6 +26,8 @@ def operations(amazon: "Amazon") -> list[Operation]:
         if not amazon.login.enrolled:
             raise Failure(400, "InvalidInput", NOT_ENROLLED)
         amazon.login.rotate()
+        if amazon.login.queue is not None:
+            amazon.notices.secret_rotated(amazon.login.queue, amazon.login.rotations[-1])
 
     return [
         Operation(
@@ -41,12 +45,16 @@ def routes(amazon: "Amazon") -> list[BaseRoute]:
     """GET and POST /_sandbox/rotation: whether a queue is registered, and what was sent to it."""
 
     def shown(_: object = None) -> dict[str, Any]:
-        return {"enrolled": amazon.login.enrolled, "rotations": amazon.login.rotations}
+        login = amazon.login
+        return {"enrolled": login.enrolled, "queue": login.queue, "rotations": login.rotations}
 
     def change(body: dict[str, Any]) -> dict[str, Any]:
-        if set(body) != {"enrolled"} or not isinstance(body["enrolled"], bool):
-            raise ValueError('send {"enrolled": true|false}')
-        amazon.login.enrolled = body["enrolled"]
+        queue = body.get("queue", amazon.login.queue)
+        if set(body) - {"queue"} != {"enrolled"} or not isinstance(body["enrolled"], bool):
+            raise ValueError('send {"enrolled": true|false}, with "queue": its ARN where secrets are to be sent there')
+        if queue is not None and not (isinstance(queue, str) and re.fullmatch(QUEUE_ARN, queue)):
+            raise ValueError("queue is the ARN of a queue")
+        amazon.login.enrolled, amazon.login.queue = body["enrolled"], queue
         return shown()
 
     return [

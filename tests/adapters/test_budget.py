@@ -313,14 +313,14 @@ async def test_cancelled_callers_leave_neither_ticket_nor_token_nor_task(bench: 
     await bench.budgets.spend(bench.channel, SLOW, Ask())
     await bench.set_tokens(SLOW, 0.25)
     before = asyncio.all_tasks()
-    callers = [asyncio.create_task(bench.budgets.spend(bench.channel, SLOW, Ask())) for _ in range(2400)]
-    # Not all of them at one instant: on a busy machine some are late, and passed over until they ask again.
-    await bench.until_waiting(SLOW, at_least=2000)
+    # So many as even a busy machine asks for each second: who is late is passed over until it asks again.
+    callers = [asyncio.create_task(bench.budgets.spend(bench.channel, SLOW, Ask())) for _ in range(300)]
+    await bench.until_waiting(SLOW, at_least=200)
     for caller in callers:
         caller.cancel()
     outcomes = await asyncio.gather(*callers, return_exceptions=True)
     served = sum(outcome is None for outcome in outcomes)
-    assert served + sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 2400
+    assert served + sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 300
     await bench.budgets.settle()
     assert asyncio.all_tasks() == before
     assert await bench.redis.zcard(f"{bench.key(SLOW)}:queue") == 0

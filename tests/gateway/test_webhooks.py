@@ -16,17 +16,21 @@ from sqlalchemy import select
 from adapters.amazon.notifications import Bus, Desk, wanted
 from adapters.amazon.platform import AmazonPort
 from domain.budget import Ask
+from domain.hint import Hint
+from domain.ids import ChannelId
+from domain.product import Rejected
 from gateway import metrics
 from gateway.config import ConfigError, read_config
 from gateway.notices import build
 from gateway.settings import Settings
 from gateway.webhooks import BODY_LIMIT
-from store import quarantine
+from store import grant, quarantine
 from store.session import Store
 from store.tables import hint
 from tests.adapters.amazon.bench import Sandbox, make_config, make_desk
 from tests.gateway.conftest import CHANNELS, Acorn, Gateway, served
 
+SELLERS = ("A1SANDBOXNA", "A1SANDBOXEU", "A1SANDBOXFE")
 KEY, OLD_KEY = "k" * 40, "o" * 40
 AMAZON = f"""
 [[channels]]
@@ -122,6 +126,27 @@ async def test_what_is_not_understood_is_answered_well_and_put_aside(house: Gate
     assert await _rows(store) == []
 
 
+async def test_a_new_secret_is_not_taken_from_whoever_has_the_key(house: Gateway, store: Store) -> None:
+    payload = {
+        "clientId": "client",
+        "newClientSecret": "amzn1.oa2-cs.v1.planted",
+        "newClientSecretExpiryTime": "2199-01-01T00:00:00Z",
+        "oldClientSecretExpiryTime": "2001-01-01T00:00:00Z",
+    }
+    body = {
+        "notificationType": "APPLICATION_OAUTH_CLIENT_NEW_SECRET",
+        "eventTime": "2026-03-01T12:00:00Z",
+        "payload": {"applicationOAuthClientNewSecret": payload},
+    }
+    answer = await _send(house, json.dumps(body).encode())
+    assert (answer.status_code, answer.json()) == (200, {"taken": 0})
+    async with store.begin() as tx:
+        assert await grant.secret_ends(tx) == {}
+        (aside,) = await quarantine.recent(tx)
+    assert aside.rejected.reason == "A new secret comes by the queue alone."
+    assert "planted" not in repr(aside)
+
+
 async def test_other_methods_and_bodies_without_end_are_refused(house: Gateway, store: Store) -> None:
     answer = await _send(house, b"", method="GET")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
@@ -169,6 +194,41 @@ def _told(tmp_path: Path, table: str) -> str:
 )
 def test_a_mistake_in_the_table_is_told_with_its_line(tmp_path: Path, table: str, words: str) -> None:
     assert _told(tmp_path, table).startswith(words)
+
+
+def test_channels_that_open_one_queue_otherwise_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "acorn.toml"
+    start = AMAZON.partition("[channels.notifications]")[0]
+    queue = '[channels.notifications]\nqueue_url = "https://sqs.us-east-1.amazonaws.com/444455556666/acorn"\n'
+    keys = 'access_key_id = "key"\nsecret_access_key = "secret"\n'
+    other = start.replace('"amazon-us"', '"amazon-eu"').replace('"na"', '"eu"').replace('"US"', '"DE"')
+    from gateway.wiring import build_ports
+
+    def built() -> Any:
+        config = read_config(path)
+        return build(config, build_ports(config, *([None] * 4)))  # type: ignore[arg-type]  # nobody is asked
+
+    path.write_text(start + queue + other + queue, encoding="utf-8")
+    assert [one.channels for one in built().sources] == [("amazon-us", "amazon-eu")]
+    path.write_text(start + queue + other + queue + keys, encoding="utf-8")
+    with pytest.raises(ConfigError, match="Another channel opens this queue otherwise"):
+        built()
+
+
+def test_a_bus_brings_what_is_of_any_account_of_the_application(tmp_path: Path) -> None:
+    path = tmp_path / "acorn.toml"
+    start = AMAZON.partition("[channels.notifications]")[0]
+    other = start.replace('"amazon-us"', '"amazon-eu"').replace('"na"', '"eu"').replace('"US"', '"DE"')
+    foreign = other.replace('"amazon-eu"', '"amazon-fe"').replace('"eu"', '"fe"').replace('"DE"', '"JP"')
+    foreign = foreign.replace('"client"', '"another"').replace("NA", "FE")
+    path.write_text(AMAZON + other.replace("A1SANDBOXNA", "A1SANDBOXEU") + foreign, encoding="utf-8")
+    config = read_config(path)
+    from gateway.wiring import build_ports
+
+    made = build(config, build_ports(config, *([None] * 4)))  # type: ignore[arg-type]  # nobody is asked
+    told = [made.webhooks[ChannelId("amazon-us")].understood(_event(seller=one)) for one in SELLERS]
+    assert [one.channel for one in told if isinstance(one, Hint)] == ["amazon-us", "amazon-eu"]
+    assert isinstance(told[2], Rejected)
 
 
 def test_a_queue_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from tests.workers.fake_port import (
     make_reading,
     make_rejected,
 )
-from tests.workers.house import make_deps, until, working
+from tests.workers.house import SHORT, make_deps, until, working
 from tests.workers.market import BERLIN
 from workers.deps import Deps
 from workers.streams import Streams, every, register, run_stream, sync_once
@@ -232,7 +232,9 @@ async def test_unexpected_failures_are_told_without_their_words(store: Store, re
 async def test_refused_credentials_pause_the_channel(store: Store, redis: Redis, port: FakePort) -> None:
     _fill(port)
     port.page_faults.append(Unauthorized("The consent was withdrawn."))
-    problems = await sync_once(make_deps(store, redis, [port]), lambda *_: None)
+    # The other streams run before we look: the pause outlives them on any machine.
+    deps = make_deps(store, redis, [port], timing=replace(SHORT, pause_s=600.0))
+    problems = await sync_once(deps, lambda *_: None)
     assert problems == {(ChannelId("shop"), StreamName.LISTINGS): "The consent was withdrawn."}
     async with store.begin() as tx:
         assert [pause.reason for pause in (await channel.states(tx)).values()] == ["The consent was withdrawn."]

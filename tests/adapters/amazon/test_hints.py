@@ -163,6 +163,9 @@ WRONG = [
     (_pascal("ORDER_CHANGE", _order(seller="SOMEBODY")), "ORDER_CHANGE: sellerId: is no account of ours"),
     (_pascal("FBA_INVENTORY_AVAILABILITY_CHANGES", {"SellerId": SELLER}), "sku: names nothing"),
     (_pascal("ORDER_CHANGE", _order()).replace(b".284Z", b""), "eventtime: is no time with a zone"),
+    (_pascal("ORDER_CHANGE", _order()).replace(b'"2026-03-01T12:00:00.284Z"', b"1700000000"), "is no time with a zone"),
+    (_pascal("ORDER_CHANGE", _order()).replace(b"2026", b"9999"), "eventtime: lies in another age"),
+    (_pascal("ORDER_CHANGE", _order()).replace(b"2026", b"0001"), "eventtime: lies in another age"),
 ]
 
 

@@ -17,6 +17,7 @@ from tests.adapters.amazon.notifications import notification_faults
 from tests.contracts.spapi import FOLDER, answer_faults, published
 
 ARN = "arn:aws:sqs:us-east-1:444455556666:acorn"
+US = "ATVPDKIKX0DER"
 PLACES, KINDS = "/notifications/v1/destinations", "/notifications/v1/subscriptions"
 
 
@@ -199,6 +200,105 @@ async def test_every_true_change_is_told_in_the_published_form(
     assert [one["detail"]["Payload"]["Quantity"] for one in in_events] == [3, 2]
     if FOLDER is not None:
         assert [notification_faults(one.get("detail", one)) for one in found] == [[]] * 5
+
+
+async def test_a_listing_tells_who_offers_it_how_it_stands_and_what_is_wrong_with_it(
+    client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller, clean_sku: str
+) -> None:
+    place, bus = await _made(app), await _made(app, BUS)
+    aggregated = {
+        "eventFilter": {
+            "eventFilterType": "ANY_OFFER_CHANGED",
+            "aggregationSettings": {"aggregationTimePeriod": "FiveMinutes"},
+        }
+    }
+    for type, to, more in (
+        ("ANY_OFFER_CHANGED", place, {"processingDirective": aggregated}),
+        ("LISTINGS_ITEM_STATUS_CHANGE", bus, {}),
+        ("LISTINGS_ITEM_ISSUES_CHANGE", bus, {"payloadVersion": "2023-12-13"}),
+    ):
+        assert (await _subscribe(na, type, to, **more)).status_code == 200
+    await _ordered(client)
+    us = {"sku": clean_sku, "marketplace": "US"}
+    for body in (
+        {"stock": [{**us, "quantity": 9}]},
+        {"prices": [{**us, "amount": "21.00"}]},
+        {"prices": [{**us, "amount": "19.99"}]},
+        {"stock": [{**us, "quantity": 0}]},
+        {"stock": [{**us, "quantity": 4}]},
+    ):
+        (await client.post("/_sandbox/state", json=body)).raise_for_status()
+    price = [{"schedule": [{"value_with_tax": 19.99}]}]
+    low = [{"schedule": [{"value_with_tax": 25}]}]
+    entry = {"marketplace_id": US, "currency": "USD", "audience": "ALL", "our_price": price}
+    for changed in ({**entry, "minimum_seller_allowed_price": low}, entry):
+        shown = await na.listing("US", clean_sku, includedData="productTypes")
+        patch = {"op": "replace", "path": "/attributes/purchasable_offer", "value": [changed]}
+        body = {"productType": shown.json()["productTypes"][0]["productType"], "patches": [patch]}
+        assert (await na.patch("US", clean_sku, body)).json()["status"] == "ACCEPTED"
+        await advance(client, 900)
+    found = [one.get("detail", one) for one in await _held(client, 8)]
+    told = [(one["NotificationType"], one["Payload"]) for one in found]
+    assert [one["Status"] for type, one in told if type == "LISTINGS_ITEM_STATUS_CHANGE"] == [
+        ["DISCOVERABLE"],
+        ["BUYABLE", "DISCOVERABLE"],
+        [],
+        ["BUYABLE", "DISCOVERABLE"],
+    ]
+    problems = [one for type, one in told if type == "LISTINGS_ITEM_ISSUES_CHANGE"]
+    assert [(one["Severities"], one["EnforcementActions"]) for one in problems] == [
+        (["ERROR"], ["LISTING_SUPPRESSED"]),
+        (["NONE"], []),
+    ]
+    prices = [
+        next(one["ListingPrice"]["Amount"] for one in offers["Offers"] if one["SellerId"] == "A1SANDBOXNA")
+        for type, payload in told
+        if type == "ANY_OFFER_CHANGED"
+        for offers in [payload["AnyOfferChangedNotification"]]
+    ]
+    assert prices == [21.00, 19.99]
+    if FOLDER is not None:
+        assert [notification_faults(one) for one in found] == [[]] * 8
+
+
+@pytest.fixture
+async def clean_sku(client: httpx.AsyncClient, na: Seller) -> str:
+    """One that the merchant fulfills in the US, with nothing wrong with it."""
+    await client.post("/_sandbox/plans", json={"getListingsItem": {"rate": 1000, "burst": 1000}})
+    for one in (await world(client))["skus"]:
+        if one["fulfilledBy"] == "MERCHANT" and "US" in one["marketplaces"]:
+            shown = (await na.listing("US", one["sku"], includedData="issues")).json()
+            if not shown["issues"]:
+                return str(one["sku"])
+    raise AssertionError("there is none")
+
+
+async def test_an_fba_listing_that_is_sold_out_is_told(
+    client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller
+) -> None:
+    await _subscribe(na, "LISTINGS_ITEM_STATUS_CHANGE", await _made(app, BUS))
+    fba, _ = await _skus(client)
+    await _ordered(client)
+    for units in (5, 4, 0):
+        await client.post("/_sandbox/state", json={"stock": [{"sku": fba, "pool": "US", "quantity": units}]})
+    found = [one["detail"]["Payload"] for one in await _held(client, 1)]
+    assert [(one["Sku"], one["Status"]) for one in found] == [(fba, ["DISCOVERABLE"])]
+
+
+async def test_a_new_secret_goes_to_the_queue_that_the_console_registers(client: httpx.AsyncClient) -> None:
+    await client.post("/_sandbox/rotation", json={"enrolled": True, "queue": ARN})
+    for wrong in ({"enrolled": True, "queue": "acorn"}, {"queue": ARN}):
+        assert (await client.post("/_sandbox/rotation", json=wrong)).status_code == 400
+    await _ordered(client)
+    scope = {"grant_type": "client_credentials", "scope": "sellingpartnerapi::client_credential:rotation"}
+    who = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    token = (await client.post("/auth/o2/token", data={**scope, **who})).json()["access_token"]
+    path = "/applications/2023-11-30/clientSecret"
+    assert (await client.post(path, headers={"x-amz-access-token": token})).status_code == 204
+    (found,) = await _held(client, 1)
+    assert found["notificationType"] == "APPLICATION_OAUTH_CLIENT_NEW_SECRET"
+    rotations = (await client.get("/_sandbox/rotation")).json()["rotations"]
+    assert [found["payload"]["applicationOAuthClientNewSecret"]] == rotations
 
 
 async def test_the_end_of_a_report_is_told(client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller) -> None:
