@@ -119,6 +119,22 @@ class Shown:
     upstream_request_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What stands in the way of selling although the channel answers, and what to do about it: two sentences for people."""
+
+    found: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The credentials hold. `said` is a sentence for people."""
+
+    said: str
+    warnings: tuple[Warned, ...] = ()
+
+
 class Port(Protocol):
     """One channel's platform. Methods raise Throttled, Transient, Unauthorized and Refused; writes also OutcomeUnknown.
 
@@ -205,8 +221,8 @@ class Port(Protocol):
         names of the places that are ours to show, [""] where it knows none. `refs` of the keys may be left empty."""
         ...
 
-    async def check(self, ask: Ask) -> str:
-        """Prove the credentials with one cheap read; a sentence for people."""
+    async def check(self, ask: Ask) -> Checked:
+        """Prove the credentials with one cheap read, and tell what it shows to be wrong."""
         ...
 
 

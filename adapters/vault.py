@@ -22,15 +22,15 @@ class Vault(Protocol):
         ...
 
     async def renew(self, channel: ChannelId, seller_id: str, used: str, new: str) -> None:
-        """Keep the refresh token that the platform gave in place of the one `used`. Raises Invalid where nothing can be kept."""
+        """Keep the refresh token that the platform gave in place of the one `used`. Raises HouseError where it cannot be kept."""
         ...
 
     async def bar(self, channel: ChannelId, operation: str, reason: str, for_s: float) -> bool:
-        """Let nobody try `operation` for so long, since its role is missing; True when it was not known to be."""
+        """Let nobody try `operation` for so long, since its role is missing; True when it was not known to be. Never raises."""
         ...
 
     async def clear(self, channel: ChannelId, operation: str) -> None:
-        """The operation was carried out: its role is there."""
+        """The operation was carried out: its role is there. Never raises: what was carried out is worth more."""
         ...
 
 

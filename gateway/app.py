@@ -139,7 +139,7 @@ class App:
         self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
         self._consents = Consents(house.store, house.ring, house.consents, keys)
-        self._webhooks = Webhooks(house.store, house.ring, house.notices.webhooks)
+        self._webhooks = Webhooks(house.store, house.notices.webhooks)
         memory.settle()
 
     async def _live(self, receive: Receive, send: Send) -> None:

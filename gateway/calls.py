@@ -16,6 +16,8 @@ from store import exchange
 from store.exchange import Wanted
 from store.session import Store
 
+# Columns for programs and files, which have no width of their own.
+WIDE = 240
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -73,7 +75,13 @@ def shown(calls: Sequence[Exchange], *, body: bool) -> Iterator[RenderableType]:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("at", "channel", "operation", "status", "seconds", "failure", "request id", "about"):
-        table.add_column(name, justify="right" if name in ("status", "seconds") else "left")
+        # What support asks for is never cut; what it was about gives way first.
+        table.add_column(
+            name,
+            justify="right" if name in ("status", "seconds") else "left",
+            overflow="fold",
+            no_wrap=name == "request id",
+        )
     for one in calls:
         table.add_row(*map(Text, _row(one)))
     yield table

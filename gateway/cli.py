@@ -43,7 +43,7 @@ documents_app = typer.Typer(no_args_is_help=True, help="Collect, register and li
 schema_app = typer.Typer(no_args_is_help=True, help="The public contract.")
 stock_app = typer.Typer(no_args_is_help=True, help="Bring counts in and out, prove the ledger, explain a number.")
 channels_app = typer.Typer(
-    no_args_is_help=True, help="Let accounts consent, keep their tokens, renew secrets and keys."
+    no_args_is_help=True, help="Let accounts consent, keep their tokens, renew secrets and keys, watch notifications."
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(channels_app, name="channels")
@@ -190,9 +190,14 @@ def calls(
     except ValueError as problem:
         _fail(str(problem))
     found = _with_store(lambda store: told.read(store, wanted, limit))
+    if not found:
+        typer.echo("No call that is kept is like that.", err=True)
+        return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = told.WIDE
     for one in told.shown(found, body=body):
-        console.print(one)
+        console.print(one, soft_wrap=body)
 
 
 @app.command()
@@ -277,7 +282,7 @@ def keys_revoke(id: Annotated[str, typer.Argument(help="The key's id, as `acorn 
 @channels_app.command("authorize")
 def channels_authorize(
     platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
-    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.", metavar="CHANNEL")],
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     link: Annotated[
         bool,
@@ -311,7 +316,9 @@ def channels_authorize(
         typer.echo("No longer waiting. The page stays good for ten minutes from its start.", err=True)
         raise typer.Exit(130) from None
     if found is None or found.granted is None:
-        _fail("Nobody consented within ten minutes. Run it again.")
+        _fail(
+            "Nobody consented within ten minutes, or no gateway runs where Amazon sends the browser back. Run it again."
+        )
     if not found.granted:
         _fail(str(found.words))
     typer.echo(found.words)
@@ -320,22 +327,22 @@ def channels_authorize(
 @channels_app.command("token")
 def channels_token(
     platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
-    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.", metavar="CHANNEL")],
 ) -> None:
-    """Keep the refresh token of a private application, read from the standard input, once the platform has taken it."""
+    """Keep the refresh token of your own application, typed or from the standard input, once the platform has taken it."""
     from domain.grant import Source
     from gateway import consent
 
     typed = typer.prompt("Refresh token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
     token = str(typed).strip()
     if not token:
-        _fail("There is no token on the standard input.")
+        _fail(f"There is no token on the standard input: `acorn channels token amazon {channel} < token.txt`.")
 
     async def keep(house: House) -> None:
         account = _account(house, platform, channel)
         house.ring.check()
-        await account.prove(token)
-        await consent.keep(house.store, house.ring, account, token, Source.PASTED)
+        good = await account.prove(token)
+        await consent.keep(house.store, house.ring, account, good, Source.PASTED)
 
     _with_house(keep)
     typer.echo(f"The token of {channel} is kept. Running processes use it within five seconds.")
@@ -344,7 +351,9 @@ def channels_token(
 @channels_app.command("rotate-secret")
 def channels_rotate_secret(
     platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
-    channel: Annotated[str, typer.Argument(help="A channel of the application, as acorn.toml names it.")],
+    channel: Annotated[
+        str, typer.Argument(help="A channel of the application, as acorn.toml names it.", metavar="CHANNEL")
+    ],
 ) -> None:
     """Ask for a new secret of the application. It comes by notification; the old one goes on for a while."""
     from adapters.amazon.platform import AmazonPort
@@ -365,7 +374,7 @@ def channels_rotate_secret(
 @channels_app.command("notifications")
 def channels_notifications(
     platform: Annotated[str, typer.Argument(help="amazon", metavar="PLATFORM")],
-    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.")],
+    channel: Annotated[str, typer.Argument(help="The channel's id in acorn.toml.", metavar="CHANNEL")],
     apply: Annotated[bool, typer.Option("--apply", help="Make what is missing, end what points elsewhere.")] = False,
 ) -> None:
     """Show whether the account notifies us of what it should. Exit code 1 while something is wrong."""
@@ -375,7 +384,10 @@ def channels_notifications(
     async def look(house: House) -> list[Finding]:
         desk = house.notices.desks.get(_account(house, platform, channel).channel.id)
         if desk is None:
-            _fail(f"{channel} has no table [channels.notifications] with a queue or an event bus in acorn.toml.")
+            _fail(
+                f"{channel} has no table [channels.notifications] with a queue or an event bus in acorn.toml; "
+                "docs/amazon.md shows one."
+            )
         return await desk.ensure(Ask(), apply=apply)
 
     findings = _with_house(look)
@@ -647,8 +659,8 @@ def explain_stock(
     for one in told:
         console.print(route.table(one))
     if not told:
-        nowhere = "None of these SKUs should lie at a place that a channel counts."
-        _fail("No channel counts stock." if wanted is None else nowhere)
+        nowhere = "No listing says that one of these SKUs lies where a channel counts; `acorn stock explain` tells what is known."
+        _fail(f"{channel or 'No channel'} counts no stock of its own." if wanted is None else nowhere)
 
 
 @schema_app.command("print")
@@ -755,10 +767,14 @@ def _with_store(work: Callable[..., Awaitable[T]]) -> T:
 
 def _with_house(work: Callable[[House], Awaitable[T]]) -> T:
     """What `work` answers, given the whole house. What the house refuses is told."""
+    import logging
+
     from domain.errors import HouseError
     from gateway.wiring import build_house
 
     settings = _ready(_settings())
+    # Who runs a command reads its own words; that all went well is no news beside them.
+    logging.getLogger().setLevel(max(logging.WARNING, logging.getLogger().level))
 
     async def run() -> T:
         house = await build_house(settings)
@@ -778,7 +794,7 @@ def _account(house: House, platform: str, channel: str) -> AmazonConsent:
     from domain.ids import ChannelId
 
     if platform != "amazon":
-        _fail("Only accounts of amazon consent: `acorn channels authorize amazon CHANNEL`.")
+        _fail(f"Only accounts of amazon consent; {platform} has none. Say `amazon` and the id of one of its channels.")
     found = house.consents.get(ChannelId(channel))
     if found is None:
         _fail(f"No channel of Amazon is called {channel}; there is {', '.join(house.consents) or 'none'}.")

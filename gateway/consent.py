@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from adapters.amazon.consent import AmazonConsent
@@ -149,11 +148,7 @@ class Consents:
     async def _go(self, scope: Scope, account: AmazonConsent, link: str | None) -> tuple[int, str, dict[str, str]]:
         """On to the platform's page, with a cookie that the way back is known by."""
         if link is None:
-            caller = await self._keys.caller(header(scope, "authorization"), address(scope))
-            if "admin" not in caller.scopes:
-                raise Refusal(
-                    403, "This wants a key with the scope admin, or a link of `acorn channels authorize --link`."
-                )
+            await self._admit(scope, account)
         state, browser = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         try:
             self._ring.check()
@@ -168,6 +163,18 @@ class Consents:
                 raise Refusal(410, "This link was opened before, or is older than ten minutes. Ask for a new one.")
         secure = (account.redirect_uri or "").startswith("https://")
         return 303, "On to Amazon.", {"location": url, "set-cookie": _cookie(browser, LIFE_S, secure=secure)}
+
+    async def _admit(self, scope: Scope, account: AmazonConsent) -> None:
+        """Let a key of the scope `admin` in. Raises Refusal and BadRequest, which tell people in a browser of links."""
+        way = f"In a browser, open a link that `acorn channels authorize amazon {account.channel.id} --link` prints."
+        try:
+            caller = await self._keys.caller(header(scope, "authorization"), address(scope))
+        except BadRequest as problem:
+            if problem.status != 401:
+                raise
+            raise BadRequest(f"{problem.message} {way}", status=401, headers=problem.headers) from None
+        if "admin" not in caller.scopes:
+            raise Refusal(403, f"This wants a key with the scope admin. {way}")
 
     async def _come_back(self, scope: Scope, told: Mapping[str, str]) -> str:
         """What the person is told when the consent is kept. Raises Refusal; whoever waits at a command line is told as well."""
@@ -215,12 +222,9 @@ class Consents:
 
 
 def _browser(scope: Scope) -> str:
-    """Our cookie of this browser."""
-    try:
-        found = SimpleCookie(header(scope, "cookie") or "").get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    """Our cookie of this browser, whatever others of the same host stand beside it: SimpleCookie ends at the first odd one."""
+    pairs = (one.strip().partition("=") for one in (header(scope, "cookie") or "").split(";"))
+    return next((value for name, _, value in pairs if name == COOKIE), "")
 
 
 def _cookie(value: str, life_s: int, *, secure: bool) -> str:

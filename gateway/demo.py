@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -146,6 +147,7 @@ class _Demo:
         path = folder / "acorn.toml"
         path.write_text(
             CHANNELS.format(
+                home=f"http://{HOST}:{self.ports.gateway}",
                 amazon=f"http://{HOST}:{self.ports.amazon}",
                 shopify=f"http://{HOST}:{self.ports.shopify}",
                 lag=VISIBILITY_LAG_S,
@@ -160,6 +162,7 @@ class _Demo:
             host=HOST,
             port=self.ports.gateway,
             graphiql_key=SecretStr("demo-operator"),
+            keys=(SecretStr(Fernet.generate_key().decode()),),
         )
 
     def _child(self, name: str, command: list[str], folder: Path, environ: dict[str, str]) -> None:
@@ -252,6 +255,7 @@ def _environ(settings: Settings) -> dict[str, str]:
         "ACORN_HOST": settings.host,
         "ACORN_PORT": str(settings.port),
         "ACORN_GRAPHIQL_KEY": settings.graphiql_key.get_secret_value(),
+        "ACORN_KEYS": ",".join(one.get_secret_value() for one in settings.keys),
     }
 
 

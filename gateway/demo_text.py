@@ -47,6 +47,8 @@ seller_id = "A1SANDBOXNA"
 client_id = "amzn1.application-oa2-client.sandbox"
 client_secret = "sandbox-secret"
 refresh_token = "Atzr|sandbox-na"
+application_id = "amzn1.sellerapps.app.sandbox"
+redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
@@ -62,6 +64,8 @@ seller_id = "A1SANDBOXEU"
 client_id = "amzn1.application-oa2-client.sandbox"
 client_secret = "sandbox-secret"
 refresh_token = "Atzr|sandbox-eu"
+application_id = "amzn1.sellerapps.app.sandbox"
+redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
@@ -82,6 +86,8 @@ seller_id = "A1SANDBOXFE"
 client_id = "amzn1.application-oa2-client.sandbox"
 client_secret = "sandbox-secret"
 refresh_token = "Atzr|sandbox-fe"
+application_id = "amzn1.sellerapps.app.sandbox"
+redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
@@ -127,7 +133,7 @@ Health             {home}/readyz   {home}/metrics
 Amazon sandbox     {amazon}/_sandbox/
 Shopify sandbox    {shopify}/_sandbox/
 Logs, acorn.toml   {folder}
-Command line       cd {folder} && {acorn} stock --help
+Command line       cd {folder} && {acorn} --help
 
 Keys, as `Authorization: Bearer …`
   demo-storefront  reads stock and products

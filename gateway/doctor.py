@@ -93,8 +93,9 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             for finding in await _consents(house):
                 yield finding
             if redis.grade is Grade.WELL:
-                for finding in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
-                    yield finding
+                for findings in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
+                    for finding in findings:
+                        yield finding
     if not install.installed():
         yield Finding(
             Grade.NOTE, "graphiql", "not installed", "Run `python -m gateway.pages.install` where Node.js is."
@@ -225,14 +226,15 @@ async def _consents(house: House) -> list[Finding]:
     return found
 
 
-async def _channel(port: Port) -> Finding:
-    """One cheap read proves address, credentials and budget."""
+async def _channel(port: Port) -> list[Finding]:
+    """One cheap read proves address, credentials and budget, and may show more that is wrong."""
     what = f"channel {port.channel.id}"
     try:
-        said = await port.check(Ask(Priority.INTERACTIVE, time.monotonic() + CHANNEL_PATIENCE_S))
+        checked = await port.check(Ask(Priority.INTERACTIVE, time.monotonic() + CHANNEL_PATIENCE_S))
     except HouseError as problem:
-        return Finding(Grade.ILL, what, problem.message, _remedy(problem))
-    return Finding(Grade.WELL, what, said)
+        return [Finding(Grade.ILL, what, problem.message, _remedy(problem))]
+    whole = Finding(Grade.NOTE if checked.warnings else Grade.WELL, what, checked.said)
+    return [whole, *(Finding(Grade.NOTE, what, one.found, one.do) for one in checked.warnings)]
 
 
 def _remedy(problem: HouseError) -> str:

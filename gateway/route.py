@@ -82,7 +82,7 @@ def _candidate(one: Cost) -> dict[str, Any]:
 
 def table(told: Routed) -> Table:
     """One choice for people."""
-    what = "all SKUs" if told.keys is None else f"{told.keys:,} of"
+    what = "all SKUs," if told.keys is None else f"{told.keys:,} of"
     made = Table(
         title=f"{told.channel}, {', '.join(told.locations)}: {what} {told.known:,} known", title_justify="left"
     )

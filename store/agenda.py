@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import Throttled
+from domain.errors import Throttled, Unauthorized
 from domain.ids import ChannelId, OperationId
 from domain.operation import ENDED, NEXT, OPEN, Capability, ClaimedItem, ItemStatus, OperationStatus, Outcome
 from store.channel import not_paused
@@ -142,9 +142,9 @@ async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
     """Write what came of claimed items, end their leases and refresh their operations; returns the ids written.
 
     Left out are items that somebody claimed since or that may not go to that status any more, such as cancelled ones. An item
-    that stays SENT or ACCEPTED costs one of its `checks`, and a send one of its `attempts`, unless it was throttled. So does an
-    outcome that became unknown though nothing was sent, or it would go round for ever. `detail` is added to the payload and comes
-    along with the next claim.
+    that stays SENT or ACCEPTED costs one of its `checks`, unless it was throttled; a send costs one of its `attempts`, unless it
+    was throttled or our credentials were refused. So does an outcome that became unknown though nothing was sent, or it would go
+    round for ever. `detail` is added to the payload and comes along with the next claim.
     """
     by_id = {outcome.item: outcome for outcome in sorted(outcomes, key=lambda one: one.fence)}
     found = await tx.execute(
@@ -228,8 +228,11 @@ _RECORD = (
 def _outcome_row(row: AnyRow, outcome: Outcome) -> dict[str, Any]:
     """The parameters of _RECORD for one item; `row.now` is the database's clock."""
     was, now = ItemStatus(row.status), outcome.status
-    throttled = outcome.error is not None and outcome.error.code == Throttled.code
-    returned = throttled and row.sent_fence == row.fence and now in (ItemStatus.PENDING, ItemStatus.SENT)
+    code = None if outcome.error is None else outcome.error.code
+    throttled = code == Throttled.code
+    # Neither says anything of the item; and a role may be missing for days, tried each minute.
+    untried = code in (Throttled.code, Unauthorized.code)
+    returned = untried and row.sent_fence == row.fence and now in (ItemStatus.PENDING, ItemStatus.SENT)
     doubted = was is ItemStatus.PENDING and now is ItemStatus.SENT
     looked = not throttled and was is now and was is not ItemStatus.PENDING
     return {

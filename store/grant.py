@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,8 @@ from store import channel as channel_state
 from store.keyring import Keyring, Unopened
 from store.session import UNAVAILABLE, Store, from_now, storable
 from store.tables import account_grant, application_secret, missing_role
+
+log = logging.getLogger(__name__)
 
 # What was read is believed for so long: a new consent takes effect everywhere within it.
 BELIEVED_S = 5.0
@@ -52,8 +56,7 @@ class Grants:
                 found = await self._read(channel, client_id)
             except UNAVAILABLE as problem:
                 if known is None:
-                    words = "The database, which keeps the consents, does not answer"
-                    raise Transient(f"{words} ({type(problem).__name__}).") from problem
+                    raise _away(problem) from problem
                 found = known[0]
             self._known[channel] = found, time.monotonic() + self._believed_s
             return found
@@ -64,31 +67,43 @@ class Grants:
             self._known[channel] = self._known[channel][0], 0.0
 
     async def renew(self, channel: ChannelId, seller_id: str, used: str, new: str) -> None:
-        """Keep the refresh token that the platform gave in place of the one `used`; not over one that came meanwhile."""
-        async with self._store.begin() as tx:
-            row = (await tx.execute(select(g.sealed).where(g.channel == channel).with_for_update())).one_or_none()
-            if row is None or self._ring.open(channel, row.sealed) == used:
-                await _keep_sealed(tx, channel, seller_id, self._ring.seal(channel, new), Source.RENEWED)
+        """Keep the refresh token that the platform gave in place of the one `used`; not over one that came meanwhile.
+
+        Raises Invalid without keys, Unauthorized for what ACORN_KEYS does not open, and Transient without the database.
+        """
+        try:
+            async with self._store.begin() as tx:
+                row = (await tx.execute(select(g.sealed).where(g.channel == channel).with_for_update())).one_or_none()
+                if row is None or self._ring.open(channel, row.sealed) == used:
+                    await _keep_sealed(tx, channel, seller_id, self._ring.seal(channel, new), Source.RENEWED)
+        except UNAVAILABLE as problem:
+            raise _away(problem) from problem
         self.forget(channel)
 
     async def bar(self, channel: ChannelId, operation: str, reason: str, for_s: float) -> bool:
-        """Let nobody try `operation` for `for_s` seconds, since its role is missing; True when it was not known to be."""
+        """Let nobody try `operation` for `for_s` seconds, since its role is missing; True when it was not known to be.
+
+        While the database is away nothing is written down, and it is told each time.
+        """
         values = {"reason": storable(reason), "until": from_now(for_s)}
-        async with self._store.begin() as tx:
-            # A row of this very transaction is new.
-            new = await tx.scalar(
-                insert(missing_role)
-                .values(channel=channel, operation=operation, **values)
-                .on_conflict_do_update(index_elements=["channel", "operation"], set_=values)
-                .returning(m.since == func.now())
-            )
+        new: bool | None = True
+        with _unwritten(channel, operation):
+            async with self._store.begin() as tx:
+                # A row of this very transaction is new.
+                new = await tx.scalar(
+                    insert(missing_role)
+                    .values(channel=channel, operation=operation, **values)
+                    .on_conflict_do_update(index_elements=["channel", "operation"], set_=values)
+                    .returning(m.since == func.now())
+                )
         self.forget(channel)
         return bool(new)
 
     async def clear(self, channel: ChannelId, operation: str) -> None:
-        """The operation was carried out: its role is there."""
-        async with self._store.begin() as tx:
-            await tx.execute(delete(missing_role).where(m.channel == channel, m.operation == operation))
+        """The operation was carried out: its role is there. While the database is away, the next success says so."""
+        with _unwritten(channel, operation):
+            async with self._store.begin() as tx:
+                await tx.execute(delete(missing_role).where(m.channel == channel, m.operation == operation))
         self.forget(channel)
 
     async def _read(self, channel: ChannelId, client_id: str) -> Kept:
@@ -222,6 +237,20 @@ async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
         await tx.execute(update(application_secret).where(a.client_id == one.client_id).values(**values))
         count += len(values)
     return count
+
+
+def _away(problem: Exception) -> Transient:
+    return Transient(f"The database, which keeps the consents, does not answer ({type(problem).__name__}).")
+
+
+@contextmanager
+def _unwritten(channel: ChannelId, operation: str) -> Iterator[None]:
+    """What the platform answered is worth more than our note of it: one that the database cannot take is left out."""
+    try:
+        yield
+    except UNAVAILABLE as problem:
+        extra = {"channel": channel, "operation": operation, "reason": type(problem).__name__}
+        log.warning("grant.unwritten", extra=extra)
 
 
 def _previous_lives() -> ColumnElement[bool]:

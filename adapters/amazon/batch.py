@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar
 
 import orjson
-from pydantic import Field
 
 from adapters.amazon.client import Client
 from adapters.amazon.errors import failure
@@ -35,7 +34,7 @@ class Envelope(Wire):
     """The answer to one question. `request` repeats the question where Amazon does that."""
 
     status: StatusLine
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
     body: object = None
     request: object = None
 
@@ -97,5 +96,5 @@ def told_of(
 def _failure(operation: str, envelope: Envelope, request_id: str | None) -> HouseError:
     """What the status of one question means: the same as if it had been asked alone."""
     status, body = envelope.status.status_code, orjson.dumps(envelope.body, default=str)
-    alone = Answer(status, {}, body, envelope.headers.get("x-amzn-RequestId") or request_id)
+    alone = Answer(status, {}, body, (envelope.headers or {}).get("x-amzn-RequestId") or request_id)
     return failure(alone, PLANS[operation], write=False)

@@ -73,9 +73,12 @@ class AmazonConsent:
         """The refresh token for the code that came back. Raises Unauthorized and Transient."""
         return await self._login.exchange(code)
 
-    async def prove(self, refresh_token: str) -> None:
-        """Whether a refresh token is one of this application. Raises Unauthorized and Transient."""
-        await self._login.prove(refresh_token)
+    async def prove(self, refresh_token: str) -> str:
+        """The token to keep for one that is said to be of this application: itself, or what Amazon gives in its place.
+
+        Raises Unauthorized and Transient.
+        """
+        return await self._login.prove(refresh_token)
 
     def _central(self) -> str:
         config = self._config

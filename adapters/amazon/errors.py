@@ -184,7 +184,7 @@ def login_failure(answer: Answer) -> HouseError:
     if code == INVALID_GRANT:
         return Unauthorized(
             f"Login with Amazon refuses the consent: {words} The seller has withdrawn the consent, it has run out, or "
-            "it was given to another application; `acorn channels authorize amazon` asks for it again.",
+            "it was given to another application; `acorn channels authorize amazon CHANNEL` asks for it again.",
             **about,
         )
     if 400 <= answer.status < 500 and answer.status not in (408, 429):

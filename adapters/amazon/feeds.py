@@ -27,7 +27,7 @@ from adapters.port import BeforeSend
 from adapters.transport import Unreadable, parse_json
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask, Plan
-from domain.errors import HouseError, Invalid, OutcomeUnknown, Transient
+from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelSku
 
 FEED_TYPE = "JSON_LISTINGS_FEED"
@@ -252,15 +252,22 @@ async def send(
 
     `keep` makes each step durable, and raises when the caller may not go on. `known` are all feeds of the account that others
     account for. `now` is our clock, which may be two minutes from Amazon's; `lag_s` is how long a new feed may take to be listed.
-    Raises OutcomeUnknown while nobody knows whether createFeed was taken: call again after `lag_s`. After any other failure
-    nothing has been created; after Refused the document may have died, so begin with a new `Progress`.
+    Raises OutcomeUnknown while nobody knows whether createFeed was taken, also because getFeeds fails: call again after `lag_s`.
+    After any other failure but Unauthorized, which may hide the same, nothing has been created; after Refused the document may
+    have died, so begin with a new `Progress`.
     """
     if progress.feed_id is not None:
         return progress.feed_id
     store = marketplace(body.marketplace)
     if progress.asked_at is not None:
         late = now() - progress.asked_at > timedelta(seconds=lag_s)
-        found = await sought(client, store, progress.asked_at, known, ask)
+        try:
+            found = await sought(client, store, progress.asked_at, known, ask)
+        except (Transient, Throttled, Refused) as problem:
+            raise OutcomeUnknown(
+                f"createFeed was asked, and whether its feed is there cannot be told: {problem.message}",
+                upstream_request_id=problem.upstream_request_id,
+            ) from problem
         if found is not None:
             await keep(replace(progress, feed_id=found.feed_id))
             return found.feed_id
@@ -385,10 +392,12 @@ async def report(client: Client, ended: Feed, ask: Ask) -> Report:
 
 
 def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedResult]:
-    """What a report says about each item. Raises Unclear for one of another feed."""
+    """What a report says about each item, with what it says about the feed as a whole. An error of the whole leaves nothing
+    ACCEPTED. Raises Unclear for a report of another feed."""
     if told.header.feed_id != ended.feed_id:
         raise Unclear(f"it is that of the feed {told.header.feed_id}")
     about: dict[int, list[Remark]] = {}
+    whole = tuple(one.finding for one in told.issues if one.message_id is None)
     for remark in told.issues:
         if remark.message_id is not None:
             about.setdefault(remark.message_id, []).append(remark)
@@ -398,18 +407,15 @@ def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedRes
     wrong = {number for number, remarks in about.items() if any(one.finding.wrong for one in remarks)}
     summary = told.summary
     accounted = (summary.messages_processed, summary.messages_accepted, summary.messages_invalid)
-    complete = ended.processing_status is FeedStatus.DONE and accounted == (
-        len(items),
-        len(items) - len(wrong),
-        len(wrong),
-    )
+    counted = accounted == (len(items), len(items) - len(wrong), len(wrong))
+    complete = ended.processing_status is FeedStatus.DONE and counted and not any(one.wrong for one in whole)
     unnamed = FeedOutcome.ACCEPTED if complete else FeedOutcome.UNKNOWN
     return [
         FeedResult(
             item.reference,
             item.sku,
             FeedOutcome.INVALID if number in wrong else unnamed,
-            tuple(one.finding for one in about.get(number, ())),
+            (*whole, *(one.finding for one in about.get(number, ()))),
         )
         for number, item in enumerate(items, start=1)
     ]

@@ -4,7 +4,7 @@ an error of its own."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -170,12 +170,14 @@ async def estimates(
             told[read(Labeled, raw).fees_estimate_identifier.seller_input_identifier] = raw
         except Unclear:
             continue  # Its question stays without an answer, and says so.
-    return [
-        estimate_of(client.channel, told[str(number)], request_id)
-        if str(number) in told
-        else Transient(f"{OPERATION} gave no answer for {one.item}.", upstream_request_id=request_id)
-        for number, one in enumerate(questions)
-    ]
+    found: list[FeesEstimate | HouseError | Rejected] = []
+    for number, one in enumerate(questions):
+        if str(number) not in told:
+            found.append(Transient(f"{OPERATION} gave no answer for {one.item}.", upstream_request_id=request_id))
+            continue
+        answered = estimate_of(client.channel, told[str(number)], request_id)
+        found.append(replace(answered, key=one.item) if isinstance(answered, Rejected) else answered)
+    return found
 
 
 def estimate_of(channel: ChannelId, raw: object, request_id: str | None) -> FeesEstimate | HouseError | Rejected:
@@ -197,6 +199,12 @@ def _estimate(entry: Entry, request_id: str | None) -> FeesEstimate | HouseError
     if entry.status != "Success" or entry.fees_estimate is None:
         raise Unclear(f"Status: {entry.status!r} {'with' if entry.fees_estimate else 'without'} an estimate")
     price, found = asked.price_to_estimate_fees, entry.fees_estimate
+    fees = tuple(one.fee() for one in found.fee_detail_list)
+    total = found.total_fees_estimate
+    if strange := [
+        one for fee in fees for one in fee.walk() if {one.amount.currency, one.final.currency} != {total.currency}
+    ]:
+        raise Unclear(f"the total is in {total.currency}, its fee {strange[0].name} is not")
     sent_by = {True: FulfilledBy.CHANNEL, False: FulfilledBy.MERCHANT, None: None}
     return FeesEstimate(
         item=asked.id_value,
@@ -209,8 +217,8 @@ def _estimate(entry: Entry, request_id: str | None) -> FeesEstimate | HouseError
             price.points,
         ),
         as_of=found.time_of_fees_estimation.astimezone(UTC),
-        total=found.total_fees_estimate,
-        fees=tuple(one.fee() for one in found.fee_detail_list),
+        total=total,
+        fees=fees,
         program=asked.optional_fulfillment_program,
         seller=asked.seller_id,
     )

@@ -25,8 +25,9 @@ from domain.product import Rejected
 OPERATION = "listTransactions"
 PATH = "/finances/2024-06-19/transactions"
 
-# Of a window of more than 180 days Amazon answers nothing, and says nothing; a day is left for what rounding there may be.
-WINDOW = timedelta(days=179)
+# Amazon takes up to 180 days, and answers a wider window with nothing and no word. A short one is soon begun anew where its page
+# tokens fail, and bounds what must be remembered of it.
+WINDOW = timedelta(days=30)
 # Amazon may leave out what is younger than 48 h. Whoever goes on from `until` asks for the last three days again.
 GAP = timedelta(days=3)
 # A window must end two minutes before it is asked for, by Amazon's clock.
@@ -173,7 +174,7 @@ async def transaction_pages(
     """All that was posted from `since` on and before `until` (now), window after window, oldest window first, each page once.
 
     `code` leaves out orders that the merchant ships in the US, in Amazon's words. What does not add up to the cent is in
-    `rejected`. The last page's `until` lies three days before now at the latest: what is younger may not be complete.
+    `rejected`. The last page of each window has `until`, three days before now at the latest: what is younger may be incomplete.
     """
     now = datetime.now(UTC)
     end = min(until or now, now - MARGIN)
@@ -184,8 +185,8 @@ async def transaction_pages(
         query["transactionStatus"] = status
     for after, before in windows(since, end):
         async for page, last in _window(client, {**query, "postedAfter": iso(after), "postedBefore": iso(before)}, ask):
-            if last and before == end:
-                page.until = max(since, min(end, now - GAP))
+            if last:
+                page.until = max(since, min(before, now - GAP))
             yield page
 
 
@@ -200,7 +201,7 @@ async def order_transactions(client: Client, order_id: str, ask: Ask) -> Page[Tr
 
 
 def windows(since: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """From `since` to `end` without gap or overlap, each at most 179 days; none where nothing lies between the two."""
+    """From `since` to `end` without gap or overlap, each at most 30 days; none where nothing lies between the two."""
     while since < end:
         before = min(since + WINDOW, end)
         yield since, before

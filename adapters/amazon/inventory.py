@@ -55,13 +55,13 @@ class Unfulfillable(Wire):
 
 
 class Details(Wire):
-    """Counts of one SKU; the inbound ones, and those behind them, only inform."""
+    """Counts of one SKU. We ask with details=true, so one that is summed and yet missing is no zero; the others only inform."""
 
     fulfillable_quantity: Count
     reserved_quantity: Reserved
-    inbound_working_quantity: Count = 0
-    inbound_shipped_quantity: Count = 0
-    inbound_receiving_quantity: Count = 0
+    inbound_working_quantity: Count
+    inbound_shipped_quantity: Count
+    inbound_receiving_quantity: Count
     researching_quantity: Researched | None = None
     unfulfillable_quantity: Unfulfillable | None = None
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
+from uuid import uuid4
 
-from graphql import GraphQLError, parse, strip_ignored_characters
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    NameNode,
+    OperationDefinitionNode,
+    parse,
+    print_ast,
+    strip_ignored_characters,
+)
 
 from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, opened
@@ -22,7 +31,7 @@ from adapters.port import BeforeSend
 from adapters.transport import Unreadable, parse_json
 from adapters.wire import Unclear, Wire
 from domain.budget import Ask
-from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
+from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Transient
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +109,7 @@ async def run(
     reason for a query that failed or was cancelled, Stuck for one that takes too long, Unclear for a line that is no object, and
     what `create` raises. Records told before an error are not the whole.
     """
+    query = _named(query)
     token: str | None = None
     while True:
         query_id = await create(client, query, ask, before_send, token=token)
@@ -107,10 +117,11 @@ async def run(
         if isinstance(found, NoData):
             if found.why == "CANCELLED":
                 raise Refused(f"Query {query_id} was cancelled.")
-            return
-        async for record in records(client, found, ask):
-            yield record
-        token = found.pagination.next_token or None
+        else:
+            async for record in records(client, found, ask):
+                yield record
+        asked = found.asked if isinstance(found, NoData) else found
+        token = asked.pagination.next_token or None
         if token is None:
             return
 
@@ -126,8 +137,9 @@ async def create(
 ) -> str:
     """The id of a new query; `token` asks for a further page of one that was answered. Source: createQuery.
 
-    When its answer is lost, the query is looked for among those there are, and only one that is nowhere is asked once more.
-    Pages of one query cannot be told apart in that list: a lost answer about one raises OutcomeUnknown.
+    When its answer is lost, the query is looked for by its words among those there are, and only one that is nowhere is asked
+    once more. Pages of one query cannot be told apart in that list: a lost answer about one raises OutcomeUnknown, and whoever
+    asks for pages has words that nobody else has (as `run` does).
     """
     words = _stripped(query)
     if len(words) > QUERY_CHARS:
@@ -149,13 +161,30 @@ async def create(
     return await _create(client, body, ask, before_send)
 
 
-def _stripped(query: str) -> str:
-    """Without the blanks that mean nothing. Raises Invalid for what is no GraphQL."""
+def _named(query: str) -> str:
+    """The query under a name that no other has: the further pages of an earlier run cannot be taken for it. Raises Invalid."""
+    document = _parsed(query)
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    if len(operations) != 1:
+        raise Invalid(f"A query has one operation; this one has {len(operations)}.")
+    (operation,) = operations
+    name = operation.name.value if operation.name else "acorn"
+    named = replace(operation, name=NameNode(value=f"{name}_{uuid4().hex[:12]}"))
+    others = (one for one in document.definitions if one is not operation)
+    return print_ast(replace(document, definitions=(named, *others)))
+
+
+def _parsed(query: str) -> DocumentNode:
     try:
-        parse(query)
-        return strip_ignored_characters(query)
+        return parse(query, no_location=True)
     except GraphQLError as problem:
         raise Invalid(f"The query is not GraphQL: {problem.message}") from problem
+
+
+def _stripped(query: str) -> str:
+    """Without the blanks that mean nothing. Raises Invalid for what is no GraphQL."""
+    _parsed(query)
+    return strip_ignored_characters(query)
 
 
 async def _create(client: Client, body: Mapping[str, str], ask: Ask, before_send: BeforeSend) -> str:
@@ -206,7 +235,7 @@ async def _reason(client: Client, asked: Asked, ask: Ask) -> str:
         return "no reason given."
     try:
         said = [line.strip() async for line in _lines(client, asked.error_document_id, ask)]
-    except (Unclear, Transient) as problem:
+    except (Unclear, HouseError) as problem:
         return f"its reason cannot be read ({problem})."
     return " ".join(said)[:500].strip() or "no reason given."
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import Field
-
 from adapters.amazon import listings
 from adapters.amazon.client import Client
 from adapters.amazon.listings import Issue, Stocked, Summary, own_units, path, shown_price
@@ -33,7 +31,7 @@ class Item(Wire):
 
     sku: str
     summaries: tuple[Summary, ...] = ()
-    attributes: Mapping[str, tuple[Mapping[str, object], ...]] = Field(default_factory=dict)
+    attributes: Mapping[str, tuple[Mapping[str, object], ...]] | None = None
     offers: tuple[listings.Offer, ...] = ()
     fulfillment_availability: tuple[Stocked, ...] = ()
     issues: tuple[Issue, ...] = ()
@@ -43,7 +41,8 @@ class Item(Wire):
 class Standing:
     """An offer in one marketplace. `asked` is what we have asked for, `in_force` what buyers are shown now, both for everybody.
 
-    `quantity` is None where Amazon fulfills or no number stands. `entries` is all that purchasable_offer says there.
+    `quantity` is None where Amazon fulfills or no number stands. `entries` is all that purchasable_offer says there; None where
+    Amazon has left the attributes out, which says neither what was asked for nor that nothing was.
     """
 
     sku: ChannelSku
@@ -54,7 +53,7 @@ class Standing:
     in_force: Money | None
     quantity: int | None
     findings: tuple[Finding, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] | None
     as_of: datetime
     upstream_request_id: str | None = None
 
@@ -111,7 +110,7 @@ async def read_offers(
 
 
 def _standing(item: Item, store: Marketplace, as_of: datetime, request_id: str | None, operation: str) -> Standing:
-    entries = tuple(item.attributes.get(OFFER, ()))
+    entries = None if item.attributes is None else tuple(item.attributes.get(OFFER, ()))
     try:
         summary = _summary(item, store)
         return Standing(
@@ -119,7 +118,7 @@ def _standing(item: Item, store: Marketplace, as_of: datetime, request_id: str |
             marketplace=store.code,
             product_type=summary.product_type,
             buyable="BUYABLE" in summary.status,
-            asked=prices(store, entries),
+            asked=prices(store, entries or ()),
             in_force=shown_price(item.offers, store),
             quantity=own_units(item.fulfillment_availability),
             findings=findings(item.issues, store),

@@ -13,7 +13,7 @@ from adapters.amazon.errors import INVALID_CLIENT, INVALID_GRANT, login_failure
 from adapters.transport import Call, Transport, Unreadable
 from adapters.vault import Vault
 from adapters.wire import Unclear, Wire, read
-from domain.errors import Invalid, Transient, Unauthorized
+from domain.errors import HouseError, Transient, Unauthorized
 from domain.grant import Kept
 
 log = logging.getLogger(__name__)
@@ -83,9 +83,13 @@ class Login:
             raise Transient("Login with Amazon gave no refresh token for the code.")
         return granted.refresh_token
 
-    async def prove(self, refresh_token: str) -> None:
-        """Buy an access token with it, for nobody. Raises Unauthorized and Transient."""
-        await self._granted({"grant_type": "refresh_token", "refresh_token": refresh_token})
+    async def prove(self, refresh_token: str) -> str:
+        """Buy an access token with it, for nobody; the refresh token that is good from now on.
+
+        Raises Unauthorized and Transient.
+        """
+        granted = await self._granted({"grant_type": "refresh_token", "refresh_token": refresh_token})
+        return granted.refresh_token or refresh_token
 
     async def _newer(self, used: str | None) -> str | None:
         self._vault.forget(self._config.channel.id)
@@ -96,25 +100,25 @@ class Login:
         channel = self._config.channel.id
         try:
             await self._vault.renew(channel, self._config.seller_id, used, new)
-        except Invalid as problem:
+        except HouseError as problem:
             log.error("grant.not_kept", extra={"channel": channel, "reason": problem.message})  # noqa: TRY400  ours
         else:
             log.info("grant.renewed", extra={"channel": channel})
 
     async def _granted(self, grant: Mapping[str, str]) -> Granted:
         """With the first secret that Amazon takes."""
-        tried: set[str] = set()
+        tried: list[str] = []
+        untried = list((await self.kept()).secrets)
         while True:
-            secret = next((one for one in (await self.kept()).secrets if one not in tried), None)
-            assert secret is not None, "a refusal of the last secret is raised"
-            tried.add(secret)
+            tried.append(untried[0])
             try:
-                return await self._asked(grant, secret)
+                return await self._asked(grant, untried[0])
             except Unauthorized as problem:
                 if problem.upstream_code != INVALID_CLIENT:
                     raise
                 self._vault.forget(self._config.channel.id)
-                if tried.issuperset((await self.kept()).secrets):
+                untried = [one for one in (await self.kept()).secrets if one not in tried]
+                if not untried:
                     raise
 
     async def _asked(self, grant: Mapping[str, str], secret: str) -> Granted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated
 
 import orjson
@@ -17,6 +18,8 @@ from domain.money import Money
 from domain.offer import Points
 from domain.product import FulfilledBy
 
+# Currencies without decimals: 1200.0 is how a JSON number says 1200.
+_WHOLE = frozenset({"JPY"})
 _BY = {"AFN": FulfilledBy.CHANNEL, "Amazon": FulfilledBy.CHANNEL}
 _BY |= {"MFN": FulfilledBy.MERCHANT, "Merchant": FulfilledBy.MERCHANT}
 
@@ -38,6 +41,8 @@ def _cash(raw: object) -> Money:
         raise ValueError("should be an amount with its currency")
     amount = _number(_first(raw, ("amount", "Amount", "currencyAmount")))
     currency = _first(raw, ("currencyCode", "CurrencyCode"))
+    if currency in _WHOLE and amount == amount.to_integral_value():
+        amount = amount.to_integral_value()
     try:
         return Money(amount, str(currency))
     except Invalid as problem:
@@ -77,6 +82,6 @@ Fulfillment = Annotated[FulfilledBy, BeforeValidator(_fulfilled_by)]
 def sent(amount: Decimal) -> float:
     """`amount` as JSON has it. Raises Invalid for one that would not arrive digit by digit."""
     told = float(amount)
-    if Decimal(orjson.dumps(told).decode()) != amount:
+    if not isfinite(told) or Decimal(orjson.dumps(told).decode()) != amount:
         raise Invalid(f"{amount} cannot be written as a JSON number without changing it.")
     return told

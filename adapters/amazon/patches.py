@@ -31,6 +31,8 @@ ALL = "ALL"
 # More than any price, and far below where a JSON number loses its cents.
 MOST = Decimal(10) ** 9
 
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
 Entry: TypeAlias = Mapping[str, object]
 
 
@@ -146,12 +148,14 @@ def quantity_patch(store: Marketplace, quantity: int) -> Patch:
     return Patch("merge", STOCK, (entry,))
 
 
-def price_patch(store: Marketplace, standing: Sequence[Entry], change: PriceChange) -> Patch:
+def price_patch(store: Marketplace, standing: Sequence[Entry] | None, change: PriceChange) -> Patch:
     """The offer as it is to be. `standing` is all that purchasable_offer says in the marketplace now, as it was read.
 
     Raises Invalid for what cannot be asked for: another currency, parts of a cent, a sale without an end, no price where none
-    is yet. Raises Unclear where what stands there cannot be told apart.
+    is yet. Raises Unclear where what stands there is not known (None) or cannot be told apart.
     """
+    if standing is None:
+        raise Unclear(f"{OFFER}: what stands in {store.code} is not known, and a new price would wipe it out")
     place = _everybodys(store, standing)
     entries = [_jsonable(entry) for entry in standing]
     if place is None:
@@ -233,8 +237,11 @@ def amount(store: Marketplace, wish: Money) -> int | float:
 
 def local(store: Marketplace, at: datetime) -> str:
     """An instant on the clocks of the marketplace, with what they are ahead of UTC just then, in whole seconds: whether Amazon
-    takes the instant or only its date, it is the right one."""
-    return at.astimezone(ZoneInfo(store.zone)).replace(microsecond=0).isoformat()
+    takes the instant or only its date, it is the right one. Raises Invalid beyond the years 1 to 9999."""
+    try:
+        return at.astimezone(ZoneInfo(store.zone)).replace(microsecond=0).isoformat()
+    except OverflowError:
+        raise Invalid(f"{at.isoformat()} lies beyond the calendar.") from None
 
 
 def _only(store: Marketplace, schedules: tuple[Schedule, ...], name: str) -> Money | None:
@@ -260,11 +267,15 @@ def _instant(store: Marketplace, told: str | None, *, days: int) -> datetime | N
         at = datetime.fromisoformat(told)
     except ValueError:
         raise Unclear(f"{OFFER}.discounted_price: a time is none") from None
-    if at.tzinfo is None:
-        if len(told) != len("2026-03-29"):
-            raise Unclear(f"{OFFER}.discounted_price: a time has no zone")
-        at = datetime.combine(at.date() + timedelta(days=days), time(), ZoneInfo(store.zone))
-    return at.astimezone(UTC)
+    if at.tzinfo is None and len(told) != len("2026-03-29"):
+        raise Unclear(f"{OFFER}.discounted_price: a time has no zone")
+    try:
+        if at.tzinfo is None:
+            at = datetime.combine(at.date() + timedelta(days=days), time(), ZoneInfo(store.zone))
+        return at.astimezone(UTC)
+    except OverflowError:
+        # Whoever writes the last day that there is means for ever.
+        return FIRST if at.year == FIRST.year else LAST
 
 
 def _jsonable(value: Any) -> Any:

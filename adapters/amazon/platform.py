@@ -16,6 +16,7 @@ from adapters.amazon.shipping import BUSINESSES, Shipping
 from adapters.budget import Budgets
 from adapters.port import (
     BeforeSend,
+    Checked,
     OrderKey,
     Page,
     Parcel,
@@ -154,6 +155,6 @@ class AmazonPort:
         """Source: rotateApplicationClientSecret; Amazon's id of the call."""
         return await rotation.rotate_secret(self._client, ask)
 
-    async def check(self, ask: Ask) -> str:
+    async def check(self, ask: Ask) -> Checked:
         """Source: getMarketplaceParticipations."""
         return await sellers.check(self._client, self._seller_id, self.channel.marketplaces, ask)

@@ -22,7 +22,7 @@ from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
 from adapters.wire import Unclear, Wire
 from domain.budget import Ask
-from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
+from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Transient
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,8 @@ async def create(
     """The id of a new report. Source: createReport, which knows no idempotency key.
 
     When its answer is lost, the report is looked for among those there are, and only one that is nowhere is asked for again,
-    once. Raises OutcomeUnknown when that is lost too; Invalid for settlements, which only Amazon makes.
+    once. Raises OutcomeUnknown when that is lost too, and when one is found that may have been asked for with other `options`,
+    which Amazon does not repeat; Invalid for settlements, which only Amazon makes.
     """
     if report_type == SETTLEMENTS:
         raise Invalid("Amazon makes settlement reports by itself; they can only be found.")
@@ -162,9 +163,9 @@ async def create(
     except OutcomeUnknown as problem:
         log.warning("report.outcome_unknown", extra={"channel": client.channel, "report_type": report_type})
         found, told = await sought(partial(_made, client, body, sent_at, ask), looks_s)
-        if found is not None:
+        if found is not None and not options:
             return found
-        if not told:
+        if found is not None or not told:
             raise
         log.warning("report.asked_again", extra={"channel": client.channel, "why": problem.message})
     return await _create(client, body, ask, before_send)
@@ -232,7 +233,7 @@ async def _reason(client: Client, report: Report, ask: Ask) -> str:
         return "no reason given; it may have been asked for too soon, or for too long a range."
     try:
         said = [line.strip() async for line in lines(client, await document(client, report, ask), None, ask)]
-    except (Unclear, Transient) as problem:
+    except (Unclear, HouseError) as problem:
         return f"its reason cannot be read ({problem})."
     return " ".join(said)[:500].strip() or "no reason given."
 

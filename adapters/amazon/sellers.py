@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import BY_ID, marketplace
+from adapters.port import Checked, Warned
 from adapters.wire import Wire
 from domain.budget import Ask
 from domain.participation import Participation
@@ -62,23 +63,28 @@ async def participations(client: Client, ask: Ask) -> list[Participation]:
     ]
 
 
-async def check(client: Client, seller_id: str, marketplaces: Sequence[str], ask: Ask) -> str:
-    """A sentence about the configured marketplaces. It names those that the account does not sell in, those whose listings are
-    suspended, and those whose currency is not the one that we write prices in."""
+async def check(client: Client, seller_id: str, marketplaces: Sequence[str], ask: Ask) -> Checked:
+    """What Amazon says of the configured marketplaces. It warns of those that the account does not sell in, of suspended
+    listings, and of a currency that is not the one that we write prices in."""
     parts = {part.marketplace: part for part in await participations(client, ask)}
     codes = {code: marketplace(code).code for code in marketplaces}
     there = [code for code, known in codes.items() if known in parts and parts[known].participating]
-    told = f"Amazon account {seller_id} sells in {', '.join(there) or 'none of its configured marketplaces'}."
+    warnings = []
     if missing := [code for code in codes if code not in there]:
-        told += f" It does not take part in {', '.join(missing)}: take {_them(missing)} out of its marketplaces."
+        found = f"Amazon account {seller_id} does not take part in {', '.join(missing)}."
+        them = "it" if len(missing) == 1 else "them"
+        warnings.append(
+            Warned(found, f"Take {them} out of this channel's marketplaces, or open {them} in Seller Central.")
+        )
     if suspended := [code for code in there if parts[codes[code]].suspended]:
-        told += f" Its listings in {', '.join(suspended)} are suspended."
+        found = f"The listings of Amazon account {seller_id} in {', '.join(suspended)} are suspended: nothing is sold there."
+        warnings.append(Warned(found, "Look at the listing status (vacation) and at Account Health in Seller Central."))
     for code in there:
         ours, theirs = marketplace(code).currency, parts[codes[code]].currency
         if ours != theirs:
-            told += f" Amazon's prices in {code} are in {theirs}, not in {ours}: write no prices there."
-    return told
-
-
-def _them(codes: Sequence[str]) -> str:
-    return "it" if len(codes) == 1 else "them"
+            found = f"Amazon's prices in {code} are in {theirs}, not in {ours}."
+            warnings.append(
+                Warned(found, f"Write no prices there; an Acorn that knows {code} to sell in {theirs} is needed.")
+            )
+    told = f"Amazon account {seller_id} sells in {', '.join(there) or 'none of its configured marketplaces'}."
+    return Checked(told, tuple(warnings))

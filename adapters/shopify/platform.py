@@ -10,6 +10,7 @@ from adapters.budget import Budgets
 from adapters.port import (
     ABREAST,
     BeforeSend,
+    Checked,
     OrderKey,
     Page,
     Parcel,
@@ -126,7 +127,7 @@ class ShopifyPort:
     def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
         return shown.shown_pages(self._inventory, places, ask)
 
-    async def check(self, ask: Ask) -> str:
+    async def check(self, ask: Ask) -> Checked:
         """Raises Unauthorized naming every scope that is missing. Sources: shop, currentAppInstallation."""
         reply = await self._client.run(SHOP, {}, ask)
         granted = {str(scope["handle"]) for scope in reply.data["currentAppInstallation"]["accessScopes"]}
@@ -140,7 +141,7 @@ class ShopifyPort:
                 upstream_request_id=reply.request_id,
             )
         without = "".join(f" {words}" for scope, words in OPTIONAL.items() if scope not in granted)
-        return (
+        return Checked(
             f"Shop {name} answers, in {reply.data['shop']['currencyCode']}, with every scope that is needed.{without}"
         )
 

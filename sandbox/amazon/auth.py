@@ -95,6 +95,8 @@ class Login:
     secret: str = CLIENT_SECRET
     enrolled: bool = False
     """Whether the application has a queue that new secrets are sent to."""
+    queue: str | None = None
+    """Its ARN; None keeps them here, to be looked at."""
     rotations: list[dict[str, str]] = field(default_factory=list)
     """What was sent there: the payload of each APPLICATION_OAUTH_CLIENT_NEW_SECRET."""
     _previous: tuple[str, datetime] | None = None

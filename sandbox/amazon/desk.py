@@ -10,7 +10,7 @@ from sandbox.amazon.inventory import reserved_units
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.query import instant
 from sandbox.amazon.seed import item_id, order_id
-from sandbox.amazon.state import Amazon, Line, Order, money, pool_of
+from sandbox.amazon.state import Amazon, Line, Order, money, number, pool_of
 from sandbox.control import answer, endpoint
 from sandbox.journal import iso
 from sandbox.world import POOLS, Product
@@ -183,7 +183,7 @@ def _price(amazon: Amazon, entry: dict[str, Any]) -> Change:
         mine = [o for o in offers if o.get("marketplace_id") == place.id and o.get("audience", "ALL") == "ALL"]
         offer = {
             **(mine[0] if mine else {"marketplace_id": place.id, "currency": place.currency, "audience": "ALL"}),
-            "our_price": [{"schedule": [{"value_with_tax": float(amount)}]}],
+            "our_price": [{"schedule": [{"value_with_tax": number(amount, str(marketplace))}]}],
         }
         kept = [one for one in offers if one not in mine]
         amazon.put_attribute(account, product, "purchasable_offer", [*kept, offer])

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from starlette.routing import BaseRoute, Route
 
@@ -324,12 +323,12 @@ def _report(feed: Feed, tally: _Tally) -> dict[str, Any]:
     }
 
 
-_OF: WeakKeyDictionary[Amazon, Feeds] = WeakKeyDictionary()
-
-
 def feeds_of(amazon: Amazon) -> Feeds:
-    """The feeds of this world."""
-    return _OF.get(amazon) or _OF.setdefault(amazon, Feeds(amazon))
+    """The feeds of this world, the same at each asking."""
+    kept: Feeds | None = amazon.areas.get(Feeds)
+    if kept is None:
+        kept = amazon.areas[Feeds] = Feeds(amazon)
+    return kept
 
 
 def routes(amazon: Amazon) -> list[BaseRoute]:

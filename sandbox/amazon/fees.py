@@ -8,7 +8,7 @@ from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import invalid
 from sandbox.amazon.marketplaces import BY_ID, Marketplace
 from sandbox.amazon.operation import Asked, Operation
-from sandbox.amazon.state import Amazon, money
+from sandbox.amazon.state import Amazon, number
 from sandbox.journal import iso
 from sandbox.world import Product
 
@@ -120,7 +120,7 @@ def _detail(name: str, amount: Decimal, parts: list[tuple[str, Decimal]], place:
 
 
 def _money(amount: Decimal, place: Marketplace) -> dict[str, Any]:
-    return {"CurrencyCode": place.currency, "Amount": float(money(amount, place.code))}
+    return {"CurrencyCode": place.currency, "Amount": number(amount, place.code)}
 
 
 def operations(amazon: Amazon) -> list[Operation]:

@@ -20,7 +20,7 @@ from sandbox.amazon.marketplaces import ALL_IDS, BY_ID, MARKETPLACES
 from sandbox.amazon.money_flow import Flow, LineFlow, Part, account_flows, period
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
-from sandbox.amazon.state import Amazon, Refund
+from sandbox.amazon.state import Amazon, Refund, number
 from sandbox.control import answer
 from sandbox.journal import iso
 
@@ -285,7 +285,8 @@ def _branch(name: str, below: list[dict[str, Any]], flow: Flow) -> list[dict[str
 
 
 def _money(amount: Decimal, flow: Flow) -> dict[str, Any]:
-    return {"currencyCode": MARKETPLACES[flow.order.marketplace].currency, "currencyAmount": float(amount)}
+    code = flow.order.marketplace
+    return {"currencyCode": MARKETPLACES[code].currency, "currencyAmount": number(amount, code)}
 
 
 def operations(amazon: Amazon) -> list[Operation]:

@@ -16,7 +16,7 @@ from sandbox.amazon.auth import Account
 from sandbox.amazon.inventory import fn_sku
 from sandbox.amazon.marketplaces import BY_ID, MARKETPLACES
 from sandbox.amazon.money_flow import account_flows, net_and_tax
-from sandbox.amazon.state import Amazon
+from sandbox.amazon.state import Amazon, number
 from sandbox.world import Product
 
 _KEPT = timedelta(days=2 * 365)
@@ -167,7 +167,7 @@ def _span_of(found: list[Span], day: date) -> Span | None:
 
 
 def _amount(amount: Decimal, code: str) -> dict[str, Any]:
-    return {"amount": float(round(amount, 2)), "currencyCode": MARKETPLACES[code].currency}
+    return {"amount": number(amount, code), "currencyCode": MARKETPLACES[code].currency}
 
 
 def _per(amount: Decimal, count: int) -> Decimal:

@@ -158,6 +158,7 @@ class Labels:
             tracking=bought.tracking,
             shipped_at=now,
             created_at=now,
+            shown_at=self.amazon.shown_from,
             items=bought.rate.items,
         )
         order.packages[package.reference] = package

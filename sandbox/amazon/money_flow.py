@@ -131,7 +131,7 @@ def _shipments(order: Order) -> Iterator[Flow]:
         )
         for line in lines:
             gone[line.line.id] = gone.get(line.line.id, 0) + line.units
-        yield _flow("SHIPMENT", order, parcel.reference, max(parcel.shipped_at, parcel.created_at), lines)
+        yield _flow("SHIPMENT", order, parcel.reference, max(parcel.shipped_at, parcel.shown_at), lines)
 
 
 def _refunds(order: Order) -> Iterator[Flow]:

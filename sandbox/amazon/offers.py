@@ -31,7 +31,8 @@ def faults(entry: dict[str, Any], place: Marketplace, *, whole: bool) -> Iterato
 
 
 def _price_faults(value: object, name: str, place: Marketplace) -> Iterator[Fault]:
-    schedule = value[0].get("schedule") if isinstance(value, list) and value and isinstance(value[0], dict) else None
+    only = value[0] if isinstance(value, list) and len(value) == 1 else None
+    schedule = only.get("schedule") if isinstance(only, dict) else None
     if not isinstance(schedule, list) or not schedule or not all(isinstance(one, dict) for one in schedule):
         words = f"The field 'schedule' for the attribute 'purchasable_offer.{name}' does not have enough values."
         yield "99022", f"{words} The required minimum is '1' value(s).", "MISSING_ATTRIBUTE"
@@ -109,10 +110,10 @@ def _instant(text: object, place: Marketplace, days: int) -> datetime | None:
     """A time with a zone; a mere date is a day of the marketplace, whole."""
     try:
         at = datetime.fromisoformat(str(text))
-    except ValueError:
+        if at.tzinfo is None:
+            if len(str(text)) != 10:
+                return None
+            at = datetime.combine(at.date() + timedelta(days=days), time(), ZoneInfo(_ZONES[place.code]))
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        if len(str(text)) != 10:
-            return None
-        at = datetime.combine(at.date() + timedelta(days=days), time(), ZoneInfo(_ZONES[place.code]))
-    return at.astimezone(UTC)

@@ -17,7 +17,7 @@ from sandbox.amazon.competition import Standing, expected_price, featured, point
 from sandbox.amazon.errors import invalid
 from sandbox.amazon.marketplaces import BY_ID, MARKETPLACES
 from sandbox.amazon.operation import Asked, Operation
-from sandbox.amazon.state import Amazon, money
+from sandbox.amazon.state import Amazon, number
 from sandbox.world import Product
 
 CONDITIONS = ("New", "Used", "Collectible", "Refurbished", "Club")
@@ -215,7 +215,7 @@ def _channel(by_amazon: bool) -> str:
 
 
 def _capital(amount: Decimal, code: str) -> dict[str, Any]:
-    return {"CurrencyCode": MARKETPLACES[code].currency, "Amount": float(money(amount, code))}
+    return {"CurrencyCode": MARKETPLACES[code].currency, "Amount": number(amount, code)}
 
 
 # Product Pricing 2022-05-01
@@ -345,7 +345,7 @@ def _points(count: int, code: str) -> dict[str, Any]:
 
 
 def _small(amount: Decimal, code: str) -> dict[str, Any]:
-    return {"currencyCode": MARKETPLACES[code].currency, "amount": float(money(amount, code))}
+    return {"currencyCode": MARKETPLACES[code].currency, "amount": number(amount, code)}
 
 
 def operations(amazon: Amazon) -> list[Operation]:

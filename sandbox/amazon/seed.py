@@ -136,6 +136,7 @@ def _pack(order: Order, dice: Random, *, partly: bool) -> None:
         tracking=f"{prefix}{dice.randrange(10**14):014d}",
         shipped_at=order.updated_at,
         created_at=order.updated_at,
+        shown_at=order.updated_at,
         items=items,
     )
     order.packages["1"] = order.visible["1"] = package

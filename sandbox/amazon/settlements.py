@@ -103,6 +103,7 @@ class Settlements:
 
     def settle(self) -> None:
         """Close all periods that have ended by now."""
+        self._amazon.settle()
         now = self._amazon.clock.now()
         for book in self._books:
             while (end := period(book.account, book.marketplace, book.since).end) <= now:

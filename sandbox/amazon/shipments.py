@@ -115,6 +115,7 @@ def _package(amazon: Amazon, order: Order, detail: dict[str, Any]) -> Package:
         tracking=detail["trackingNumber"],
         shipped_at=_ship_date(detail["shipDate"], order, now, amazon.clock.ahead_s),
         created_at=known.created_at if known else now,
+        shown_at=known.shown_at if known else amazon.shown_from,
         items=_items(order, detail["orderItems"]),
     )
 

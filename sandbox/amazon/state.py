@@ -1,8 +1,8 @@
 """What there is at Amazon in this world, and what has changed since the start."""
 
 import heapq
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One parcel of a merchant-fulfilled order; `items` is order item id -> units."""
+    """One parcel of a merchant-fulfilled order; `items` is order item id -> units. A read shows it from `shown_at` on."""
 
     reference: str
     carrier: str
@@ -55,6 +55,7 @@ class Package:
     tracking: str
     shipped_at: datetime
     created_at: datetime
+    shown_at: datetime
     items: dict[str, int]
 
 
@@ -153,6 +154,11 @@ class Amazon:
         heapq.heappush(self._later, (due, self._queued, change))
         self.settle()
 
+    @property
+    def shown_from(self) -> datetime:
+        """When a change that is accepted now becomes visible."""
+        return self.clock.now() + timedelta(seconds=self.core.lag_s)
+
     def settle(self) -> None:
         """Carry out what has become visible by now; before every read."""
         while self._later and self._later[0][0] <= self.clock.seconds():
@@ -177,28 +183,20 @@ class Amazon:
         """Set some of the counts of a pool from outside."""
         stock, _ = self.stock(product, pool)
         changed = replace(stock, **counts)
-        self._stock[pool, product.index] = (changed, self.clock.now())
-        self.changes += 1
+        with ExitStack() as watched:
+            for account in self.accounts:
+                watched.enter_context(self.telling(account, product))
+            self._stock[pool, product.index] = (changed, self.clock.now())
+            self.changes += 1
         for account in self.accounts if changed != stock else ():
             if codes := [code for code in self.listed(account, product) if pool_of(code) == pool]:
                 self.notices.stock_changed(account.seller, product, codes, changed)
 
-    @contextmanager
-    def telling(self, account: Account, product: Product) -> Iterator[None]:
-        """Tell those who want to know of what the block changes of a listing's quantity and prices."""
-        if not self.notices.subscriptions:
-            yield
-            return
-        codes = self.listed(account, product)
-        units, prices = self.merchant_units(account, product), {one: self.price(account, product, one) for one in codes}
-        yield
-        after = self.merchant_units(account, product)
-        if after is not None and after != units:
-            self.notices.quantity_changed(account.seller, product, after)
-        for code in codes:
-            price = self.price(account, product, code)
-            if price is not None and price != prices[code]:
-                self.notices.offer_changed(account.seller, product, code, float(price))
+    def telling(self, account: Account, product: Product) -> AbstractContextManager[None]:
+        """Tell those who want to know of what the block changes of a listing."""
+        from sandbox.amazon import watching  # it reads what stands here
+
+        return watching.telling(self, account, product)
 
     def listed(self, account: Account, product: Product) -> list[str]:
         """The marketplaces of `account` the product is listed in."""
@@ -278,7 +276,7 @@ class Amazon:
             conditions.append({"value": "new_new", **place})
             eans.append({"value": product.ean, "type": "ean", **place})
             currency = MARKETPLACES[code].currency
-            price = float(product.prices[currency])
+            price = number(product.prices[currency], code)
             offers.append(
                 {
                     **place,
@@ -323,6 +321,12 @@ def _with_units(attributes: Attributes, units: int) -> Attributes:
 def money(amount: object, marketplace: str) -> Decimal:
     """`amount` with the places of the marketplace's currency."""
     return Decimal(str(amount)).quantize(Decimal(1).scaleb(-MARKETPLACES[marketplace].places))
+
+
+def number(amount: Decimal, marketplace: str) -> float | int:
+    """`amount` as a JSON number: yen are whole, and written so."""
+    exact = money(amount, marketplace)
+    return float(exact) if MARKETPLACES[marketplace].places else int(exact)
 
 
 def pool_of(marketplace: str) -> str:

@@ -79,6 +79,7 @@ def test_what_is_held_back_counts_until_its_release_is_there() -> None:
     assert counted_once([held]) == [held]
     assert counted_once([held, freed]) == [freed]
     assert counted_once([held, freed, release]) == [release]
+    assert counted_once([held, freed, replace(release, id="A")]) == [replace(release, id="A")]
     assert counted_once([held, replace(release, related=(("DEFERRED_TRANSACTION_ID", "A"),))])[0].id == "R"
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from gateway.calls import shown
 from store.exchange import ExchangeLog
 from store.session import Store
 from tests.gateway.conftest import Acorn, plain
@@ -55,6 +58,20 @@ def test_calls_are_found(said: Acorn, arguments: list[str], ids: list[str], monk
     told = plain(said("calls", *arguments))
     assert [word for word in told.split() if word.startswith("req-")] == ids
     assert ("InvalidInput" in told) == ("req-3" in ids)
+
+
+def test_nothing_found_is_said(said: Acorn) -> None:
+    told = said("calls", "--channel", "shop")
+    assert (told.exit_code, told.stdout, told.stderr) == (0, "", "No call that is kept is like that.\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_request_ids_are_never_cut(said: Acorn, columns: int) -> None:
+    id = "6f3a2c1e-7d44-4b0a-9f1e-0c5d8a7b6e21"
+    console = Console(width=columns, record=True, file=StringIO())
+    [table] = shown([call(1, datetime.now(UTC), upstream_request_id=id)], body=False)
+    console.print(table)
+    assert id in "".join(console.export_text().split())
 
 
 def test_bodies_are_shown_where_asked_for(said: Acorn) -> None:

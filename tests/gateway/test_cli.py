@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.port import Checked, Warned
 from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
 from domain.ids import ChannelId
@@ -166,13 +167,13 @@ def test_a_sandbox_must_be_named(acorn: Acorn) -> None:
 
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the shop says to `check`: a sentence or an error."""
-    says: list[Any] = ["Acorn shop answers, with all scopes."]
+    """What the shop says to `check`: what was found or an error."""
+    says: list[Any] = [Checked("Acorn shop answers, with all scopes.")]
 
-    async def check(self: ShopifyPort, ask: object) -> str:
-        if isinstance(says[0], Exception):
-            raise says[0]
-        return str(says[0])
+    async def check(self: ShopifyPort, ask: object) -> Checked:
+        if isinstance(says[0], Checked):
+            return says[0]
+        raise says[0]
 
     monkeypatch.setattr(ShopifyPort, "check", check)
     return says
@@ -205,6 +206,22 @@ def test_doctor_says_what_a_channel_wants(acorn: Acorn, shop: list[Any], problem
     assert told.exit_code == 1
     assert f"FAIL  channel shop: {problem}" in plain(told)
     assert f"→ {do}" in plain(told)
+
+
+def test_doctor_does_not_call_a_channel_well_that_is_warned_of(acorn: Acorn, shop: list[Any]) -> None:
+    warnings = (Warned("It is closed in IT.", "Take it out."), Warned("It is asleep in FR.", "Wake it."))
+    shop[0] = Checked("It sells in DE.", warnings)
+    told = acorn("doctor")
+    assert told.exit_code == 0
+    lines = plain(told).splitlines()
+    first = lines.index("note  channel shop: It sells in DE.")
+    assert lines[first + 1 : first + 5] == [
+        "note  channel shop: It is closed in IT.",
+        "      → Take it out.",
+        "note  channel shop: It is asleep in FR.",
+        "      → Wake it.",
+    ]
+    assert "  ok  channel shop" not in plain(told)
 
 
 def test_doctor_tells_what_is_in_quarantine(acorn: Acorn, shop: list[Any], database_url: str) -> None:

@@ -7,7 +7,8 @@ import html
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+import webbrowser
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy import text
+from typer.testing import CliRunner, Result
 
 from adapters.amazon.consent import AmazonConsent
 from domain.budget import Ask
@@ -25,7 +27,7 @@ from domain.channel import StreamName
 from domain.errors import MissingRole, Unauthorized
 from domain.grant import Source
 from domain.ids import ChannelId
-from gateway import consent
+from gateway import cli, consent, logs
 from gateway.settings import Settings
 from gateway.worker import deps_of
 from resolvers import channel as channels
@@ -33,7 +35,8 @@ from sandbox.visit import serving
 from store import channel, grant
 from store.keyring import Keyring
 from store.session import Store
-from tests.gateway.conftest import Acorn, Gateway, plain, served
+from tests.conftest import emptied
+from tests.gateway.conftest import Acorn, Gateway, plain, served, settings_of
 from workers.streams import sync_once
 
 KEY, OTHER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -77,33 +80,24 @@ class Visit:
     async def control(self, path: str, body: dict[str, Any]) -> None:
         (await self.amazon.post(f"/_sandbox/{path}", json=body)).raise_for_status()
 
-    async def command(self, *arguments: str, stdin: str | None = None) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ACORN_")},
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
             "ACORN_DATABASE_URL": self.settings.database_url.get_secret_value(),
             "ACORN_REDIS_URL": self.settings.redis_url.get_secret_value(),
             "ACORN_CONFIG": str(self.settings.config),
             "ACORN_KEYS": KEY,
             "ACORN_PORT": str(httpx.URL(self.gateway.url).port),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway",
-            *arguments,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            env=environ,
-            cwd=self.folder,
-        )
-        if stdin is not None:
-            assert process.stdin is not None
-            process.stdin.write(stdin.encode())
-            process.stdin.close()
-        return process
+
+    async def command(self, *arguments: str, stdin: str | None = None) -> Result:
+        """`acorn` in a thread of its own: the gateway goes on beside it."""
+        return await asyncio.to_thread(CliRunner().invoke, cli.app, list(arguments), input=stdin, env=self.environ)
+
+    async def good(self) -> str:
+        """The refresh token that Amazon takes for the account."""
+        shown = (await self.amazon.get("/_sandbox/accounts")).json()["accounts"]
+        return str(next(one["refreshToken"] for one in shown if one["sellerId"] == "A1SANDBOXEU"))
 
     async def token(self) -> str | None:
         async with self.store.begin() as tx:
@@ -112,56 +106,56 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-async def endpoint() -> AsyncIterator[str]:
-    async with serving("amazon", products=20, orders=20) as url:
-        yield url
+async def shared(
+    new_database: Callable[[], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Visit]:
+    """One gateway and one Amazon for the whole file."""
+    folder = tmp_path_factory.mktemp("consent")
+    settings = settings_of(new_database(), redis_url, folder, keys=(SecretStr(KEY),))
+    async with serving("amazon", products=5, orders=5) as endpoint:
+        settings.config.write_text(AMAZON.format(endpoint=endpoint), encoding="utf-8")
+        async with served(settings) as gateway, httpx.AsyncClient(base_url=endpoint, trust_env=False) as amazon:
+            yield Visit(gateway, amazon, settings, folder)
 
 
 @pytest.fixture
-async def visit(store: Store, redis: object, settings: Settings, endpoint: str, tmp_path: Path) -> AsyncIterator[Visit]:
-    settings = settings.model_copy(update={"keys": (SecretStr(KEY),)})
-    settings.config.write_text(AMAZON.format(endpoint=endpoint), encoding="utf-8")
-    async with served(settings) as gateway, httpx.AsyncClient(base_url=endpoint, trust_env=False) as amazon:
-        made = Visit(gateway, amazon, settings, tmp_path)
-        back = f"{gateway.url}/channels/authorized"
-        page = {"seller": "A1SANDBOXEU", "refuse": False, "draft": False, "redirectUris": [back]}
-        await made.control("consent", page)
-        shown = (await amazon.get("/_sandbox/accounts")).json()["accounts"][1]
-        roles = dict.fromkeys(shown["roles"], True)
-        await made.control("accounts", {"sellerId": "A1SANDBOXEU", "revoked": False, "roles": roles})
-        await made.control("plans", {"getMarketplaceParticipations": {"rate": 100, "burst": 100}})
-        yield made
+async def visit(shared: Visit, redis: object, monkeypatch: pytest.MonkeyPatch) -> Visit:
+    """Nothing is kept anywhere, and the account is as it was at first."""
+    monkeypatch.setattr(logs, "set_up", lambda level, form: None)
+    monkeypatch.chdir(shared.folder)
+    await emptied(shared.store)
+    shared.gateway.keys.clear()
+    shared.account._login._vault.forget(EU)
+    back = f"{shared.gateway.url}/channels/authorized"
+    page = {"seller": "A1SANDBOXEU", "refuse": False, "draft": False, "redirectUris": [back]}
+    await shared.control("consent", page)
+    shown = (await shared.amazon.get("/_sandbox/accounts")).json()["accounts"][1]
+    roles = dict.fromkeys(shown["roles"], True)
+    await shared.control("accounts", {"sellerId": "A1SANDBOXEU", "revoked": False, "replace": False, "roles": roles})
+    await shared.control("plans", {"getMarketplaceParticipations": {"rate": 100, "burst": 100}})
+    return shared
 
 
-async def first_line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        return (await process.stdout.readline()).decode().strip()
-
-
-async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-async def test_the_command_line_asks_and_tells_what_became_of_it(visit: Visit) -> None:
+async def test_the_command_line_asks_and_tells_what_became_of_it(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     port = visit.gateway.app.standing.house.ports[EU]
     with pytest.raises(Unauthorized, match="no consent of its account yet"):
         await port.check(Ask())
-    process = await visit.command("channels", "authorize", "amazon", "amazon-eu")
-    async with visit.browser() as browser:
-        page = await browser.get(await first_line(process))
+    loop, opened = asyncio.get_running_loop(), asyncio.Queue[str]()
+    monkeypatch.setattr(webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.put_nowait, url))
+    command = asyncio.create_task(visit.command("channels", "authorize", "amazon", "amazon-eu", "--open"))
+    async with asyncio.timeout(60), visit.browser() as browser:
+        page = await browser.get(url := await opened.get())
     assert page.status_code == 200
     assert "amazon-eu (Amazon Europe, account A1SANDBOXEU) is authorized" in page.text
     assert page.headers["referrer-policy"] == "no-referrer"
-    code, out, _ = await ended(process)
-    assert (code, "is authorized. Its work goes on by itself." in out) == (0, True)
+    told = await command
+    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, url)
+    assert "is authorized. Its work goes on by itself." in told.stdout
     kept = await visit.token()
     assert kept is not None
     assert kept.startswith("Atzr|")
     # The running gateway, which has asked in vain a moment ago, takes it up.
-    assert "sells in DE" in await port.check(Ask())
+    assert "sells in DE" in (await port.check(Ask())).said
 
 
 async def test_a_link_works_once_and_comes_back_to_its_own_browser(visit: Visit) -> None:
@@ -244,6 +238,17 @@ async def test_a_code_is_used_once_and_a_spent_state_again_is_refused(visit: Vis
     assert await visit.token() == kept
 
 
+async def test_what_others_have_left_in_the_browser_is_in_nobodys_way(visit: Visit) -> None:
+    started = await consent.start_link(visit.store, RING, visit.account, visit.gateway.url)
+    async with visit.browser() as browser:
+        first = await browser.get(started.url, follow_redirects=False)
+        back = await browser.get(first.headers["location"], follow_redirects=False)
+        ours = first.headers["set-cookie"].partition(";")[0]
+        others = {"cookie": f'prefs={{"tab":1}}; utm[0]=x; {ours}; path=/'}
+    async with visit.browser() as browser:
+        assert (await browser.get(back.headers["location"], headers=others)).status_code == 200
+
+
 async def test_only_hashes_of_what_was_handed_out_are_kept(visit: Visit) -> None:
     headers = await visit.gateway.headers("admin")
     started = await visit.gateway.http.get("/channels/amazon-eu/authorize", headers=headers)
@@ -257,21 +262,31 @@ async def test_only_hashes_of_what_was_handed_out_are_kept(visit: Visit) -> None
 async def test_a_pasted_token_is_tried_and_kept(visit: Visit) -> None:
     with pytest.raises(Unauthorized, match="refuses the consent"):
         await visit.account.prove("Atzr|nobody")
-    kept = await ended(await visit.command("channels", "token", "amazon", "amazon-eu", stdin="Atzr|sandbox-eu\n"))
-    assert kept[0] == 0
-    assert await visit.token() == "Atzr|sandbox-eu"
+    told = await visit.command("channels", "token", "amazon", "amazon-eu", stdin=f"{await visit.good()}\n")
+    assert (told.exit_code, await visit.token()) == (0, await visit.good())
+    assert "Atzr|" not in told.output
 
 
-async def test_without_keys_no_consent_is_asked_for(visit: Visit) -> None:
-    visit.gateway.app.standing.house.ring._keys.clear()
+async def test_of_a_pasted_token_that_is_replaced_at_once_the_new_one_is_kept(visit: Visit) -> None:
+    await visit.control("accounts", {"sellerId": "A1SANDBOXEU", "replace": True})
+    pasted = await visit.good()
+    told = await visit.command("channels", "token", "amazon", "amazon-eu", stdin=f"{pasted}\n")
+    kept = await visit.token()
+    assert (told.exit_code, kept) == (0, await visit.good())
+    assert kept != pasted
+
+
+async def test_without_keys_no_consent_is_asked_for(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visit.gateway.app.standing.house.ring, "_keys", [])
     headers = await visit.gateway.headers("admin")
     refused = await visit.gateway.http.get("/channels/amazon-eu/authorize", headers=headers)
     assert (refused.status_code, "acorn channels new-key" in refused.text) == (409, True)
 
 
-async def keep(visit: Visit, token: str = "Atzr|sandbox-eu", ring: Keyring = RING) -> None:
+async def keep(visit: Visit) -> None:
+    token = await visit.good()
     async with visit.store.begin() as tx:
-        await grant.keep_token(tx, ring, EU, "A1SANDBOXEU", token, Source.PASTED)
+        await grant.keep_token(tx, RING, EU, "A1SANDBOXEU", token, Source.PASTED)
 
 
 async def test_a_missing_role_is_an_ailment_and_a_metric_until_it_is_there(visit: Visit) -> None:
@@ -323,11 +338,19 @@ async def test_a_paused_account_is_told_by_the_metrics(visit: Visit) -> None:
 
 
 async def test_ctrl_c_stops_the_waiting_only(visit: Visit) -> None:
-    process = await visit.command("channels", "authorize", "amazon", "amazon-eu")
-    url = await first_line(process)
-    process.send_signal(signal.SIGINT)
-    code, _, err = await ended(process)
-    assert (code, "No longer waiting" in err) == (130, True)
+    # A signal and a pipe want a process of its own.
+    pipe, environ = asyncio.subprocess.PIPE, {**os.environ, **visit.environ}
+    arguments = ("-m", "gateway", "channels", "authorize", "amazon", "amazon-eu")
+    environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environ
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        url = (await process.stdout.readline()).decode().strip()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert (process.returncode, b"No longer waiting" in err) == (130, True)
     async with visit.browser() as browser:
         assert (await browser.get(url)).status_code == 200
     assert await visit.token()
@@ -403,7 +426,10 @@ def test_doctor_names_a_channel_without_any_consent_and_what_runs_out(keyed: Aco
     ("arguments", "words"),
     [
         (("channels", "authorize", "shopify", "amazon-eu"), "Only accounts of amazon consent"),
-        (("channels", "authorize", "amazon", "nowhere"), "No channel of Amazon is called nowhere; there is amazon-eu"),
+        (
+            ("channels", "authorize", "amazon", "nowhere"),
+            "No channel of Amazon is called nowhere; acorn.toml names amazon-eu",
+        ),
     ],
 )
 def test_what_cannot_be_asked_for_is_told(keyed: Acorn, arguments: tuple[str, ...], words: str) -> None:

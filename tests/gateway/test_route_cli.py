@@ -119,7 +119,8 @@ def test_people_read_a_table(explain: Explain, acorn: Acorn) -> None:
     [
         (("--skus", "A000", "--count", "3"), "Say one of --skus and --count."),
         (("--channel", "nowhere"), "There is no channel nowhere; there is amazon-us, shop."),
-        (("--skus", "?"), "None of these SKUs should lie at a place that a channel counts."),
+        (("--skus", "?"), "No listing says that one of these SKUs lies where a channel counts"),
+        (("--channel", "shop"), "shop counts no stock of its own."),
     ],
 )
 def test_what_cannot_be_explained_is_said(

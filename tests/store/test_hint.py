@@ -112,14 +112,6 @@ async def test_the_latest_word_on_the_account_is_the_one_that_happened_last(stor
         assert await hints.last_of(tx, US, HintKind.ACCOUNT) == at_risk
 
 
-async def test_an_ended_report_is_known_by_its_id(store: Store) -> None:
-    async with store.begin() as tx:
-        await hints.keep(tx, [Hint(US, "n-1", "REPORT_PROCESSING_FINISHED", HintKind.REPORT, "54", AT)])
-        assert await hints.finished(tx, US, HintKind.REPORT, "54")
-        assert not await hints.finished(tx, US, HintKind.FEED, "54")
-        assert not await hints.finished(tx, US, HintKind.REPORT, "55")
-
-
 async def test_what_is_old_is_forgotten(store: Store) -> None:
     async with store.begin() as tx:
         await hints.keep(tx, [_hint("n-1"), _hint("n-2")])

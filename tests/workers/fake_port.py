@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from adapters.port import (
     BeforeSend,
+    Checked,
     OrderKey,
     Page,
     Parcel,
@@ -385,8 +386,8 @@ class FakePort:
         self.number_effects.append(NumberEffect(datetime.now(UTC), *key, number.now, after, by, reference))
         number.now = after
 
-    async def check(self, ask: Ask) -> str:
-        return "It answers."
+    async def check(self, ask: Ask) -> Checked:
+        return Checked("It answers.")
 
     def apply(self, order: str, parcel: Parcel) -> None:
         """Carry a confirmation out. Raises Refused when nothing is left to ship."""

@@ -246,6 +246,17 @@ async def test_after_eight_sends_that_changed_nothing_the_item_fails(
     assert port.effects == []
 
 
+async def test_refused_credentials_cost_no_attempt(store: Store, redis: Redis, port: FakePort) -> None:
+    [one] = await place_orders(store, port, 1)
+    port.faults.extend([Fault.UNAUTHORIZED, Fault.NOT_CONNECTED])
+    id = await ship(store, [one])
+    async with store.begin() as tx:
+        await tx.execute(update(operation_item).values(attempts=6))
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, pause_s=0.1))):
+        await until_status(store, id, "VERIFIED")
+    assert (len(port.effects), port.calls["confirm"], (await item_of(store, id)).attempts) == (1, 3, 8)
+
+
 async def test_a_refusal_fails_the_item_in_the_platforms_words(store: Store, redis: Redis, port: FakePort) -> None:
     first, second = await place_orders(store, port, 2)
     port.faults.append(Fault.REFUSED)

@@ -168,6 +168,8 @@ def outcomes(results: Sequence[FeedResult]) -> str:
         (report(2, 1, 1, remark(2)), "DONE", "?I?"),
         (report(3, 2, 1), "DONE", "???"),
         (report(3, 3, 0, remark(1)), "DONE", "I??"),
+        (report(3, 3, 0, remark(None)), "DONE", "???"),
+        (report(3, 3, 0, remark(None, "WARNING")), "DONE", "AAA"),
         (report(3, 2, 1, remark(None)), "DONE", "???"),
         (report(0, 0, 0, remark(None)), "DONE", "???"),
         (report(4, 4, 0), "DONE", "???"),
@@ -186,6 +188,13 @@ def test_issues_come_with_their_item() -> None:
     first, second = judged(ENDED, told, [item("A"), item("B")])
     assert [(one.code, one.severity, one.attributes) for one in first.findings] == [("18027", "WARNING", ())]
     assert [(one.code, one.attributes) for one in second.findings] == [("90220", ("purchasable_offer",))]
+
+
+def test_what_is_said_of_the_whole_feed_is_said_of_each_item() -> None:
+    told = report(2, 1, 1, remark(None, "WARNING", code="4000"), remark(2))
+    first, second = judged(ENDED, told, [item("A"), item("B")])
+    assert [one.code for one in first.findings] == ["4000"]
+    assert [one.code for one in second.findings] == ["4000", "90220"]
 
 
 @pytest.mark.parametrize(
@@ -466,6 +475,18 @@ async def test_of_two_feeds_that_may_be_it_none_is_chosen(desk: Desk, line: Line
             client_of(desk), body("A"), diary.progress, diary.keep, {"7"}, Ask(), now=lambda: ASKED, lag_s=0
         )
     assert (diary.kept, len(line.calls)) == ([], 1)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(400), httpx.Response(404), httpx.Response(429), httpx.Response(500)])
+async def test_a_look_that_fails_never_frees_a_sender_to_begin_again(
+    desk: Desk, line: Line, answer: httpx.Response
+) -> None:
+    line.answers.append(answer)
+    diary = Diary(Progress("document", ASKED))
+    with pytest.raises(OutcomeUnknown):
+        await feeds.send(client_of(desk), body("A"), diary.progress, diary.keep, (), Ask(), now=lambda: ASKED, lag_s=0)
+    assert diary.kept == []
+    assert [call.method for call in line.calls] == ["GET"]
 
 
 async def test_feeds_keep_a_limit_of_their_own(desk: Desk, line: Line) -> None:

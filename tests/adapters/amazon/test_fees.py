@@ -69,6 +69,15 @@ async def test_a_fee_of_an_unknown_name_is_kept_by_it_and_told(desk: Desk, line:
     assert found.unexplained == Money(Decimal(0), "USD")
 
 
+async def test_a_fee_in_another_currency_than_the_total_is_not_taken_off_it(desk: Desk, line: Line) -> None:
+    euro = {"CurrencyCode": "EUR", "Amount": 1}
+    part = {**fee("FBAPickAndPack", 1), "FinalFee": euro}
+    line.answers.append(httpx.Response(200, json=[entry("0", FeesEstimate=estimate(4, fee("FBAFees", 4, part)))]))
+    (found,) = await fees.estimates(client_at(desk), "US", [question("A")], Ask())
+    assert isinstance(found, Rejected)
+    assert found.reason == "the total is in USD, its fee FBAPickAndPack is not"
+
+
 async def test_each_question_succeeds_or_fails_alone_in_whatever_order_answers_come(desk: Desk, line: Line) -> None:
     error = {"Type": "x", "Code": "SomeCode", "Message": "why", "Detail": []}
     answers = [
@@ -88,6 +97,7 @@ async def test_each_question_succeeds_or_fails_alone_in_whatever_order_answers_c
     assert isinstance(missing, Transient)
     assert "no answer for sku-4" in missing.message
     assert isinstance(broken, Rejected)
+    assert broken.key == "sku-5"
     assert "totalFeesEstimate" in broken.reason or "TotalFeesEstimate" in broken.reason
 
 
@@ -97,6 +107,8 @@ async def test_what_cannot_be_sent_as_it_is_is_refused_before_anything_is_sent(d
         await fees.estimates(client, "US", [question("A")] * 21, Ask())
     with pytest.raises(Invalid, match="JSON number"):
         await fees.estimates(client, "US", [question("A", "0.1234567890123456789")], Ask())
+    with pytest.raises(Invalid, match="JSON number"):
+        await fees.estimates(client, "US", [question("A", "1e400")], Ask())
     assert await fees.estimates(client, "US", [], Ask()) == []
     assert line.calls == []
 

@@ -117,6 +117,24 @@ async def test_what_is_told_is_complete_only_up_to_three_days_ago(desk: Desk, li
     assert datetime.now(UTC) - before > timedelta(minutes=2)
 
 
+async def test_each_window_that_was_told_whole_need_not_be_told_again(desk: Desk, line: Line) -> None:
+    line.answers.append(page(None))
+    since, until = AT - 2 * finances.WINDOW - timedelta(days=9), AT
+    told = [one.until async for one in finances.transaction_pages(client_at(desk), since, Ask(), until=until)]
+    assert told == [since + finances.WINDOW, since + 2 * finances.WINDOW, until]
+
+
+def test_yen_are_whole_also_where_json_has_a_point() -> None:
+    told = movement("A", Decimal("1200.0"), branch("Sales", Decimal("1200.0"), currency="JPY"))
+    found = finances.transaction_of(CHANNEL, told | {"totalAmount": cash(Decimal("1200.0"), "JPY")})
+    assert isinstance(found, Transaction)
+    assert [str(one.amount) for one in (found.total, found.breakdowns[0].amount)] == ["1200", "1200"]
+    # What is no whole yen is told as it came.
+    odd = finances.transaction_of(CHANNEL, movement("A") | {"totalAmount": cash(Decimal("1200.5"), "JPY")})
+    assert isinstance(odd, Transaction)
+    assert str(odd.total.amount) == "1200.5"
+
+
 @given(st.integers(min_value=-400, max_value=4000), st.integers(min_value=0, max_value=86_400_000))
 def test_windows_lie_end_to_end_and_none_is_too_wide(days: int, milliseconds: int) -> None:
     end = AT + timedelta(days=days, milliseconds=milliseconds)

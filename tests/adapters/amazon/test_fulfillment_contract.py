@@ -158,12 +158,13 @@ async def test_labels_are_spoken_as_published(account: Desk, recorded: Recorded)
     purchase = await shops.buy(weighed, offer, Ask(), go)
     await shops.label(str(purchase.shipment_id), weighed.reference, weighed.format, Ask())
     await shops.track(str(purchase.tracking_number), offer.carrier_id, Ask())
+    other = replace(weighed, reference="2")
     for call in (
         shops.offers(make_wanted(order_id="1"), Ask()),
         shops.track("nothing", "UPS", Ask()),
         shops.label("nothing", "r", LabelFormat.PDF, Ask()),
         shops.void("nothing", Ask(), go),
-        shops.buy(replace(weighed, reference="2"), replace(offer, id="x"), Ask(), go),
+        shops.buy(other, replace((await shops.offers(other, Ask()))[0], id="x"), Ask(), go),
     ):
         with pytest.raises(HouseError):
             await call
@@ -277,7 +278,9 @@ def test_amazons_label_examples_are_understood() -> None:
             # The examples' labels are cut off: what was bought is told, and that its label is missing.
             assert (purchase.label, purchase.missing is not None) == (None, True)
     rates = read(shipping.RatesAnswer, wrapped("getRates")).payload
-    (offer,) = [shipping.offer_of(rate, LabelFormat.PNG, "t", BASE.placed_at) for rate in rates.rates]
+    (offer,) = [
+        shipping.offer_of(rate, make_wanted(format=LabelFormat.PNG), "t", BASE.placed_at) for rate in rates.rates
+    ]
     assert (offer.price, offer.formats) == (
         Money(Decimal("7"), "USD"),
         frozenset({LabelFormat.PNG, LabelFormat.ZPL203, LabelFormat.ZPL300}),

@@ -124,7 +124,13 @@ async def test_more_than_fifty_skus_are_refused_before_any_call(desk: Desk, line
 
 
 @pytest.mark.parametrize(
-    "broken", [{"fulfillableQuantity": None}, {"fulfillableQuantity": -1}, {"reservedQuantity": {}}]
+    "broken",
+    [
+        {"fulfillableQuantity": None},
+        {"fulfillableQuantity": -1},
+        {"reservedQuantity": {}},
+        {"inboundReceivingQuantity": None},
+    ],
 )
 async def test_an_unreadable_sku_never_becomes_a_zero(desk: Desk, line: Line, broken: dict[str, Any]) -> None:
     line.answers.append(page(summary("A1", **broken)))
@@ -144,6 +150,17 @@ async def test_a_sweep_tells_all_pages_and_rejects_what_is_broken(desk: Desk, li
     assert [item.key for item in second.rejected] == ["?"]
     assert second.until is not None
     assert "sellerSkus" not in str(line.calls[0].url)
+
+
+@pytest.mark.parametrize("untold", ["inboundWorkingQuantity", "inboundShippedQuantity", "inboundReceivingQuantity"])
+async def test_a_count_that_is_not_told_is_no_zero(desk: Desk, line: Line, untold: str) -> None:
+    without = summary("A1")
+    del without["inventoryDetails"][untold]
+    line.answers.append(page(without, summary("B2")))
+    (told,) = await sweep(desk)
+    assert numbers(told.items) == [("B2", 8, 3, 7)]
+    assert [(item.key, item.reason) for item in told.rejected] == [("A1", f"inventoryDetails.{untold}: Field required")]
+    assert line.calls[0].url.params["details"] == "true"
 
 
 async def test_a_dead_page_token_begins_the_sweep_again(desk: Desk, line: Line) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -64,7 +66,7 @@ async def test_a_query_is_asked_waited_for_and_read_line_by_line(quick: Desk, li
     line.answers.extend(answer(body) for body in (CREATED, told(), told("IN_PROGRESS"), DONE, ADDRESS))
     line.answers.append(stored(b'{"a": 1.10, "b": "\xc3\xa9"}\n', b"\n", b'{"a": 2}'))
     assert await everything(quick, "query {\n  a { b }\n}") == [{"a": Decimal("1.10"), "b": "é"}, {"a": 2}]
-    assert line.calls[0].read() == b'{"query":"query{a{b}}"}'
+    assert re.fullmatch(rb'{"query":"query acorn_\w{12}{a{b}}"}', line.calls[0].read())
     assert [call.url.path.rpartition("2023-11-15/")[2] for call in line.calls] == [
         "queries",
         *["queries/Q1"] * 3,
@@ -78,7 +80,36 @@ async def test_data_of_several_documents_are_asked_for_page_by_page(quick: Desk,
     line.answers.extend([*map(answer, (CREATED, first, ADDRESS)), stored(b'{"a": 1}\n')])
     line.answers.extend([*map(answer, (CREATED, DONE, ADDRESS)), stored(b'{"a": 2}\n')])
     assert await everything(quick) == [{"a": 1}, {"a": 2}]
-    assert line.calls[4].read() == b'{"query":"query{a{b}}","paginationToken":"x+/="}'
+    words = json.loads(line.calls[0].read())["query"]
+    assert json.loads(line.calls[4].read()) == {"query": words, "paginationToken": "x+/="}
+
+
+async def test_an_empty_page_is_not_the_end(quick: Desk, line: Line) -> None:
+    line.answers.extend(map(answer, (CREATED, told("DONE", pagination={"nextToken": "x"}), CREATED, DONE, ADDRESS)))
+    line.answers.append(stored(b'{"a": 2}\n'))
+    assert await everything(quick) == [{"a": 2}]
+
+
+async def test_no_run_has_the_words_of_another_whose_pages_it_might_find(quick: Desk, line: Line) -> None:
+    query = "fragment F on A { b } query Mine($c: C) { a(c: $c) { ...F } }"
+    words = set()
+    for _ in range(2):
+        line.calls.clear()
+        line.answers.clear()
+        line.answers.extend([answer(CREATED), answer({"errors": []}, 404)])
+        with pytest.raises(NotFound):
+            await everything(quick, query)
+        told = json.loads(line.calls[0].read())["query"]
+        assert re.fullmatch(r"query Mine_\w{12}\(\$c:C\){a\(c:\$c\){...F}}fragment F on A{b}", told)
+        words.add(told)
+    assert len(words) == 2
+
+
+async def test_a_query_is_one_operation(quick: Desk, line: Line) -> None:
+    for query in ("query A { a } query B { b }", "fragment F on A { b }"):
+        with pytest.raises(Invalid, match="one operation"):
+            await everything(quick, query)
+    assert line.calls == []
 
 
 async def test_no_data_a_cancelled_and_a_failed_query_are_told_apart(quick: Desk, line: Line) -> None:

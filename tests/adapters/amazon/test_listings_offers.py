@@ -15,6 +15,7 @@ from adapters.amazon.listings_submissions import Declined, Finding, Preview, pre
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.patches import PriceChange, Sale, price_patch, quantity_patch
 from adapters.port import Receipt
+from adapters.wire import Unclear
 from domain.budget import Ask
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Transient
 from domain.ids import ChannelSku
@@ -152,7 +153,7 @@ async def test_an_offer_is_told_with_all_that_matters(desk: Desk, line: Line) ->
     assert (told.in_force, told.quantity) == (money("15.25"), 7)
     assert [one.message for one in told.findings] == ["No image.", "Hm."]
     assert [one.actions for one in told.suppressed_by] == [("SEARCH_SUPPRESSED",)]
-    assert [entry["currency"] for entry in told.entries] == ["USD", "USD"]
+    assert [entry["currency"] for entry in told.entries or ()] == ["USD", "USD"]
     included = "summaries,attributes,offers,fulfillmentAvailability,issues"
     assert dict(line.calls[0].url.params) == {
         "marketplaceIds": US.id,
@@ -188,7 +189,7 @@ async def test_no_number_is_made_up(desk: Desk, line: Line, parts: dict[str, Any
     ("answer", "failure"),
     [
         (httpx.Response(404, json={"errors": [{"code": "NotFound", "message": "SKU not found."}]}), NotFound),
-        (httpx.Response(200, json={"sku": "A1", "summaries": []}), Transient),
+        (httpx.Response(200, json=item(summaries=[])), Transient),
         (httpx.Response(200, json=item(attributes={"purchasable_offer": [{"currency": 5}]})), Transient),
         (httpx.Response(200, json=item(attributes={"purchasable_offer": {}})), Transient),
     ],
@@ -199,6 +200,17 @@ async def test_what_cannot_be_read_is_no_offer(
     line.answers.append(answer)
     with pytest.raises(failure):
         await read_offer(client_of(desk), "A1SANDBOXNA", US, ChannelSku("A1"), Ask())
+
+
+async def test_attributes_that_are_left_out_are_not_taken_for_an_offer_that_says_nothing(
+    desk: Desk, line: Line
+) -> None:
+    change = PriceChange(price=money("20"))
+    line.answers.extend(httpx.Response(200, json=one) for one in (item(), item(attributes={})))
+    unknown, none = [await read_offer(client_of(desk), "A1SANDBOXNA", US, ChannelSku("A1"), Ask()) for _ in range(2)]
+    with pytest.raises(Unclear, match="would wipe it out"):
+        price_patch(US, unknown.entries, change)
+    assert len(price_patch(US, none.entries, change).value) == 1
 
 
 async def test_offers_are_read_by_twenty_and_over_pages(desk: Desk, line: Line) -> None:

@@ -19,7 +19,19 @@ from adapters.amazon.client import Client
 from adapters.amazon.listings_offers import read_offer
 from adapters.amazon.listings_submissions import submit
 from adapters.amazon.marketplaces import Marketplace, marketplace
-from adapters.amazon.patches import Patch, PriceChange, Prices, Sale, amount, local, price_patch, prices, quantity_patch
+from adapters.amazon.patches import (
+    FIRST,
+    LAST,
+    Patch,
+    PriceChange,
+    Prices,
+    Sale,
+    amount,
+    local,
+    price_patch,
+    prices,
+    quantity_patch,
+)
 from adapters.wire import Unclear
 from domain.budget import Ask
 from domain.errors import Invalid
@@ -165,6 +177,25 @@ def test_an_amount_survives_the_way_to_amazon_and_back(dollars: Decimal, yen: in
 def test_what_cannot_be_asked_for_is_not_written(change: PriceChange, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         patched(change, offer())
+
+
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [
+        ("9999-12-31", LAST),
+        ("9999-12-31T23:59:59-08:00", LAST),
+        ("0001-01-01T00:00:00+09:00", FIRST),
+    ],
+)
+def test_the_last_day_of_the_calendar_is_for_ever(told: str, read_as: datetime) -> None:
+    (sale,) = prices(US, [offer(discounted_price=priced(1, end_at=told))]).sales
+    assert sale.ends_at == read_as
+
+
+def test_no_sale_goes_beyond_the_calendar() -> None:
+    endless = Sale(Money(Decimal(5), "JPY"), datetime(2026, 3, 1, tzinfo=UTC), LAST)
+    with pytest.raises(Invalid, match="beyond the calendar"):
+        price_patch(JP, [offer(marketplace_id=JP.id, currency="JPY")], PriceChange(sale=endless))
 
 
 def test_yen_have_no_parts() -> None:

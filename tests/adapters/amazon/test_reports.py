@@ -15,7 +15,7 @@ from adapters.amazon import reports
 from adapters.amazon.reports import Document, NoData, Report, Stuck
 from adapters.wire import Unclear, read
 from domain.budget import Ask
-from domain.errors import Invalid, NotFound, OutcomeUnknown, Refused, Transient
+from domain.errors import Invalid, NotFound, OutcomeUnknown, Refused, Throttled, Transient
 from tests.adapters.amazon.bench import Desk, Line, Sandbox, go
 from tests.adapters.amazon.test_documents import client_of, stored
 
@@ -108,6 +108,11 @@ async def test_a_failed_report_is_refused_with_the_words_of_its_document(quick: 
     line.answers.extend([answer(fatal), answer(ADDRESS), httpx.Response(500)])
     with pytest.raises(Refused, match="cannot be read"):
         await reports.wait(client_of(quick), "R1", Ask(), pauses_s=QUICK)
+    for status in (403, 404, 429):
+        line.answers.clear()
+        line.answers.extend([answer(fatal), httpx.Response(status)])
+        with pytest.raises(Refused, match=r"Amazon could not make .* cannot be read"):
+            await reports.wait(client_of(quick), "R1", Ask(), pauses_s=QUICK)
 
 
 async def test_patience_ends_and_names_the_report_to_wait_for(quick: Desk, line: Line) -> None:
@@ -133,6 +138,35 @@ async def test_a_lost_answer_finds_the_report_that_is_being_made(quick: Desk, li
     assert line.calls[1].url.params["reportTypes"] == reports.LISTINGS
 
 
+async def test_options_are_not_in_the_list_so_a_report_that_has_some_is_not_recognized(quick: Desk, line: Line) -> None:
+    mine, client = told(reportId="R7"), client_of(quick)
+    line.answers.extend([httpx.Response(500), answer({"reports": [mine]})])
+    with pytest.raises(OutcomeUnknown):
+        await reports.create(client, reports.LISTINGS, ["US"], Ask(), go, options={"a": "b"}, looks_s=(0,))
+    assert paths(line) == ["POST reports", "GET reports"]
+    line.answers.clear()
+    line.answers.extend([httpx.Response(500), answer({"reports": []}), answer(CREATED)])
+    assert await reports.create(client, reports.LISTINGS, ["US"], Ask(), go, options={"a": "b"}, looks_s=(0,)) == "R1"
+
+
+@pytest.mark.parametrize("failed", [httpx.Response(500), httpx.Response(429), httpx.ReadTimeout("late")])
+async def test_a_look_that_fails_does_not_end_the_waiting(
+    quick: Desk, line: Line, failed: httpx.Response | Exception
+) -> None:
+    line.answers.extend([failed, answer(told()), failed, answer(DONE), answer(ADDRESS)])
+    found = await reports.wait(client_of(quick), "R1", Ask(), pauses_s=QUICK, patience_s=30)
+    assert isinstance(found, Document)
+    line.answers.clear()
+    line.answers.extend([answer(told()), failed])
+    with pytest.raises(Stuck):
+        await reports.wait(client_of(quick), "R1", Ask(), pauses_s=QUICK, patience_s=0.1)
+    line.answers.clear()
+    line.answers.append(failed)
+    with pytest.raises((Transient, Throttled)) as caught:
+        await reports.wait(client_of(quick), "R1", Ask(), pauses_s=QUICK, patience_s=0.1)
+    assert not isinstance(caught.value, Stuck)
+
+
 async def test_a_report_that_is_nowhere_is_asked_for_once_more(quick: Desk, line: Line) -> None:
     line.answers.extend([httpx.Response(503), answer({"reports": []}), answer({"reports": []}), answer(CREATED, 202)])
     sent = 0
@@ -147,10 +181,14 @@ async def test_a_report_that_is_nowhere_is_asked_for_once_more(quick: Desk, line
 
 
 async def test_while_nobody_can_tell_whether_it_is_made_no_other_is_asked_for(quick: Desk, line: Line) -> None:
-    line.answers.append(httpx.Response(500))
-    with pytest.raises(OutcomeUnknown):
-        await reports.create(client_of(quick), reports.LISTINGS, ["US"], Ask(), go, looks_s=(0, 0))
-    assert paths(line) == ["POST reports", "GET reports", "GET reports"]
+    for status in (500, 400, 403):
+        line.calls.clear()
+        line.answers.clear()
+        line.answers.extend([httpx.Response(500), httpx.Response(status)])
+        with pytest.raises(OutcomeUnknown):
+            await reports.create(client_of(quick), reports.LISTINGS, ["US"], Ask(), go, looks_s=(0, 0))
+        assert paths(line)[0] == "POST reports"
+        assert set(paths(line)[1:]) <= {"GET reports"}
 
 
 async def test_what_amazon_refuses_and_settlements_are_not_asked_for_again(quick: Desk, line: Line) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.port import OrderKey, Receipt, ShownKey, StockKey, StockWrite
+from adapters.port import Checked, OrderKey, Receipt, ShownKey, StockKey, StockWrite
 from domain.budget import Ask
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
 from domain.ids import ChannelSku
@@ -597,9 +597,9 @@ async def test_a_plan_that_is_tighter_than_published_throttles(sandbox: Sandbox,
 
 
 async def test_check_names_where_the_account_sells(sandbox: Sandbox, open_desk: OpenDesk) -> None:
-    assert await open_desk(sandbox, "eu").port.check(Ask()) == "Amazon account A1SANDBOXEU sells in DE, FR."
+    assert await open_desk(sandbox, "eu").port.check(Ask()) == Checked("Amazon account A1SANDBOXEU sells in DE, FR.")
     desk = open_desk(sandbox, "eu")
     desk.config.channel.marketplaces = ("DE", "IT")
-    assert await desk.port.check(Ask()) == (
-        "Amazon account A1SANDBOXEU sells in DE. It does not take part in IT: take it out of its marketplaces."
-    )
+    checked = await desk.port.check(Ask())
+    assert checked.said == "Amazon account A1SANDBOXEU sells in DE."
+    assert [one.found for one in checked.warnings] == ["Amazon account A1SANDBOXEU does not take part in IT."]

@@ -40,10 +40,13 @@ async def test_the_doctor_hears_where_configuration_and_amazon_disagree(desk: De
     ]
     line.answers.append(httpx.Response(200, json={"payload": stores}))
     told = await sellers.check(client_at(desk), "A1", ["DE", "FR", "IT", "GB"], Ask())
-    assert told == (
-        "Amazon account A1 sells in DE, FR. It does not take part in IT, GB: take them out of its marketplaces. "
-        "Its listings in FR are suspended. Amazon's prices in FR are in CHF, not in EUR: write no prices there."
-    )
+    assert told.said == "Amazon account A1 sells in DE, FR."
+    assert [one.found for one in told.warnings] == [
+        "Amazon account A1 does not take part in IT, GB.",
+        "The listings of Amazon account A1 in FR are suspended: nothing is sold there.",
+        "Amazon's prices in FR are in CHF, not in EUR.",
+    ]
+    assert [one.do.split()[0] for one in told.warnings] == ["Take", "Look", "Write"]
 
 
 async def test_a_store_without_a_currency_is_no_answer(desk: Desk, line: Line) -> None:

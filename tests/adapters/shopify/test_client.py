@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from adapters.budget import Budgets
-from adapters.port import StockKey
+from adapters.port import Checked, StockKey
 from adapters.shopify.client import PLAN
 from adapters.shopify.config import ShopifyConfig
 from adapters.shopify.platform import ShopifyPort
@@ -34,7 +34,8 @@ async def state(budgets: Budgets) -> BudgetState:
 
 async def test_check_names_the_shop(sandbox: Sandbox, port: ShopifyPort) -> None:
     journal, ask = await sandbox.journal(), Ask()
-    assert await port.check(ask) == "Shop Acorn Sandbox answers, in USD, with every scope that is needed."
+    said = "Shop Acorn Sandbox answers, in USD, with every scope that is needed."
+    assert await port.check(ask) == Checked(said)
     assert await journal.calls() == ["shop+currentAppInstallation"]
     (line,) = ask.bill.lines.items()
     assert (line[0], line[1].calls, line[1].tokens) == ((CHANNEL.id, "shop+currentAppInstallation"), 1, 3.0)
@@ -56,9 +57,8 @@ async def test_check_tells_of_the_60_days(sandbox: Sandbox, open_port: OpenPort)
     scopes = ["read_products", "read_inventory", "read_locations", "read_orders"]
     scopes.append("write_merchant_managed_fulfillment_orders")
     await sandbox.post("tokens", token="shpat_recent", scopes=scopes)
-    assert "orders older than 60 days stay unseen" in await open_port(sandbox.url, access_token="shpat_recent").check(
-        Ask()
-    )
+    said = (await open_port(sandbox.url, access_token="shpat_recent").check(Ask())).said
+    assert "orders older than 60 days stay unseen" in said
 
 
 async def test_a_missing_scope_is_told_by_the_call_too(sandbox: Sandbox, open_port: OpenPort) -> None:

@@ -401,6 +401,6 @@ async def test_check_tells_whether_it_can_be_told_numbers(sandbox: Sandbox, open
     scopes = ["read_products", "read_inventory", "read_locations", "read_orders", "read_all_orders"]
     scopes.append("write_merchant_managed_fulfillment_orders")
     await sandbox.post("tokens", token="shpat_reader", scopes=scopes)
-    said = await open_port(sandbox.url, access_token="shpat_reader").check(Ask())
+    said = (await open_port(sandbox.url, access_token="shpat_reader").check(Ask())).said
     assert said.endswith("Without write_inventory, it cannot be told what it may sell.")
-    assert "write_inventory" not in await open_port(sandbox.url).check(Ask())
+    assert "write_inventory" not in (await open_port(sandbox.url).check(Ask())).said

@@ -26,7 +26,7 @@ def order_of(code: str, cents: int, parcels: list[int], refunds: list[int]) -> O
     order = Order("1-1", account, code, "MERCHANT", [line], sent_at, sent_at)
     for number, units in enumerate(parcels):
         reference = str(number)
-        order.visible[reference] = Package(reference, "UPS", "", "1Z", sent_at, sent_at, {"1": units})
+        order.visible[reference] = Package(reference, "UPS", "", "1Z", sent_at, sent_at, sent_at, {"1": units})
     order.refunds = [Refund(AT, {"1": units}) for units in refunds]
     return order
 

@@ -124,6 +124,8 @@ LATE = {"start_at": "2026-03-02T00:00:00Z", "end_at": "2026-03-03T00:00:00Z"}
         ({"our_price": [{"schedule": []}]}, ["99022"]),
         ({"our_price": [{"value_with_tax": 5}]}, ["99022"]),
         ({"our_price": priced("20")}, ["99022"]),
+        ({"our_price": [*priced(20), 5]}, ["99022"]),
+        ({"discounted_price": priced(15, start_at="9999-12-31", end_at="9999-12-31")}, ["99022"]),
         ({"our_price": priced(20.005)}, ["99022"]),
         ({"our_price": priced(20, **LATE)}, ["90000900"]),
         (

@@ -3,17 +3,21 @@
 import gzip
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.amazon import seed
+from sandbox.amazon import finances, seed, shipments
+from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.money_flow import account_flows, period
+from sandbox.amazon.query import Query
 from sandbox.amazon.reports import reports_of
 from sandbox.amazon.settlement_files import COLUMNS
 from sandbox.amazon.settlements import Settlement
@@ -22,6 +26,7 @@ from sandbox.amazon.visit import FE, NA, Seller, confirmation, error, to_ship
 from sandbox.control import Core
 from sandbox.options import Options
 from sandbox.visit import advance
+from tests.sandbox.amazon.reads import leaves, related
 
 PATH = "/reports/2021-06-30/reports"
 KIND = "GET_V2_SETTLEMENT_REPORT_DATA_FLAT_FILE_V2"
@@ -30,6 +35,19 @@ CHARSETS = {"US": "utf-8", "DE": "cp1252", "FR": "utf-8-sig", "JP": "cp932"}
 INSTANTS = {code: "%d.%m.%Y %H:%M:%S %Z" if code in ("DE", "FR") else "%Y-%m-%d %H:%M:%S %Z" for code in CHARSETS}
 DATES = {"US": "%m/%d/%Y", "DE": "%d.%m.%Y", "FR": "%d.%m.%Y", "JP": "%Y/%m/%d"}
 Line = dict[str, str]
+DAY_S = 86_400
+stores = st.sampled_from(list(CHARSETS))
+# What Finances calls the amounts of the files.
+LEAVES = {
+    ("ItemPrice", "Principal"): "ProductCharges",
+    ("ItemPrice", "Tax"): "Tax",
+    ("ItemPrice", "Shipping"): "Shipping",
+    ("Promotion", "Shipping"): "ShippingPromotion",
+    ("ItemWithheldTax", "MarketplaceFacilitatorTax-Principal"): "MarketplaceFacilitatorTax",
+    ("ItemFees", "Commission"): "Commission",
+    ("ItemFees", "FBAPerUnitFulfillmentFee"): "FBAPerUnitFulfillmentFee",
+    ("ItemFees", "RefundCommission"): "RefundCommission",
+}
 
 
 def world(number: int, orders: int = 120) -> Amazon:
@@ -134,6 +152,75 @@ def test_what_was_sold_is_settled_once_its_time_has_come_and_only_once(number: i
     assert shipped <= sums.keys()
     for order_id, total in sums.items():
         assert total == sum(flow.total for flow in flows if flow.order.id == order_id)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.tuples(st.sampled_from([1, 3, 3600, 5 * DAY_S]), stores), max_size=6))
+def test_finances_and_the_files_tell_the_same_of_each_order_to_the_cent(
+    number: int, steps: list[tuple[int, str]]
+) -> None:
+    """Whatever is confirmed, given back and closed in the meantime; by settlement, order, product and part."""
+    amazon = world(number)
+    reports = reports_of(amazon)
+    for seconds, code in steps:
+        change_something(amazon, code)
+        amazon.clock.advance(seconds)
+        reports.settle()
+        with suppress(ValueError):  # it has only just begun
+            reports.settlements.close_now(code)
+    amazon.clock.advance(30 * DAY_S)
+    in_files: Counter[tuple[str, ...]] = Counter()
+    for one in closed(amazon):
+        for line in lines(amazon, one):
+            if line["order-id"]:
+                leaf = LEAVES[line["amount-type"], line["amount-description"]]
+                part = (line["settlement-id"], line["order-id"], line["sku"], leaf)
+                in_files[part] += amount(line["amount"], one.marketplace)  # type: ignore[assignment]
+    in_finances: Counter[tuple[str, ...]] = Counter()
+    for one_told in told_by_finances(amazon):
+        settlement, order_id = related(one_told, "SETTLEMENT_ID"), related(one_told, "ORDER_ID")
+        if settlement and order_id:
+            for item in one_told["items"]:
+                for leaf, cents in leaves(item["breakdowns"]).items():
+                    in_finances[settlement, order_id, item["contexts"][0]["sku"], leaf] += cents  # type: ignore[assignment]
+    assert in_files == in_finances
+    assert {amazon.orders[order_id].marketplace for _, order_id, *_ in in_files} == set(CHARSETS)
+
+
+def test_yen_are_whole_numbers_in_finances() -> None:
+    amazon = world(3)
+    amounts = [one["totalAmount"] for one in told_by_finances(amazon)]
+    yen = {type(one["currencyAmount"]) for one in amounts if one["currencyCode"] == "JPY"}
+    others = {type(one["currencyAmount"]) for one in amounts if one["currencyCode"] != "JPY"}
+    assert (yen, others) == ({int}, {float})
+
+
+def change_something(amazon: Amazon, code: str) -> None:
+    """A parcel of one order of a store leaves, and a unit of another comes back."""
+    mine = [order for order in amazon.orders.values() if order.marketplace == code]
+    ready = [one for one in mine if one.status == "UNSHIPPED" and one.fixed is None]
+    for order in ready[:1]:
+        place, sent_at = MARKETPLACES[code].id, order.created_at.isoformat()
+        detail = {"packageReferenceId": "7", "carrierCode": "UPS", "trackingNumber": "1Z", "shipDate": sent_at}
+        items = [{"orderItemId": order.lines[0].id, "quantity": 1}]
+        body = {"marketplaceId": place, "packageDetail": {**detail, "orderItems": items}}
+        shipments.confirm(amazon, order.account, order.id, body)
+    for order in [one for one in mine if one.status == "SHIPPED" and not one.refunds][:1]:
+        finances.refund(amazon, {"order": order.id, "lines": [{"id": order.lines[0].id, "quantity": 1}]})
+
+
+def told_by_finances(amazon: Amazon) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for account in amazon.accounts:
+        token = ""
+        while True:
+            asked = f"postedAfter={START - timedelta(days=60):%Y-%m-%dT%H:%M:%SZ}{token}"
+            payload = finances.transactions(amazon, account, Query(asked, finances.PARAMETERS))["payload"]
+            found += payload["transactions"]
+            if "nextToken" not in payload:
+                break
+            token = f"&nextToken={quote(payload['nextToken'], safe='')}"
+    return found
 
 
 def test_each_store_has_its_own_manner_and_every_kind_of_line() -> None:
