@@ -119,7 +119,11 @@ def counted_once(transactions: Iterable[Transaction]) -> list[Transaction]:
     def replaced(one: Transaction) -> bool:
         if one.id is None or one.status not in (DEFERRED, DEFERRED_RELEASED):
             return False
-        followed = one.id in origins or one.id in there or any(value in there for value in one.values("RELEASE_TRANSACTION_ID"))
+        followed = (
+            one.id in origins
+            or one.id in there
+            or any(value in there for value in one.values("RELEASE_TRANSACTION_ID"))
+        )
         return followed or (one.status == DEFERRED and one.id in released)
 
     return [one for one in latest.values() if not replaced(one)]

@@ -125,7 +125,7 @@ class Feeds:
         # Members that it does not know are left aside: clients of many send some with every body.
         if not isinstance(body, dict):
             raise query.wrong("Invalid input")
-        kind, codes = body.get("feedType"), _codes(account, query, body.get("marketplaceIds"))
+        kind, codes = str(body.get("feedType")), _codes(account, query, body.get("marketplaceIds"))
         if kind != LISTINGS and kind not in _RETIRED:
             raise query.wrong(f"'{kind}' is not a feed type.")
         document = str(body.get("inputFeedDocumentId"))
@@ -275,7 +275,7 @@ class Feeds:
 
 
 def _codes(account: Account, query: Query, ids: object) -> list[str]:
-    if not isinstance(ids, list) or not 1 <= len(ids) <= 25 or any(one not in ALL_IDS for one in ids):
+    if not isinstance(ids, list) or not 1 <= len(ids) <= 25 or any(str(one) not in ALL_IDS for one in ids):
         raise query.wrong("'marketplaceIds' must name 1 to 25 marketplaces.")
     codes = [BY_ID[one].code for one in ids if one in BY_ID]
     if len(codes) < len(ids) or any(code not in account.marketplaces for code in codes):
@@ -302,7 +302,7 @@ def _messages(feed: Feed, stored: Stored) -> list[dict[str, Any]] | None:
         header, messages = told["header"], told["messages"]
         numbers = [one["messageId"] for one in messages]
         right = header["sellerId"] == feed.account.seller and header["version"] == "2.0"
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     numbered = all(isinstance(one, int) and one >= 1 for one in numbers) and len(set(numbers)) == len(numbers)
     return messages if right and numbered and 1 <= len(messages) <= _MESSAGES else None

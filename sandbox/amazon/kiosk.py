@@ -163,8 +163,10 @@ class Kiosk:
             words = json.dumps({"errors": [{"message": problem.message} for problem in result.errors]})
             inquiry.error_id = self._amazon.documents.put(words.encode(), "application/json")
             return
-        datasets = (dataset for dataset in (result.data or {}).values())
-        records = [record for dataset in datasets for found in dataset.values() for record in found]
+        # Beside datasets a query may ask for words about the schema, which are no records.
+        datasets = (dataset for name, dataset in (result.data or {}).items() if not name.startswith("__"))
+        told = (found for dataset in datasets for found in dataset.values() if isinstance(found, list))
+        records = [record for found in told for record in found if isinstance(record, dict)]
         page = records[inquiry.first : inquiry.first + self.page]
         inquiry.status = "DONE"
         if page:

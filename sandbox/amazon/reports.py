@@ -207,7 +207,7 @@ class Reports:
     def _asked(self, account: Account, body: object) -> tuple[str, Wanted]:
         if not isinstance(body, dict) or set(body) - _MEMBERS:
             raise _wrong("The body has other members than a report's specification.")
-        kind = body.get("reportType")
+        kind = str(body.get("reportType"))
         if kind in _SETTLEMENT_NUMBERS:
             words = f"Request for report type {_SETTLEMENT_NUMBERS[kind]} is not allowed at this time"
             raise Failure(400, "InvalidInput", words)
@@ -251,7 +251,7 @@ def _time(body: dict[str, Any], name: str, default: datetime) -> datetime:
 
 
 def _marketplaces(account: Account, ids: object) -> tuple[str, ...]:
-    if not isinstance(ids, list) or not 1 <= len(ids) <= 25 or any(one not in ALL_IDS for one in ids):
+    if not isinstance(ids, list) or not 1 <= len(ids) <= 25 or any(str(one) not in ALL_IDS for one in ids):
         raise _wrong("'marketplaceIds' holds 1 to 25 marketplaces.")
     codes = tuple(BY_ID[one].code for one in dict.fromkeys(ids) if one in BY_ID)
     if len(codes) < len(set(ids)) or any(code not in account.marketplaces for code in codes):

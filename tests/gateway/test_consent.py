@@ -428,7 +428,7 @@ def test_doctor_names_a_channel_without_any_consent_and_what_runs_out(keyed: Aco
         (("channels", "authorize", "shopify", "amazon-eu"), "Only accounts of amazon consent"),
         (
             ("channels", "authorize", "amazon", "nowhere"),
-            "No channel of Amazon is called nowhere; acorn.toml names amazon-eu",
+            "No channel of Amazon is called nowhere; there is amazon-eu",
         ),
     ],
 )

@@ -186,6 +186,18 @@ async def test_a_secret_that_has_run_out_needs_no_key_any_more(store: Store) -> 
     assert (await grants(store).kept(EU, CLIENT)).secrets == ("two",)
 
 
+async def test_a_database_that_is_away_takes_no_answer_of_the_platforms_with_it(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Grants(Store("postgresql://nobody@127.0.0.1:1/none"), RING)
+    await away.clear(EU, "getOrder")
+    assert await away.bar(EU, "getOrder", "no role", 3600)
+    assert [one.message for one in caplog.records] == ["grant.unwritten"] * 2
+    with pytest.raises(Transient, match="does not answer"):
+        await away.renew(EU, "A1", "Atzr|1", "Atzr|2")
+    await away._store.close()
+
+
 async def test_while_the_database_is_away_what_was_read_stays_true(store: Store) -> None:
     away = Store("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(Transient, match="does not answer"):

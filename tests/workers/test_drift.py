@@ -314,7 +314,7 @@ def test_numbers_are_shown_where_a_place_of_ours_sells() -> None:
     amazon.channel.platform = Platform.AMAZON
 
     def of(*places: Location) -> tuple[list[str], list[str]]:
-        deps: Deps = make_deps(None, None, [shop, amazon], locations=list(places))  # type: ignore[arg-type]
+        deps: Deps = make_deps(None, Redis(), [shop, amazon], locations=list(places))  # type: ignore[arg-type]
         return places_shown(deps, SHOP), places_shown(deps, AMAZON)
 
     pool = Location(LocationCode("FBA"), "FBA", LocationKind.FBA, AMAZON, "DE", ("DE", "FR"), shown={SHOP: "Amazon"})

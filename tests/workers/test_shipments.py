@@ -246,7 +246,10 @@ async def test_after_eight_sends_that_changed_nothing_the_item_fails(
     assert port.effects == []
 
 
-async def test_refused_credentials_cost_no_attempt(store: Store, redis: Redis, port: FakePort) -> None:
+async def test_refused_credentials_cost_no_attempt(
+    store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.shipments.jittered", lambda *_, **__: 0.05)
     [one] = await place_orders(store, port, 1)
     port.faults.extend([Fault.UNAUTHORIZED, Fault.NOT_CONNECTED])
     id = await ship(store, [one])

@@ -20,7 +20,7 @@ from adapters.vault import OwnMemory
 from adapters.wire import Wire
 from domain.budget import Ask
 from domain.channel import Channel
-from domain.errors import Invalid, MissingRole, Unauthorized
+from domain.errors import Invalid, MissingRole, Transient, Unauthorized
 from domain.grant import Kept
 from domain.ids import ChannelId, ChannelSku
 from tests.adapters.amazon.bench import Desk, Line, Sandbox, make_config, make_desk, make_pool
@@ -217,6 +217,53 @@ async def test_a_revoked_consent_is_told_from_a_missing_role_although_both_are_4
     assert (caught.value.pauses, caught.value.upstream_code) == (True, "invalid_grant")
     await amazon.post("accounts", {"sellerId": "A1SANDBOXNA", "revoked": False})
     await stock(desk)
+
+
+async def test_a_consent_revoked_while_its_token_is_fresh_looks_like_a_missing_role_at_first_and_leaves_nothing_behind(
+    amazon: Sandbox, open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = open_desk(amazon, role_pause_s=0.1)
+
+    async def ends() -> Exception | None:
+        """What comes of it once the operation is tried again."""
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await stock(desk)
+                except MissingRole:
+                    await asyncio.sleep(0.02)
+                except Unauthorized as problem:
+                    return problem
+                else:
+                    return None
+
+    await stock(desk)
+    await amazon.post("accounts", {"sellerId": "A1SANDBOXNA", "revoked": True})
+    with pytest.raises(MissingRole):
+        await stock(desk)
+    monkeypatch.setattr("adapters.amazon.client.FRESH_S", 0.0)  # the minute is over
+    problem = await ends()
+    assert isinstance(problem, Unauthorized)
+    assert (problem.pauses, problem.upstream_code) == (True, "invalid_grant")
+    await amazon.post("accounts", {"sellerId": "A1SANDBOXNA", "revoked": False})
+    assert await ends() is None
+    assert not (await client_of(desk)._login.kept()).lacking
+
+
+async def test_a_new_token_that_cannot_be_kept_costs_no_call(
+    redis: Redis, line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(*_: object) -> None:
+        raise Transient("The database does not answer.")
+
+    vault = Vault()
+    monkeypatch.setattr(vault, "renew", away)
+    desk = make_desk(redis, make_config(), httpx.MockTransport(line), vault=vault)
+    line.login = lambda number: answered({"access_token": "Atza|1", "expires_in": 3600, "refresh_token": "Atzr|new"})
+    line.answers.append(answered({"payload": []}))
+    await desk.port.check(Ask())
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["grant.not_kept"]
+    await desk.close()
 
 
 async def seal(desk: Desk, kind: Restricted) -> str:

@@ -156,6 +156,19 @@ async def test_a_file_that_is_none_and_a_retired_type_are_fatal(client: httpx.As
     assert {one["operation"] for one in await effects(client)} == {"createFeed"}
 
 
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"[]", b"\xff\xfe", b'{"header": {}, "messages": {"messageId": 1}}']
+)
+async def test_a_file_that_cannot_be_read_spoils_its_feed_alone(
+    client: httpx.AsyncClient, na: Seller, content: bytes
+) -> None:
+    slot = (await post(na, DOCUMENTS, {"contentType": TYPE})).json()
+    await client.put(slot["url"], content=content, headers={"content-type": TYPE})
+    number = (await created(na, slot["feedDocumentId"])).json()["feedId"]
+    await advance(client, 70)
+    assert (await seen(na, number))["processingStatus"] == "FATAL"
+
+
 async def test_a_sixth_feed_in_five_minutes_is_throttled(client: httpx.AsyncClient, na: Seller) -> None:
     named = await skus(client)
     for _ in range(5):

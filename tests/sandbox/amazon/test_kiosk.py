@@ -165,6 +165,16 @@ async def test_no_data_has_no_document_and_a_failure_says_why(na: Seller) -> Non
     assert (await na.client.get(document["documentUrl"])).json() == {"errors": [{"message": words}]}
 
 
+async def test_words_about_the_schema_are_no_records(na: Seller) -> None:
+    for text in (
+        "{ __typename }",
+        "{ __schema { types { name } } }",
+        "{ analytics_economics_2024_03_15 { __typename } }",
+    ):
+        told = await ended(na, text)
+        assert (told["processingStatus"], told.get("dataDocumentId")) == ("DONE", None)
+
+
 async def test_queries_that_are_none_are_refused(na: Seller) -> None:
     for text in ("query {", "query { sampleQuery { a } }", by_date("YEAR", "2026-01-01", "2026-01-02")):
         assert error(await create(na, text)) == (400, "InvalidInput")

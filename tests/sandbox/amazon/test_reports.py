@@ -250,6 +250,8 @@ async def test_what_cannot_be_asked_for_is_refused(client: httpx.AsyncClient, na
     assert error(await create(na, STOCK, DE)) == (403, "Unauthorized")
     assert error(await create(na, STOCK, dataStartTime="yesterday")) == (400, "400")
     assert error(await create(na, STOCK, days=3)) == (400, "400")
+    assert error(await create(na, STOCK, reportType=[])) == (400, "400")
+    assert error(await create(na, STOCK, marketplaceIds=[[US]])) == (400, "400")
     assert [one for one in await effects(client) if one["operation"] == "createReport"] == []
 
 
