@@ -107,13 +107,15 @@ async def test_a_database_that_goes_away_between_single_ones_is_rested_for(monke
     pause = asyncio.sleep
 
     async def rest(seconds: float) -> None:
-        rests.append(seconds)
-        await pause(0)
+        # Whatever else is still asleep in this process shall not be counted.
+        if seconds >= 1.0:
+            rests.append(seconds)
+        await pause(min(seconds, 0.05))
 
     async def keep(told: Sequence[Exchange]) -> None:
         if len(told) > 1:
             raise ValueError("one of them is not to be kept")
-        if sum(map(bool, rests)) < 3:
+        if len(rests) < 3:
             raise Transient("away")
 
     log = CallLog(keep, bounds=Bounds(every_s=0.0, first_rest_s=1.0))
@@ -121,7 +123,7 @@ async def test_a_database_that_goes_away_between_single_ones_is_rested_for(monke
         log.hear(spoken())
     monkeypatch.setattr("adapters.call_log.asyncio.sleep", rest)
     await log.settle()
-    assert ([one for one in rests if one], log.kept, log.dropped) == ([1.0, 2.0, 4.0], 3, 0)
+    assert (rests, log.kept, log.dropped) == ([1.0, 2.0, 4.0], 3, 0)
 
 
 async def test_the_transport_tells_all_calls_and_only_calls() -> None:

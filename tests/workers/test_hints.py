@@ -158,7 +158,7 @@ async def test_stock_of_many_skus_is_one_question_and_a_late_hint_asks_nothing(
     await work.once()
     assert (port.calls["stock"], work.saved) == (1, 1)
     # So shortly after a change what was read may not hold it yet.
-    await _came(store, _hint("n-now", HintKind.STOCK, "SKU-7", NOW - timedelta(seconds=30)))
+    await _came(store, _hint("n-now", HintKind.STOCK, "SKU-7", datetime.now(UTC) - timedelta(seconds=30)))
     await work.once()
     assert port.calls["stock"] == 2
 
