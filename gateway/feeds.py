@@ -17,9 +17,9 @@ from typing import Any
 from domain.errors import Conflict, Invalid
 from domain.feed import FeedIn, FeedKind, Row, read_rows, sane_id, signed
 from gateway import metrics
-from gateway.asgi import ClientLeft, Receive, Scope, Send, header, read_body, request_id, respond, unless_left
+from gateway.asgi import Receive, Scope, Send, header, read_body, unless_left
 from gateway.body import BadRequest, parse_json
-from gateway.execution import write_json
+from gateway.deliveries import Told, database_away, deliver
 from store import feed as feed_store
 from store.feed import Delivery, Taken
 from store.session import UNAVAILABLE, Store
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/feeds/"
 BODY_LIMIT = 1024 * 1024
-RETRY_AFTER_S = 5
-JSON = "application/json; charset=utf-8"
 
 
 class Feeds:
@@ -40,18 +38,9 @@ class Feeds:
         self._feeds = feeds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id = request_id(scope)
-        try:
-            status, body, headers = await self._answer(scope, receive)
-        except ClientLeft:
-            metrics.LEFT.inc()
-            return
-        except BadRequest as problem:
-            status, body, headers = problem.status, {"error": problem.message}, problem.headers
-        metrics.REQUESTS.labels("/feeds", status).inc()
-        await respond(send, status, write_json(body), {"content-type": JSON, "x-request-id": id, **headers})
+        await deliver("/feeds", self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    async def _answer(self, scope: Scope, receive: Receive) -> Told:
         if scope["method"] != "POST":
             raise BadRequest("Feeds are sent by POST.", status=405, headers={"allow": "POST"})
         feed, delivery_id, body = await self._proven(scope, receive)
@@ -64,8 +53,7 @@ class Feeds:
             raise BadRequest(problem.message, status=409) from None
         except UNAVAILABLE as problem:
             log.warning("feed.database_away", extra={"feed": feed.id, "reason": type(problem).__name__})
-            retry = {"retry-after": str(RETRY_AFTER_S)}
-            return 503, {"error": "The database is away. Nothing was taken; send it again."}, retry
+            return database_away()
         log.info(
             "feed.taken",
             extra={

@@ -10,15 +10,14 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from adapters.notices import Delivered, NewSecret
 from domain.ids import ChannelId
 from domain.product import Rejected
 from gateway import metrics
-from gateway.asgi import ClientLeft, Receive, Scope, Send, header, read_body, request_id, respond, unless_left
+from gateway.asgi import Receive, Scope, Send, header, read_body, unless_left
 from gateway.body import BadRequest
-from gateway.execution import write_json
+from gateway.deliveries import Told, database_away, deliver
 from store.session import UNAVAILABLE, Store
 from workers.hints import take
 
@@ -27,8 +26,6 @@ log = logging.getLogger(__name__)
 PREFIX = "/webhooks/amazon/"
 # EventBridge sends no event that is larger.
 BODY_LIMIT = 256 * 1024
-RETRY_AFTER_S = 5
-JSON = "application/json; charset=utf-8"
 # Compared with where there is no channel of that name: that takes as long.
 NOBODY = (b"\x00" * 32,)
 
@@ -49,18 +46,9 @@ class Webhooks:
         self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id = request_id(scope)
-        try:
-            status, body, headers = await self._answer(scope, receive)
-        except ClientLeft:
-            metrics.LEFT.inc()
-            return
-        except BadRequest as problem:
-            status, body, headers = problem.status, {"error": problem.message}, problem.headers
-        metrics.REQUESTS.labels("/webhooks", status).inc()
-        await respond(send, status, write_json(body), {"content-type": JSON, "x-request-id": id, **headers})
+        await deliver("/webhooks", self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+    async def _answer(self, scope: Scope, receive: Receive) -> Told:
         if scope["method"] != "POST":
             raise BadRequest("Notifications are sent by POST.", status=405, headers={"allow": "POST"})
         webhook = self._proven(scope)
@@ -69,8 +57,7 @@ class Webhooks:
             new = await unless_left(receive, self._take(webhook, raw))
         except UNAVAILABLE as problem:
             log.warning("webhook.database_away", extra={"reason": type(problem).__name__})
-            retry = {"retry-after": str(RETRY_AFTER_S)}
-            return 503, {"error": "The database is away. Nothing was taken; send it again."}, retry
+            return database_away()
         return 200, {"taken": new}, {}
 
     async def _take(self, webhook: Webhook, raw: bytes) -> int:

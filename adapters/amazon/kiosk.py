@@ -25,13 +25,13 @@ from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, opened
 from adapters.amazon.listings import iso
 from adapters.amazon.reports import SKEW, Status
-from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, sought
+from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, reason, sought
 from adapters.amazon.wire import Instant, Pagination
 from adapters.port import BeforeSend
 from adapters.transport import Unreadable, parse_json
 from adapters.wire import Unclear, Wire
 from domain.budget import Ask
-from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Transient
+from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
 
 log = logging.getLogger(__name__)
 
@@ -233,11 +233,7 @@ async def wait(
 async def _reason(client: Client, asked: Asked, ask: Ask) -> str:
     if asked.error_document_id is None:
         return "no reason given."
-    try:
-        said = [line.strip() async for line in _lines(client, asked.error_document_id, ask)]
-    except (Unclear, HouseError) as problem:
-        return f"its reason cannot be read ({problem})."
-    return " ".join(said)[:500].strip() or "no reason given."
+    return await reason(_lines(client, asked.error_document_id, ask))
 
 
 async def records(client: Client, asked: Asked, ask: Ask) -> AsyncIterator[dict[str, Any]]:

@@ -17,12 +17,12 @@ from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, opened
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, sought
+from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, reason, sought
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
 from adapters.wire import Unclear, Wire
 from domain.budget import Ask
-from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Transient
+from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
 
 log = logging.getLogger(__name__)
 
@@ -227,15 +227,15 @@ async def outcome(client: Client, report: Report, ask: Ask) -> Document | NoData
 
 
 async def _reason(client: Client, report: Report, ask: Ask) -> str:
-    """The words in the document of a failed report, if it has any. They are no more than a hint: where they cannot be read, that
-    is said instead."""
+    """The words in the document of a failed report, if it has any."""
     if report.report_document_id is None:
         return "no reason given; it may have been asked for too soon, or for too long a range."
-    try:
-        said = [line.strip() async for line in lines(client, await document(client, report, ask), None, ask)]
-    except (Unclear, HouseError) as problem:
-        return f"its reason cannot be read ({problem})."
-    return " ".join(said)[:500].strip() or "no reason given."
+
+    async def said() -> AsyncIterator[str]:
+        async for line in lines(client, await document(client, report, ask), None, ask):
+            yield line
+
+    return await reason(said())
 
 
 async def document(client: Client, report: Report, ask: Ask) -> Document:

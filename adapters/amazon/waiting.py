@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from adapters.wire import Unclear
 from domain.errors import HouseError, Throttled, Transient
 
 T = TypeVar("T")
@@ -44,6 +45,16 @@ async def at_last(
             return seen
         await asyncio.sleep(pause_s)
         count += 1
+
+
+async def reason(lines: AsyncIterable[str]) -> str:
+    """The words of a document that says why a thing failed. They are no more than a hint: where they cannot be read, that is said
+    instead."""
+    try:
+        said = [line.strip() async for line in lines]
+    except (Unclear, HouseError) as problem:
+        return f"its reason cannot be read ({problem})."
+    return " ".join(said)[:500].strip() or "no reason given."
 
 
 async def sought(look: Callable[[], Awaitable[str | None]], looks_s: Sequence[float]) -> tuple[str | None, bool]:
