@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,6 +64,33 @@ class Source(Protocol):
 
     def open(self) -> AbstractAsyncContextManager[Mailbox]:
         """The queue, for as long as the block runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came to a channel's webhook, as it came; names of headers in small letters."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+class Webhook(Protocol):
+    """How the webhook of one channel is opened, and what comes in by it. `limit` is the most bytes of a body."""
+
+    limit: int
+
+    def expected(self, headers: Mapping[str, str]) -> bool:
+        """Whether the body is worth reading: what proves a sender is there, and where it stands in the headers alone, right."""
+        ...
+
+    def proven(self, delivery: Delivery) -> bool:
+        """Whether the sender is who it says, in a time that does not depend on how wrong it is, and whether it was sent now."""
+        ...
+
+    def understood(self, delivery: Delivery) -> Sequence[Delivered]:
+        """What a proven delivery says; nothing where we do not act on it. Never raises."""
         ...
 
 

@@ -20,7 +20,7 @@ from adapters.budget import Budgets
 from adapters.port import BeforeSend
 from adapters.shopify.config import ShopifyConfig
 from adapters.shopify.cost import Cost, cost_of
-from adapters.shopify.documents import Document
+from adapters.shopify.document import Document
 from adapters.shopify.errors import graphql_failure, http_failure, login_failure, refusal, search_warning
 from adapters.tokens import TokenStore
 from adapters.transport import Answer, Call, Transport, Unreadable, lost

@@ -1,36 +1,15 @@
-"""Every GraphQL document we send. Each is constant: sizes are written out, so that its cost is one number.
+"""The GraphQL documents that streams and shipments send. Each is constant: sizes are written out, so that its cost is one number.
 
 A page costs little more for 250 rows than for 50 (connections are priced on a logarithm), so pages are big.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-PAGE = 250  # the most rows and the most ids that the platform takes at once
-DEEPEST = 25_000  # rows after which paging must start anew, beyond the last row
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document and its operation's name. `operation` are its root fields joined by "+": so the bill calls it. `cost` is in
-    points, asked for before the first answer has told the true number. `itemized` mutations tell in their `userErrors` which
-    entry of a list is wrong: those are left to whoever sent the list."""
-
-    name: str
-    operation: str
-    cost: float
-    text: str
-    write: bool = False
-    itemized: bool = False
-
-
-_MONEY = "{ shopMoney { amount currencyCode } }"
-_PAGE_INFO = "pageInfo { hasNextPage endCursor }"
+from adapters.shopify.document import MONEY, PAGE, PAGE_INFO, Document
 
 _LEVEL = 'location { id } quantities(names: ["available", "on_hand", "incoming"]) { name quantity }'
 # Fifty places at once; an item with more is read on by LEVELS.
-_ITEM = f"id sku inventoryLevels(first: 50) {{ nodes {{ {_LEVEL} }} {_PAGE_INFO} }}"
+_ITEM = f"id sku inventoryLevels(first: 50) {{ nodes {{ {_LEVEL} }} {PAGE_INFO} }}"
 
 SHOP = Document(
     "Shop",
@@ -53,7 +32,7 @@ ITEMS = Document(
     "inventoryItems",
     266,
     f"""query Items($query: String, $after: String) {{
-  inventoryItems(first: {PAGE}, query: $query, after: $after) {{ nodes {{ {_ITEM} }} {_PAGE_INFO} }}
+  inventoryItems(first: {PAGE}, query: $query, after: $after) {{ nodes {{ {_ITEM} }} {PAGE_INFO} }}
 }}""",
 )
 
@@ -62,7 +41,7 @@ LEVELS = Document(
     "inventoryItem",
     36,
     f"""query Levels($id: ID!, $after: String) {{
-  inventoryItem(id: $id) {{ rest: inventoryLevels(first: {PAGE}, after: $after) {{ nodes {{ {_LEVEL} }} {_PAGE_INFO} }} }}
+  inventoryItem(id: $id) {{ rest: inventoryLevels(first: {PAGE}, after: $after) {{ nodes {{ {_LEVEL} }} {PAGE_INFO} }} }}
 }}""",
 )
 
@@ -78,19 +57,19 @@ VARIANTS = Document(
       product {{ id title status vendor tags }}
       inventoryItem {{ id unitCost {{ amount currencyCode }} }}
     }}
-    {_PAGE_INFO}
+    {PAGE_INFO}
   }}
 }}""",
 )
 
 _LINE = f"""id sku title currentQuantity unfulfilledQuantity
-      originalUnitPriceSet {_MONEY} discountedTotalSet {_MONEY}"""
+      originalUnitPriceSet {MONEY} discountedTotalSet {MONEY}"""
 # Nothing about the buyer: no customer, no email, no address. The attributes are free text; only ours are kept.
 _ORDER = f"""
     id name processedAt updatedAt cancelledAt test displayFinancialStatus displayFulfillmentStatus
-    currentTotalPriceSet {_MONEY}
+    currentTotalPriceSet {MONEY}
     customAttributes {{ key value }}
-    lineItems(first: 50) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }}
+    lineItems(first: 50) {{ nodes {{ {_LINE} }} {PAGE_INFO} }}
     fulfillments(first: {PAGE}) {{ id status displayStatus createdAt trackingInfo {{ company number }} }}
 """
 
@@ -100,7 +79,7 @@ ORDERS = Document(
     "orders",
     119,
     f"""query Orders($query: String!, $after: String) {{
-  orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{_ORDER}}} {_PAGE_INFO} }}
+  orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{_ORDER}}} {PAGE_INFO} }}
 }}""",
 )
 
@@ -111,14 +90,14 @@ ORDER_LINES = Document(
     "order",
     14,
     f"""query OrderLines($id: ID!, $after: String) {{
-  order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }} }}
+  order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_LINE} }} {PAGE_INFO} }} }}
 }}""",
 )
 
 _PARCEL_LINE = "quantity lineItem { id }"
 _PARCELS = f"""fulfillments(first: {PAGE}) {{
       id status trackingInfo {{ number }}
-      fulfillmentLineItems(first: {PAGE}) {{ nodes {{ {_PARCEL_LINE} }} {_PAGE_INFO} }}
+      fulfillmentLineItems(first: {PAGE}) {{ nodes {{ {_PARCEL_LINE} }} {PAGE_INFO} }}
     }}"""
 _TASK_LINE = "id totalQuantity remainingQuantity lineItem { id unfulfilledQuantity }"
 
@@ -130,7 +109,7 @@ PARCEL_LINES = Document(
     25,
     f"""query ParcelLines($id: ID!, $after: String) {{
   fulfillment(id: $id) {{
-    rest: fulfillmentLineItems(first: {PAGE}, after: $after) {{ nodes {{ {_PARCEL_LINE} }} {_PAGE_INFO} }}
+    rest: fulfillmentLineItems(first: {PAGE}, after: $after) {{ nodes {{ {_PARCEL_LINE} }} {PAGE_INFO} }}
   }}
 }}""",
 )
@@ -146,9 +125,9 @@ TASKS = Document(
     fulfillmentOrders(first: 50) {{
       nodes {{
         id status assignedLocation {{ location {{ id }} }} supportedActions {{ action }}
-        lineItems(first: {PAGE}) {{ nodes {{ {_TASK_LINE} }} {_PAGE_INFO} }}
+        lineItems(first: {PAGE}) {{ nodes {{ {_TASK_LINE} }} {PAGE_INFO} }}
       }}
-      {_PAGE_INFO}
+      {PAGE_INFO}
     }}
   }}
 }}""",
@@ -160,7 +139,7 @@ TASK_LINES = Document(
     25,
     f"""query TaskLines($id: ID!, $after: String) {{
   fulfillmentOrder(id: $id) {{
-    rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_TASK_LINE} }} {_PAGE_INFO} }}
+    rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_TASK_LINE} }} {PAGE_INFO} }}
   }}
 }}""",
 )
@@ -201,23 +180,4 @@ ACTIVATE = Document(
   }
 }""",
     write=True,
-)
-
-DOCUMENTS = (
-    SHOP,
-    CURRENCY,
-    STOCK,
-    ITEMS,
-    LEVELS,
-    VARIANTS,
-    ORDERS,
-    ORDER,
-    ORDER_LINES,
-    PARCELS,
-    PARCEL_LINES,
-    TASKS,
-    TASK_LINES,
-    SHIP,
-    SET_AVAILABLE,
-    ACTIVATE,
 )

@@ -16,7 +16,8 @@ from pydantic import model_validator
 
 from adapters.port import Page, ShownKey, StockKey
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import ITEMS, LEVELS, PAGE, STOCK
+from adapters.shopify.document import PAGE
+from adapters.shopify.documents import ITEMS, LEVELS, STOCK
 from adapters.shopify.paging import answered, by_id, pages, whole
 from adapters.shopify.wire import Connection, Ref, quoted, rejected
 from adapters.wire import Unclear, Wire, read

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import DEEPEST, Document
+from adapters.shopify.document import DEEPEST, Document
 from adapters.shopify.wire import PageInfo, Ref, Rows, number_of
 from adapters.wire import Unclear, W, read
 from domain.budget import Ask

@@ -25,7 +25,8 @@ from adapters.shopify import fulfillment, orders, shown
 from adapters.shopify.catalog import Catalog
 from adapters.shopify.client import PLAN, ShopClient
 from adapters.shopify.config import ShopifyConfig
-from adapters.shopify.documents import ITEMS, PAGE, SHOP, STOCK
+from adapters.shopify.document import PAGE
+from adapters.shopify.documents import ITEMS, SHOP, STOCK
 from adapters.shopify.inventory import Inventory
 from adapters.tokens import TokenStore
 from adapters.transport import Transport

@@ -14,7 +14,8 @@ from uuid import uuid4
 
 from adapters.port import BeforeSend, Page, Receipt, Shown, ShownKey, StockWrite
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import ACTIVATE, PAGE, SET_AVAILABLE
+from adapters.shopify.document import PAGE
+from adapters.shopify.documents import ACTIVATE, SET_AVAILABLE
 from adapters.shopify.inventory import Inventory, Told
 from adapters.shopify.wire import Ref
 from adapters.transport import lost

@@ -1,4 +1,4 @@
-"""The executable schemas, one per API version: the SDL beside this file, with resolvers and access scopes bound to it."""
+"""The executable schemas, one per API version: the files of sdl/ put together, with resolvers and access scopes bound to them."""
 
 import re
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ from sandbox.shopify.call import Info, Resolver, Resolvers
 VERSIONS = ("2026-04", "2026-07", "2026-10")
 """Answered versions, the oldest first. Whoever asks for another one is answered by the oldest."""
 
+_SDL = Path(__file__).with_name("sdl")
 _NOT_STOCKED = "\n".join(
     f"extend enum Inventory{kind}QuantitiesUserErrorCode {{ ITEM_NOT_STOCKED_AT_LOCATION }}"
     for kind in ("Adjust", "Set")
@@ -157,7 +158,7 @@ _PARTS: tuple[Resolvers, ...] = (
 @cache
 def schema_of(version: str) -> GraphQLSchema:
     """The executable schema of one of `VERSIONS`."""
-    sdl = Path(__file__).with_name("schema.graphql").read_text(encoding="utf-8")
+    sdl = "\n".join(path.read_text(encoding="utf-8") for path in sorted(_SDL.glob("*.graphql")))
     schema = build_schema(sdl + _ADDED.get(version, ""))
     for name, kind in schema.type_map.items():
         if name.startswith("__"):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 from graphql import FieldNode, GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
 
-from adapters.shopify.documents import DOCUMENTS, Document
+import adapters.shopify
+from adapters.shopify.document import Document
 from tests.adapters.shopify.bench import Sandbox
 
 VERSIONS = ("2026-04", "2026-07", "2026-10")
@@ -33,6 +36,16 @@ VARIABLES: dict[str, dict[str, Any]] = {
         "key": "documents-2",
     },
 }
+
+
+def documents() -> list[Document]:
+    """All that any module of the adapter can send."""
+    modules = [import_module(f"adapters.shopify.{one.name}") for one in iter_modules(adapters.shopify.__path__)]
+    found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Document)}
+    return sorted(found.values(), key=lambda each: each.name)
+
+
+DOCUMENTS = documents()
 names = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: each.name)
 
 

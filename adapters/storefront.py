@@ -1,0 +1,137 @@
+"""What a storefront can be asked beyond `adapters.port`: its prices, what becomes of its orders, and its money.
+
+Each protocol is a capability; a port has those that its platform (and, of a self-built shop, this very shop) can carry out.
+Failures are those of the tree in `domain.errors`; writes may raise OutcomeUnknown. `before_send` is as in
+`Port.confirm_shipment`. `sent_before` says that an earlier attempt may have reached the platform: then it is looked for first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from adapters.port import BeforeSend, OrderKey, Page, Receipt
+from domain.budget import Ask
+from domain.errors import HouseError
+from domain.finance import Transaction
+from domain.ids import ChannelSku
+from domain.money import Money
+from domain.payout import Payout
+from domain.refund import Refund, RefundWanted
+
+
+@dataclass(frozen=True, slots=True)
+class PriceKey:
+    """One SKU whose price is meant, with the listing's `refs` as a hashable tuple of pairs."""
+
+    channel_sku: ChannelSku
+    refs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceWrite:
+    """The regular price, and the lower one of a sale that buyers are to pay now (None: no sale). `reference` is ours, the same at
+    each attempt and never used for another write."""
+
+    key: PriceKey
+    price: Money
+    sale_price: Money | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPrice:
+    """What buyers see; both are None where the channel does not offer the SKU. `as_of` is taken before asking."""
+
+    key: PriceKey
+    price: Money | None
+    sale_price: Money | None
+    as_of: datetime
+    upstream_request_id: str | None = None
+
+
+@runtime_checkable
+class Prices(Protocol):
+    """Sets prices: absolute, so that a repeat does no harm. Taken is not yet visible."""
+
+    price_batch: int
+
+    async def tell_prices(
+        self, writes: Sequence[PriceWrite], ask: Ask, before_send: BeforeSend
+    ) -> list[Receipt | HouseError]:
+        """One answer per write, in their order, at most `price_batch`. `before_send` before each request that changes something.
+
+        A failure of one write (Refused, Transient, OutcomeUnknown) stands in its place; what concerns all of them and left
+        everything as it was is raised.
+        """
+        ...
+
+    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice]:
+        """What is shown now, for at most `price_batch` keys: exactly one answer per key."""
+        ...
+
+
+@runtime_checkable
+class Parcels(Protocol):
+    """Mends parcels that have been confirmed. `parcel` is the channel's own id of it (`Shipment.reference`)."""
+
+    async def correct_tracking(
+        self, key: OrderKey, parcel: str, carrier: str, tracking_number: str, ask: Ask, before_send: BeforeSend
+    ) -> Receipt:
+        """Put this carrier and number in the place of those shown. Repeating does no harm."""
+        ...
+
+    async def cancel_parcel(self, key: OrderKey, parcel: str, ask: Ask, before_send: BeforeSend) -> Receipt:
+        """The parcel was not sent after all: what lay in it is to be shipped again. Repeating does no harm."""
+        ...
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """Cancels orders."""
+
+    async def cancel_order(
+        self, key: OrderKey, reason: str, ask: Ask, before_send: BeforeSend, *, restock: bool, refund: bool
+    ) -> Receipt:
+        """Cancel the whole order; `reason` is one of CUSTOMER, FRAUD, INVENTORY, DECLINED, OTHER. Already canceled is fine.
+
+        Raises Refused, saying where the order stands, when it is too late.
+        """
+        ...
+
+
+@runtime_checkable
+class Refunds(Protocol):
+    """Gives money back, once per `RefundWanted.reference`, however often it is asked."""
+
+    async def refunds(self, key: OrderKey, ask: Ask) -> list[Refund]:
+        """Those that there are, oldest first. Raises NotFound for an order that there is none of."""
+        ...
+
+    async def refund(
+        self,
+        key: OrderKey,
+        wanted: RefundWanted,
+        ask: Ask,
+        before_send: BeforeSend,
+        *,
+        sent_before: bool = False,
+    ) -> Receipt:
+        """Refund. Raises Refused where more is wanted than was paid, or than is left of a line."""
+        ...
+
+
+@runtime_checkable
+class Payouts(Protocol):
+    """Tells what was paid out, and of which movements it is made."""
+
+    def payout_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Payout]]:
+        """Payouts issued since then, oldest first. What cannot be understood is among `rejected`."""
+        ...
+
+    def movement_pages(self, payout: str, ask: Ask) -> AsyncIterator[Page[Transaction]]:
+        """The movements of one payout; the sum of their totals is its net. `related` has PAYOUT_ID and, where there is one,
+        ORDER_ID. The transfer itself is not among them."""
+        ...
