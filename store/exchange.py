@@ -6,26 +6,49 @@ A month is made before it begins, by the nightly upkeep, or by the first who has
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from io import BytesIO
 from operator import attrgetter
 
 from asyncpg import CheckViolationError, InterfaceError, UniqueViolationError
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, text, tuple_
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Double,
+    Integer,
+    Select,
+    Text,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Transient
 from domain.exchange import Exchange
 from domain.ids import ChannelId
-from store import locks
+from store import copying, locks
 from store.session import UNAVAILABLE, AnyRow, Store
 from store.tables import exchange
 
+_FIELD_OF: Mapping[type, copying.Field] = {
+    ARRAY: copying.texts,
+    BigInteger: copying.bigint,
+    DateTime: copying.instant,
+    Double: copying.double,
+    Integer: copying.integer,
+    Text: copying.text,
+}
 COLUMNS = tuple(one.name for one in fields(Exchange))
 ROW = attrgetter(*COLUMNS)
+FIELDS = tuple(_FIELD_OF[type(exchange.c[name].type)] for name in COLUMNS)
 MONTH = re.compile(r"exchange_(\d{4})_(\d{2})")
 
 c = exchange.c
@@ -90,7 +113,8 @@ class ExchangeLog:
         async with self._store.begin() as tx:
             connection = (await tx.get_raw_connection()).driver_connection
             assert connection is not None
-            await connection.copy_records_to_table(exchange.name, records=map(ROW, told), columns=COLUMNS)
+            content = BytesIO(copying.rows(FIELDS, map(ROW, told)))
+            await connection.copy_to_table(exchange.name, source=content, columns=COLUMNS, format="binary")
 
 
 def _away(problem: Exception) -> Transient:
