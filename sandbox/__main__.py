@@ -1,4 +1,4 @@
-"""`python -m sandbox amazon|shopify`: one platform's stand-in on one port."""
+"""`python -m sandbox amazon|shopify|shop`: one platform's stand-in on one port."""
 
 import socket
 from contextlib import suppress
@@ -59,6 +59,30 @@ def shopify(
 
     options = Options(host, port, seed, products, orders, speed, lag)
     _serve("shopify", options, build(options))
+
+
+@app.command()
+def shop(
+    port: Port,
+    host: Host = "127.0.0.1",
+    seed: Seed = 7,
+    products: Products = 500,
+    orders: Orders = 1500,
+    speed: Speed = 1.0,
+    without: Annotated[str, typer.Option(help="Parts that it does not offer, comma separated.")] = "",
+    broken: Annotated[
+        list[str] | None, typer.Option(help="Be wrong at this point on purpose; may be repeated.")
+    ] = None,
+) -> None:
+    """A self-built shop by the contract of docs/rest.md, over the same world as the Shopify sandbox."""
+    from sandbox.shop.app import build
+
+    options = Options(host, port, seed, products, orders, speed)
+    try:
+        built = build(options, [part.strip() for part in without.split(",") if part.strip()], broken or ())
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+    _serve("shop", options, built)
 
 
 def _serve(name: str, options: Options, built: ASGIApp) -> None:

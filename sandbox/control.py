@@ -122,6 +122,14 @@ def number(body: dict[str, Any], name: str) -> float:
     return float(value)
 
 
+def scopes(body: dict[str, Any], known: Sequence[str]) -> tuple[str, list[str]]:
+    """A token in a control request, and the scopes that it is to have; ValueError for one that there is none of."""
+    wanted = body.get("scopes") or []
+    if unknown := [scope for scope in wanted if scope not in known]:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return str(body["token"]), wanted
+
+
 def _control(core: Core, platform: Platform) -> Starlette:
     def clock_shown(_: object = None) -> dict[str, Any]:
         return {"now": iso(core.clock.now()), "speed": core.clock.speed}

@@ -20,7 +20,7 @@ async def inside(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def serving(name: str, **options: object) -> AsyncIterator[str]:
-    """The base URL of a sandbox ("amazon" or "shopify") in a process of its own, stopped at the end.
+    """The base URL of a sandbox ("amazon", "shopify" or "shop") in a process of its own, stopped at the end.
 
     `options` are those of the command line, e.g. products=40; the port is a free one unless named.
     Raises RuntimeError with what the process said when it does not come up.

@@ -22,6 +22,7 @@ CODE_LIFE_S = 300
 CONSENT_LIFE_S = 365 * 86_400
 SECRET_LIFE = timedelta(days=180)
 OVERLAP = timedelta(days=7)
+STANDINGS = ("NORMAL", "AT_RISK", "DEACTIVATED")
 _SCOPES = ("sellingpartnerapi::notifications", "sellingpartnerapi::client_credential:rotation")
 
 
@@ -31,7 +32,8 @@ class Account:
     at which a settlement ended before its time, oldest first.
 
     `others` are refresh tokens of later consents, `lacking` the roles that the application has lost; the next refresh gives a new
-    token when it is `replacing`. The newest consent is of `granted_at`, in sandbox seconds.
+    token when it is `replacing`. The newest consent is of `granted_at`, in sandbox seconds. `standing` is what Amazon thinks of
+    the seller, and changes nothing else.
     """
 
     refresh_token: str
@@ -46,6 +48,7 @@ class Account:
     others: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
     replacing: bool = False
+    standing: str = "NORMAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +187,24 @@ class Login:
 
     def change(self, body: dict[str, Any]) -> dict[str, Any]:
         """Revoke or restore a consent, take roles away or give them back, replace the refresh token at its next use, set the
-        application's secret; ValueError changes nothing."""
-        about = {"revoked", "roles", "replace"} & set(body)
+        account's standing or the application's secret; ValueError changes nothing."""
+        about = {"revoked", "roles", "replace", "standing"} & set(body)
         if not body or set(body) - {"refreshToken", "sellerId", "clientSecret", *about}:
             raise ValueError(
-                'send {"refreshToken" or "sellerId": ..., "revoked", "roles", "replace"} or {"clientSecret": ...}'
+                'send {"refreshToken" or "sellerId": ..., "revoked", "roles", "replace", "standing"} or {"clientSecret": ...}'
             )
         account = self._named(body) if about or {"refreshToken", "sellerId"} & set(body) else None
         roles = body.get("roles", {})
         if not isinstance(roles, dict) or set(roles) - set(ROLES) or not _flags(roles.values()):
             raise ValueError(f"roles is {{name: true|false}} with names of {', '.join(ROLES)}")
-        if not _flags(body[name] for name in about - {"roles"}):
+        if not _flags(body[name] for name in about - {"roles", "standing"}):
             raise ValueError("revoked and replace are true or false")
+        if body.get("standing", "NORMAL") not in STANDINGS:
+            raise ValueError(f"standing is one of {', '.join(STANDINGS)}")
         if account is not None:
             account.revoked = body.get("revoked", account.revoked)
             account.replacing = body.get("replace", account.replacing)
+            account.standing = body.get("standing", account.standing)
             account.lacking |= {role for role, held in roles.items() if not held}
             account.lacking -= {role for role, held in roles.items() if held}
         if "clientSecret" in body:
@@ -215,6 +221,7 @@ class Login:
                     "region": account.region,
                     "marketplaces": list(account.marketplaces),
                     "revoked": account.revoked,
+                    "standing": account.standing,
                     "roles": {role: self.holds(account, role) for role in ROLES},
                 }
                 for account in self.accounts

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from sandbox.amazon import desk
 from sandbox.amazon.listings import status
+from sandbox.amazon.news import fba_shipped, order_changed
 from sandbox.amazon.state import Amazon, Order, pool_of
 from sandbox.control import answer, endpoint
 from sandbox.world import Product
@@ -52,7 +53,8 @@ def buy(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
-    """A pending order is paid (UNSHIPPED), or an order of which nothing was shipped is CANCELLED.
+    """A pending order is paid (UNSHIPPED), one that Amazon fulfills leaves (SHIPPED), or an order of which nothing was shipped is
+    CANCELLED.
 
     A cancelled order's units are offered again; with "restock" false they are not, as when the merchant has none to send.
     """
@@ -70,6 +72,12 @@ def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
                 replace(line, unit_price=amazon.price(order.account, line.product, order.marketplace))
                 for line in order.lines
             ]
+        case "SHIPPED", "UNSHIPPED" if order.fulfilled_by == "AMAZON":
+            order.fixed = "SHIPPED"
+            for line in order.lines:
+                pool = pool_of(order.marketplace)
+                reserved = amazon.stock(line.product, pool)[0].reserved_orders
+                amazon.put_stock(line.product, pool, reserved_orders=max(0, reserved - line.quantity))
         case "CANCELLED", "PENDING" | "UNSHIPPED" if not order.packages:
             order.fixed = "CANCELLED"
             if restock:
@@ -78,7 +86,9 @@ def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
         case wanted, _:
             raise ValueError(f"order {order.id} is {was} and cannot become {wanted!r}")
     order.updated_at = amazon.clock.now()
-    amazon.notices.order_changed(order)
+    order_changed(amazon, order)
+    if order.status == "SHIPPED":
+        fba_shipped(amazon, order)
     amazon.journal.effect("state", order.id, {"order": order.status, "was": was})
     return {"id": order.id, "status": order.status}
 

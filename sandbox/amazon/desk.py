@@ -266,6 +266,14 @@ def take(amazon: Amazon, order: Order, line: Line, units: int) -> None:
         amazon.put_units(order.account, line.product, max(0, there - units))
 
 
+def _restand(amazon: Amazon, account: Account, before: str) -> None:
+    """Tell that an account stands otherwise; the notification does not say whose it is."""
+    told = {"previousAccountStatus": before, "currentAccountStatus": account.standing}
+    payload = {"accountStatusChangeNotification": told}
+    amazon.notices.tell(account.seller, "ACCOUNT_STATUS_CHANGED", payload, camel=True)
+    amazon.journal.effect("state", account.seller, {"standing": account.standing, "was": before})
+
+
 def routes(amazon: Amazon) -> list[BaseRoute]:
     """Accounts and plans, which only Amazon has."""
 
@@ -273,9 +281,17 @@ def routes(amazon: Amazon) -> list[BaseRoute]:
         amazon.plans.replace(body)
         return amazon.plans.shown()
 
+    def change_account(body: dict[str, Any]) -> dict[str, Any]:
+        before = {account.seller: account.standing for account in amazon.accounts}
+        shown = amazon.login.change(body)
+        for account in amazon.accounts:
+            if account.standing != before[account.seller]:
+                _restand(amazon, account, before[account.seller])
+        return shown
+
     return [
         Route("/accounts", endpoint(lambda _: amazon.login.shown()), methods=["GET"]),
-        Route("/accounts", answer(amazon.login.change), methods=["POST"]),
+        Route("/accounts", answer(change_account), methods=["POST"]),
         Route("/plans", endpoint(lambda _: amazon.plans.shown()), methods=["GET"]),
         Route("/plans", answer(set_plans), methods=["POST"]),
     ]

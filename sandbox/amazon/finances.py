@@ -6,9 +6,10 @@ is empty, and page tokens live for an hour.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from starlette.routing import BaseRoute, Route
@@ -17,10 +18,10 @@ from sandbox.amazon import desk
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import broken, denied
 from sandbox.amazon.marketplaces import ALL_IDS, BY_ID, MARKETPLACES
-from sandbox.amazon.money_flow import Flow, LineFlow, Part, account_flows, period
+from sandbox.amazon.money_flow import Flow, LineFlow, Part, account_flows, all_flows, period
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
-from sandbox.amazon.state import Amazon, Refund, number
+from sandbox.amazon.state import Amazon, Order, Refund, number
 from sandbox.control import answer
 from sandbox.journal import iso
 
@@ -38,6 +39,7 @@ TOKEN_LIFE_S = 3_600
 _SETTLED = timedelta(minutes=2)
 _LATE = timedelta(hours=40)
 _WIDEST = timedelta(days=180)
+TRANSACTION_UPDATE = "TRANSACTION_UPDATE"
 _STATUSES = ("DEFERRED", "RELEASED", "DEFERRED_RELEASED")
 
 # (branch, its leaves): how the parts of a line hang in the tree.
@@ -123,6 +125,7 @@ def refund(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{left} units of {line.id} can be refunded, not {units}")
         items[line.id] = units
     order.refunds.append(Refund(amazon.clock.now(), items))
+    follow(amazon, order)
     amazon.journal.effect("state", order.id, {"refunded": items})
     return {"order": order.id, "refunds": len(order.refunds)}
 
@@ -161,10 +164,60 @@ def _postings(amazon: Amazon, account: Account) -> list[Posting]:
     return sorted(found, key=_key)
 
 
-def _of(flow: Flow, now: datetime) -> Iterator[Posting]:
-    if now < flow.posted_at + (_LATE if flow.order.buyer % 3 == 0 else timedelta()):
+@dataclass(slots=True)
+class _Followed:
+    """The ids of the transactions that were told, will be, or were there before anybody wanted to know."""
+
+    ids: set[str] = field(default_factory=set)
+
+
+def follow(amazon: Amazon, order: Order, *, anew: bool = False) -> None:
+    """TRANSACTION_UPDATE: tell of what an order has brought and will bring, each transaction when it shows, what is held back
+    once more when it is released. `anew` leaves out what shows already: the seller has only now subscribed."""
+    if not amazon.notices.wanted(order.account.seller, TRANSACTION_UPDATE):
         return
-    release = f"{flow.id}R"
+    known: _Followed = amazon.areas.setdefault(_Followed, _Followed())
+    now = amazon.clock.now()
+    for flow in all_flows(order):
+        moments = {flow.id: _shows(flow)}
+        if flow.deferred:
+            moments[_release(flow)] = max(flow.released_at, _shows(flow))
+        for id, at in moments.items():
+            if id not in known.ids and not (anew and at <= now):
+                amazon.later(partial(_tell, amazon, order, id, at), max(0.0, (at - now).total_seconds()))
+            known.ids.add(id)
+
+
+def _tell(amazon: Amazon, order: Order, id: str, at: datetime) -> None:
+    now = max(at, amazon.clock.now())
+    one = next(one for flow in all_flows(order) for one in _of(flow, now) if one.id == id)
+    shown = _shown(one, now)
+    told = {
+        "SellingPartnerMetadata": _pascal(shown["sellingPartnerMetadata"]),
+        "RelatedIdentifiers": [_pascal(each) for each in shown["relatedIdentifiers"]],
+        "TransactionType": shown["transactionType"],
+        "PostedDate": shown["postedDate"],
+        "TotalAmount": _pascal(shown["totalAmount"]),
+    }
+    amazon.notices.tell(order.account.seller, TRANSACTION_UPDATE, {"TransactionUpdateNotification": told})
+
+
+def _pascal(body: dict[str, Any]) -> dict[str, Any]:
+    return {name[0].upper() + name[1:]: value for name, value in body.items()}
+
+
+def _shows(flow: Flow) -> datetime:
+    return flow.posted_at + (_LATE if flow.order.buyer % 3 == 0 else timedelta())
+
+
+def _release(flow: Flow) -> str:
+    return f"{flow.id}R"
+
+
+def _of(flow: Flow, now: datetime) -> Iterator[Posting]:
+    if now < _shows(flow):
+        return
+    release = _release(flow)
     if not flow.deferred:
         yield Posting(flow.id, flow, "RELEASED", flow.posted_at)
     elif now < flow.released_at:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox.amazon.auth import Account
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.news import order_changed
 from sandbox.amazon.state import Amazon, Order, Package, money
 from sandbox.journal import iso
 
@@ -166,6 +167,7 @@ class Labels:
         def show() -> None:
             order.visible[package.reference] = package
             order.updated_at = self.amazon.clock.now()
+            order_changed(self.amazon, order)
 
         self.amazon.later(show)
 

@@ -91,7 +91,12 @@ def account_flows(amazon: Amazon, account: Account) -> list[Flow]:
 def flows(amazon: Amazon, order: Order) -> list[Flow]:
     """What has been posted of one order by now: its parcels, then its refunds."""
     now = amazon.clock.now()
-    return [flow for flow in (*_shipments(order), *_refunds(order)) if flow.posted_at <= now]
+    return [flow for flow in all_flows(order) if flow.posted_at <= now]
+
+
+def all_flows(order: Order) -> tuple[Flow, ...]:
+    """The same, with what will be posted as things stand: a buyer's money that comes back later."""
+    return (*_shipments(order), *_refunds(order))
 
 
 def period(account: Account, marketplace: str, at: datetime) -> Period:

@@ -2,13 +2,12 @@
 least once, in no order; how late, how often and whether at all can be ordered."""
 
 import asyncio
-import heapq
 import json
 import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import httpx
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.clock import Clock
 from sandbox.journal import iso
+from sandbox.waiting import Waiting
 
 if TYPE_CHECKING:
     from sandbox.amazon.state import Order
@@ -78,13 +78,11 @@ class Orders:
     sqs: str | None = None
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True)
 class _Copy:
-    due_s: float
-    number: int
-    destination: Destination = field(compare=False)
-    body: dict[str, Any] = field(compare=False)
-    tries: int = field(default=0, compare=False)
+    destination: Destination
+    body: dict[str, Any]
+    tries: int = 0
 
 
 class Notices:
@@ -100,8 +98,7 @@ class Notices:
         self.outbox: list[dict[str, Any]] = []
         self._clock = clock
         self._dice = random.Random(f"notices:{seed}")
-        self._waiting: list[_Copy] = []
-        self._number = 0
+        self._waiting: Waiting[_Copy] = Waiting(clock, self._dice)
         self._pump: asyncio.Task[None] | None = None
 
     @property
@@ -287,6 +284,10 @@ class Notices:
         wanted = self.wanted(seller, "DATA_KIOSK_QUERY_PROCESSING_FINISHED")
         self._tell(wanted, self._clock.now(), {"accountId": f"amzn1.merchant.o.{seller}", **told}, camel=True)
 
+    def tell(self, seller: str, type: str, payload: dict[str, Any], *, camel: bool = False) -> None:
+        """A notification whose payload its area has written: of a type that a seller wants in whole, now."""
+        self._tell(self.wanted(seller, type), self._clock.now(), payload, camel=camel)
+
     def _tell(
         self,
         wanted: list[Subscription],
@@ -322,14 +323,8 @@ class Notices:
             self.counts["lost"] += 1
             return
         for _ in range(self.orders.copies):
-            late = self._dice.uniform(0, self.orders.delay_s) if self.orders.delay_s else 0.0
-            self._push(_Copy(self._clock.seconds() + late, 0, destination, body))
+            self._waiting.put(_Copy(destination, body), up_to_s=self.orders.delay_s)
         self.kick()
-
-    def _push(self, copy: _Copy) -> None:
-        self._number += 1
-        copy.number = self._dice.getrandbits(32) if self.orders.shuffle else self._number
-        heapq.heappush(self._waiting, copy)
 
     def kick(self) -> None:
         """Let go out what waits, and what will be told of; needs a running loop."""
@@ -339,19 +334,10 @@ class Notices:
     async def _run(self) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
             while self._settle() or self._waiting:
-                due = self._due()
-                if self.orders.shuffle:
-                    self._dice.shuffle(due)
-                if due:
+                if due := self._waiting.due(shuffle=self.orders.shuffle):
                     await self._deliver(client, due)
                 else:
                     await asyncio.sleep(LOOK_S)
-
-    def _due(self) -> list[_Copy]:
-        found: list[_Copy] = []
-        while self._waiting and self._waiting[0].due_s <= self._clock.seconds():
-            found.append(heapq.heappop(self._waiting))
-        return found
 
     async def _deliver(self, client: httpx.AsyncClient, due: list[_Copy]) -> None:
         if self.orders.held:
@@ -385,8 +371,7 @@ class Notices:
             one.tries += 1
             self.counts["failed"] += 1
             if one.tries < TRIES:
-                one.due_s = self._clock.seconds() + 2**one.tries
-                self._push(one)
+                self._waiting.put(one, after_s=2**one.tries)
 
     async def _post(self, client: httpx.AsyncClient, copy: _Copy) -> bool:
         if self.orders.http is None:

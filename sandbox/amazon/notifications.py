@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from sandbox.amazon.errors import Failure, invalid, not_found
+from sandbox.amazon.finances import TRANSACTION_UPDATE, follow
 from sandbox.amazon.notices import APPLICATION, QUEUE_ARN, Destination, Notices, Subscription
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import seal, unseal
@@ -229,7 +230,11 @@ def operations(amazon: Amazon) -> list[Operation]:
         return {"payload": [destination_shown(one) for one in notices.destinations.values()]}
 
     def subscribed(asked: Asked) -> dict[str, Any]:
-        return create_subscription(notices, asked.account.seller, asked.path["notificationType"], asked.body)
+        made = create_subscription(notices, asked.account.seller, asked.path["notificationType"], asked.body)
+        if asked.path["notificationType"] == TRANSACTION_UPDATE:
+            for order in [one for one in amazon.orders.values() if one.account is asked.account]:
+                follow(amazon, order, anew=True)
+        return made
 
     def shown(asked: Asked) -> dict[str, Any]:
         version = asked.query.text("payloadVersion")

@@ -15,6 +15,7 @@ from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import Failure, not_found
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.state import Amazon, money, pool_of
+from sandbox.journal import iso
 from sandbox.world import Product
 
 SPEEDS = ("STANDARD", "EXPEDITED", "PRIORITY", "SCHEDULED")
@@ -237,6 +238,36 @@ class Store:
         if order.parcel is not None:
             order.parcel.status = status
 
+    def _tell(self, order: FulfillmentOrder, what: str) -> None:
+        """FULFILLMENT_ORDER_STATUS: the order, or its shipment, has come on. The schema requires all three parts, so those that
+        there is nothing about are empty."""
+        parcel, seller = order.parcel, order.account.seller
+        package: dict[str, Any] = {}
+        if parcel is not None:
+            package = {
+                "PackageNumber": parcel.number,
+                "CarrierCode": parcel.carrier,
+                "TrackingNumber": parcel.tracking,
+            }
+        arrives = parcel.arrives_at if parcel else None
+        sent = "" if parcel is None else "SHIPPED" if parcel.shipped_at else "PENDING"
+        told = {
+            "SellerId": seller,
+            "EventType": what,
+            "StatusUpdatedDateTime": iso(self.amazon.clock.now()),
+            "SellerFulfillmentOrderId": order.id,
+            "FulfillmentOrderStatus": order.status,
+            "FulfillmentShipment": {
+                "FulfillmentShipmentStatus": sent,
+                "AmazonShipmentId": f"D{parcel.number}" if parcel else "",
+                "EstimatedArrivalDateTime": iso(arrives) if arrives else "",
+                "info": package,
+                "FulfillmentShipmentPackages": [package] if package else [],
+            },
+            "FulfillmentReturnItem": {"ReceivedDateTime": "", "ReturnedQuantity": 0, "SellerSKU": ""},
+        }
+        self.amazon.notices.tell(seller, "FULFILLMENT_ORDER_STATUS", {"FulfillmentOrderStatusNotification": told})
+
     def _pack(self, order: FulfillmentOrder) -> None:
         if order.parcel is not None or not any(line.taken for line in order.lines):
             return
@@ -248,6 +279,7 @@ class Store:
         order.parcel = Parcel(
             number, "AMZN_US" if own else "UPS", tracking, self.amazon.clock.now(), arrives_at=arrives
         )
+        self._tell(order, "Shipment")
 
     def _ship(self, order: FulfillmentOrder) -> None:
         if order.parcel is None or order.parcel.shipped_at is not None:
@@ -262,6 +294,7 @@ class Store:
                 reserved_orders=max(0, stock.reserved_orders - line.taken),
             )
         units = sum(line.taken for line in order.lines)
+        self._tell(order, "Shipment")
         self._effect("ship", order, {"fulfillmentOrder": "shipped", "package": order.parcel.number, "units": units})
 
     def _end(self, order: FulfillmentOrder) -> None:
@@ -285,6 +318,7 @@ class Store:
 
     def _turn_to(self, order: FulfillmentOrder, status: str) -> None:
         order.status, order.updated_at = status, self.amazon.clock.now()
+        self._tell(order, "Order")
 
     def _effect(self, operation: str, order: FulfillmentOrder, detail: dict[str, Any]) -> None:
         lines = [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines]

@@ -5,7 +5,7 @@ Source: SP-API documentation, "FBA Reports", "Inventory reports attributes", "Or
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sandbox.amazon.auth import Account
 from sandbox.amazon.inventory import fn_sku, reserved_units
@@ -125,6 +125,39 @@ ORDER_COLUMNS = (
     "purchase-order-number",
     "price-designation",
 )
+AFN_COLUMNS = (
+    "seller-sku",
+    "fulfillment-channel-sku",
+    "asin",
+    "condition-type",
+    "Warehouse-Condition-code",
+    "Quantity Available",
+)
+RESERVED_COLUMNS = (
+    "sku",
+    "fnsku",
+    "asin",
+    "product-name",
+    "reserved_qty",
+    "reserved_customerorders",
+    "reserved_fc-transfers",
+    "reserved_fc-processing",
+)
+RETURN_COLUMNS = (
+    "return-date",
+    "order-id",
+    "sku",
+    "asin",
+    "fnsku",
+    "product-name",
+    "quantity",
+    "fulfillment-center-id",
+    "detailed-disposition",
+    "reason",
+    "status",
+    "license-plate-number",
+    "customer-comments",
+)
 _STATUSES = {
     "PENDING_AVAILABILITY": "Pending",
     "PENDING": "Pending",
@@ -165,6 +198,59 @@ def _stock_row(amazon: Amazon, account: Account, product: Product, code: str) ->
         "0",
         "0",
     ]
+
+
+def afn_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
+    """What can be sold of each SKU that Amazon fulfills in the first of the marketplaces, and what of it cannot."""
+    for product in _held(amazon, wanted):
+        stock, _ = amazon.stock(product, pool_of(wanted.marketplaces[0]))
+        named = [product.sku, fn_sku(product), product.asin, "NewItem"]
+        yield [*named, "SELLABLE", str(stock.fulfillable)]
+        if stock.unfulfillable:
+            yield [*named, "UNSELLABLE", str(stock.unfulfillable)]
+
+
+def reserved_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
+    """Why units of it are reserved, by SKU; those without any are left out."""
+    code = wanted.marketplaces[0]
+    for product in _held(amazon, wanted):
+        stock, _ = amazon.stock(product, pool_of(code))
+        if units := reserved_units(stock):
+            reasons = (stock.reserved_orders, stock.reserved_transshipment, stock.reserved_processing)
+            named = [product.sku, fn_sku(product), product.asin, product.titles[LANGUAGES[code]]]
+            yield [*named, str(units), *map(str, reasons)]
+
+
+def _held(amazon: Amazon, wanted: Wanted) -> Iterator[Product]:
+    for index in _sold_in(amazon, wanted.marketplaces[0]):
+        if amazon.world.fulfilled_by(index) == "AMAZON":
+            yield amazon.world.product(index)
+
+
+def return_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
+    """One row for each line that came back to Amazon within the range, oldest first, as known at the last midnight (UTC)."""
+    midnight = amazon.clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = [
+        (refund.refunded_at, order, line, refund.items[line.id])
+        for order in amazon.orders.values()
+        if order.account is wanted.account and order.marketplace in wanted.marketplaces
+        if order.fulfilled_by == "AMAZON"
+        for refund in order.refunds
+        if wanted.start <= refund.refunded_at <= wanted.end and refund.refunded_at < midnight
+        for line in order.lines
+        if line.id in refund.items
+    ]
+    for at, order, line, units in sorted(found, key=lambda one: (one[0], one[1].id, one[2].id)):
+        cells = dict.fromkeys(RETURN_COLUMNS, "") | {
+            "return-date": at.isoformat(timespec="seconds"),
+            "order-id": order.id,
+            "sku": line.product.sku,
+            "asin": line.product.asin,
+            "fnsku": fn_sku(line.product),
+            "product-name": line.product.titles[LANGUAGES[order.marketplace]],
+            "quantity": str(units),
+        }
+        yield list(cells.values())
 
 
 def listing_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
@@ -254,9 +340,13 @@ def _price(amazon: Amazon, account: Account, product: Product, code: str) -> str
     return "" if price is None else str(price)
 
 
+# Of what Amazon's warehouses hold: told near real time, or of whole days.
+_NEAR_S, _DAILY_S = 1800, 14_400
 KINDS = {
-    # Near real time: one in half an hour.
-    "GET_FBA_MYI_UNSUPPRESSED_INVENTORY_DATA": Kind(STOCK_COLUMNS, stock_rows, interval_s=1800),
+    "GET_FBA_MYI_UNSUPPRESSED_INVENTORY_DATA": Kind(STOCK_COLUMNS, stock_rows, interval_s=_NEAR_S),
+    "GET_AFN_INVENTORY_DATA": Kind(AFN_COLUMNS, afn_rows, interval_s=_NEAR_S),
+    "GET_RESERVED_INVENTORY_DATA": Kind(RESERVED_COLUMNS, reserved_rows, interval_s=_NEAR_S),
+    "GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA": Kind(RETURN_COLUMNS, return_rows, interval_s=_DAILY_S),
     "GET_MERCHANT_LISTINGS_ALL_DATA": Kind(LISTING_COLUMNS, listing_rows),
     "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": Kind(ORDER_COLUMNS, order_rows, range_days=30),
 }

@@ -7,6 +7,7 @@ from typing import Any
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import Failure, invalid
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.news import order_changed
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.orders import find
 from sandbox.amazon.query import instant
@@ -54,7 +55,7 @@ def confirm(amazon: Amazon, account: Account, order_id: str, body: object) -> No
     def show() -> None:
         order.visible[package.reference] = package
         order.updated_at = amazon.clock.now()
-        amazon.notices.order_changed(order)
+        order_changed(amazon, order)
 
     amazon.later(show)
 

@@ -1,4 +1,4 @@
-"""What is told of a listing when it changes: its merchant quantity and, in each marketplace, its price, status and issues."""
+"""What is told of a listing when it changes: its merchant quantity and, in each marketplace, its prices, status and issues."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from sandbox.amazon import offers
 from sandbox.amazon.auth import Account
 from sandbox.amazon.competition import Standing, featured, standings
 from sandbox.amazon.listings import issues, status
@@ -22,6 +23,7 @@ class _Shown:
     """A listing in one marketplace."""
 
     price: Decimal | None
+    business: Decimal | None
     status: list[str]
     issues: list[dict[str, Any]]
 
@@ -43,6 +45,9 @@ def telling(amazon: Amazon, account: Account, product: Product) -> Iterator[None
             notices.offer_changed(seller, product, code, number(now.price, code))
             if notices.wanted(seller, "ANY_OFFER_CHANGED"):
                 notices.offers_changed(seller, code, _offers(amazon, account, product, code))
+        if now.business != before[code].business:
+            told = _business(amazon, account, product, code, now.business)
+            notices.tell(seller, "B2B_ANY_OFFER_CHANGED", {"B2BAnyOfferChangedNotification": told})
         if now.status != before[code].status:
             created = amazon.listing(account, product).created_at
             notices.status_changed(seller, product, code, now.status, created)
@@ -54,11 +59,64 @@ def _shown(amazon: Amazon, account: Account, product: Product) -> dict[str, _Sho
     return {
         code: _Shown(
             amazon.price(account, product, code),
+            _business_price(amazon, account, product, code),
             status(amazon, account, product, code),
             issues(amazon, account, product, [code]),
         )
         for code in amazon.listed(account, product)
     }
+
+
+def _business_price(amazon: Amazon, account: Account, product: Product, code: str) -> Decimal | None:
+    """The visible price to businesses; None without one of their own, as of all listings that nobody has changed."""
+    if (account.seller, product.index) not in amazon.listings:
+        return None
+    for offer in amazon.listing(account, product).visible.get("purchasable_offer", []):
+        if offer.get("marketplace_id") == MARKETPLACES[code].id and offer.get("audience") == "B2B":
+            return offers.price(offer, amazon.clock.now())
+    return None
+
+
+def _business(amazon: Amazon, account: Account, product: Product, code: str, price: Decimal | None) -> dict[str, Any]:
+    """What B2B_ANY_OFFER_CHANGED tells of an item: our offer to businesses, the only one there is, or that it is gone."""
+    by_amazon = product.fulfilled_by == "AMAZON"
+    told: dict[str, Any] = {
+        "SellerId": account.seller,
+        "OfferChangeTrigger": {
+            "MarketplaceId": MARKETPLACES[code].id,
+            "ASIN": product.asin,
+            "ItemCondition": "new",
+            "TimeOfOfferChange": iso(amazon.clock.now()),
+        },
+        "Summary": {"NumberOfOffers": [], "BuyBoxEligibleOffers": [], "LowestPrices": [], "BuyBoxPrices": []},
+        "Offers": [],
+    }
+    if price is None:
+        return told
+    free, money = _money(Decimal(0), code), _money(price, code)
+    prices = {"LandedPrice": money, "ListingPrice": money, "Shipping": free}
+    counted = [{"Condition": "new", "FulfillmentChannel": _WAYS[by_amazon], "OfferCount": 1}]
+    kind = {"Condition": "new", "OfferType": "B2B", "QuantityTier": 1}
+    told["Summary"] = {
+        "NumberOfOffers": counted,
+        "BuyBoxEligibleOffers": counted,
+        "LowestPrices": [{**kind, "FulfillmentChannel": _WAYS[by_amazon], **prices}],
+        "BuyBoxPrices": [{**kind, **prices, "SellerId": account.seller}],
+    }
+    told["Offers"] = [
+        {
+            "SellerId": account.seller,
+            "SubCondition": "new",
+            "ShippingTime": {"MinimumHours": 0 if by_amazon else 24, "MaximumHours": 0 if by_amazon else 48},
+            "ListingPrice": money,
+            "Shipping": free,
+            "IsFulfilledByAmazon": by_amazon,
+            "IsBuyBoxWinner": True,
+            "PrimeInformation": {"IsPrime": by_amazon, "IsNationalPrime": by_amazon},
+            "IsFeaturedMerchant": True,
+        }
+    ]
+    return told
 
 
 def _offers(amazon: Amazon, account: Account, product: Product, code: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _out_of_range(side: str, limit: int, *field: str) -> Problem:
     return errors.user_error(("input", *field), message, f"INVALID_QUANTITY_TOO_{side}")
 
 
-def _once(mutation: Callable[[Call, Any], Mapping[str, Any]], nothing: Mapping[str, Any]) -> Callable[..., Any]:
+def once(mutation: Callable[[Call, Any], Mapping[str, Any]], nothing: Mapping[str, Any]) -> Callable[..., Any]:
     """The mutation under its idempotency key: done once, replayed on a repeat, refused with other parameters. `nothing` is its
     payload where nothing was done."""
 
@@ -106,7 +106,9 @@ def _once(mutation: Callable[[Call, Any], Mapping[str, Any]], nothing: Mapping[s
         for name, entries, input_type in _COMPARED:
             if info.field_name == name and any("changeFromQuantity" not in entry for entry in given["input"][entries]):
                 raise errors.missing_field(input_type, "changeFromQuantity")
-        fingerprint = hashlib.sha256(json.dumps([info.field_name, given], sort_keys=True).encode()).hexdigest()
+        fingerprint = hashlib.sha256(
+            json.dumps([info.field_name, given], sort_keys=True, default=str).encode()
+        ).hexdigest()
         done = shop.done.get(key)
         if done is not None and shop.now() - done.at < KEY_LIFE:
             return _repeated(done, fingerprint, nothing)
@@ -293,7 +295,7 @@ def _applied(
                     "location": Place(shop, entry.warehouse),
                 }
             )
-        if shop.moods.swallows(entry.item):
+        if shop.moods.swallows(shop.core.world.product(entry.item).sku):
             continue
         level = shop.change(entry.item, entry.warehouse, **{state: entry.delta})
         shop.core.journal.effect(
@@ -342,9 +344,9 @@ _NO_GROUP = {"inventoryAdjustmentGroup": None}
 
 RESOLVERS: Resolvers = {
     "Mutation": {
-        "inventoryActivate": _once(_activate, {"inventoryLevel": None}),
-        "inventoryAdjustQuantities": _once(_adjust, _NO_GROUP),
-        "inventorySetQuantities": _once(_set, _NO_GROUP),
+        "inventoryActivate": once(_activate, {"inventoryLevel": None}),
+        "inventoryAdjustQuantities": once(_adjust, _NO_GROUP),
+        "inventorySetQuantities": once(_set, _NO_GROUP),
     },
     "InventoryAdjustmentGroup": {"changes": _changes},
 }

@@ -10,7 +10,7 @@ from graphql import ExecutionResult, GraphQLError, OperationDefinitionNode, exec
 from graphql.execution.values import get_variable_values
 
 from sandbox.bucket import Bucket
-from sandbox.shopify import cost, errors, validation
+from sandbox.shopify import bulk, cost, errors, validation
 from sandbox.shopify.call import Call
 from sandbox.shopify.cost import Pricer
 from sandbox.shopify.documents import Document, validated
@@ -30,6 +30,8 @@ class Api:
     broken: dict[str, int] = field(default_factory=dict)
 
     def answer(self, version: str, grant: Grant, body: Mapping[str, Any], request_id: str) -> Answer:
+        self.shop.finish_jobs()
+        bulk.settle(self.shop)
         document = validated(str(body.get("query")), version)
         if document.errors:
             return {"errors": document.errors}
@@ -63,6 +65,7 @@ class Api:
         if requested > cost.MAXIMUM:
             return {"errors": [errors.too_dear(requested, cost.MAXIMUM)]}
         if not self.shop.bucket.take(requested):
+            self.shop.throttled += 1
             return {"errors": [errors.throttled()], "extensions": self._cost(requested, None)}
         for path, size in _oversized(pricer):
             self.shop.bucket.give(requested)
@@ -86,6 +89,7 @@ class Api:
             answer["errors"] = problems
         actual = min(requested, pricer.actual(answer["data"]))
         self.shop.bucket.give(requested - actual)
+        self.shop.points += actual
         answer["extensions"] = self._cost(requested, actual)
         if call.searches:
             answer["extensions"]["search"] = call.searches

@@ -12,20 +12,22 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox.bucket import Bucket
-from sandbox.control import Core, answer, assemble, number
+from sandbox.control import Core, answer, assemble, number, scopes
 from sandbox.options import Options
-from sandbox.shopify import errors, ids, rehearsal, seeding
+from sandbox.shopify import bulk, errors, ids, rehearsal, seeding, subscriptions, till
 from sandbox.shopify.api import Api, request_id
 from sandbox.shopify.documents import arguments, parsed
+from sandbox.shopify.login import AUTHORIZE_PATH, Login, Refused
 from sandbox.shopify.schema import VERSIONS, schema_of
-from sandbox.shopify.state import CLIENT_ID, CLIENT_SECRET, SCOPES, TOKEN_LIFE_S, Grant, Shop
+from sandbox.shopify.state import SCOPES, Grant, Shop
 
 TOKEN_PATH = "/admin/oauth/access_token"  # noqa: S105  a path
 GRAPHQL_PATH = re.compile(r"/admin/api/(?:([^/]+)/)?graphql\.json")
 TOKEN_CALL = "access_token"  # noqa: S105  the operation's name in the journal
+PAGE_CALL = "authorize"
 _SKU_TERM = re.compile(r"sku:\s*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^\s()]+))")
 _STATUS_TEXT = {
     401: errors.UNAUTHORIZED,
@@ -45,12 +47,19 @@ class Platform:
     core: Core
     shop: Shop
     api: Api
+    login: Login
     operations: Sequence[str]
 
     def describe(self, scope: Scope, body: bytes) -> tuple[str, list[str]]:
         """The root fields joined by "+", and the SKUs and gids that their arguments name."""
         if scope["path"] == TOKEN_PATH:
             return TOKEN_CALL, []
+        if scope["path"] == bulk.UPLOAD_PATH:
+            return "upload", []
+        if scope["path"].startswith(bulk.FILE_PATH):
+            return "download", []
+        if scope["path"] == AUTHORIZE_PATH:
+            return PAGE_CALL, []
         if not GRAPHQL_PATH.fullmatch(scope["path"]):
             return "unknown", []
         request = _json(body)
@@ -84,10 +93,24 @@ class Platform:
             Route("/plans", answer(lambda _: self._plan()), methods=["GET"]),
             Route("/plans", answer(self._set_plan), methods=["POST"]),
             Route("/tokens", answer(self._set_token), methods=["POST"]),
+            *self.login.routes(),
             Route("/internal-errors", answer(self._set_broken), methods=["POST"]),
             Route("/buy", answer(lambda body: rehearsal.buy(self.shop, body)), methods=["POST"]),
+            Route("/points", answer(lambda _: self._points()), methods=["GET"]),
+            Route("/bulk", answer(lambda _: bulk.course(self.shop)), methods=["GET"]),
+            Route("/bulk", answer(lambda body: bulk.set_course(self.shop, body)), methods=["POST"]),
             Route("/moods", answer(lambda _: rehearsal.moods(self.shop)), methods=["GET"]),
             Route("/moods", answer(lambda body: rehearsal.set_moods(self.shop, body)), methods=["POST"]),
+            Route("/webhooks", answer(lambda _: subscriptions.shown(self.shop)), methods=["GET"]),
+            Route("/webhooks", answer(lambda body: subscriptions.set_travel(self.shop, body)), methods=["POST"]),
+            Route("/webhooks/held", answer(lambda _: subscriptions.held(self.shop)), methods=["GET"]),
+            Route("/webhooks/raise", answer(lambda body: subscriptions.raised(self.shop, body)), methods=["POST"]),
+            Route("/webhooks/drop", answer(lambda body: subscriptions.dropped(self.shop, body)), methods=["POST"]),
+            Route("/payouts", answer(lambda _: till.payouts(self.shop)), methods=["GET"]),
+            Route("/payouts", answer(lambda body: till.pay_out(self.shop, body)), methods=["POST"]),
+            Route("/refunds", answer(lambda body: till.refund(self.shop, body)), methods=["POST"]),
+            Route("/products", answer(lambda body: rehearsal.set_status(self.shop, body)), methods=["POST"]),
+            Route("/places", answer(lambda body: till.places(self.shop, body)), methods=["POST"]),
         ]
 
     def _plan(self) -> dict[str, Any]:
@@ -97,6 +120,10 @@ class Platform:
             "currentlyAvailable": bucket.remaining,
             "restoreRate": bucket.rate,
         }
+
+    def _points(self) -> dict[str, Any]:
+        """What documents have cost so far, and how many found the bucket too empty."""
+        return {"spent": self.shop.points, "throttled": self.shop.throttled}
 
     def _set_plan(self, body: dict[str, Any]) -> dict[str, Any]:
         """A new bucket, full or with `currentlyAvailable` points in it; rates are per sandbox second."""
@@ -115,13 +142,11 @@ class Platform:
 
     def _set_token(self, body: dict[str, Any]) -> dict[str, Any]:
         """A token with exactly these scopes; no scopes at all take the token away."""
-        token, scopes = str(body["token"]), body.get("scopes") or []
-        if unknown := [scope for scope in scopes if scope not in SCOPES]:
-            raise ValueError(f"{unknown[0]!r} is none of {', '.join(SCOPES)}")
+        token, wanted = scopes(body, SCOPES)
         self.shop.tokens.pop(token, None)
-        if scopes:
-            self.shop.tokens[token] = Grant(frozenset(scopes))
-        return {"token": token, "scopes": scopes}
+        if wanted:
+            self.shop.tokens[token] = Grant(frozenset(wanted))
+        return {"token": token, "scopes": wanted}
 
     def _set_broken(self, body: dict[str, Any]) -> dict[str, Any]:
         """The next `count` answers of a root field are lost as INTERNAL_SERVER_ERROR after they were carried out."""
@@ -139,26 +164,44 @@ def build(options: Options) -> ASGIApp:
     schema = schema_of(VERSIONS[0])
     assert schema.query_type is not None
     assert schema.mutation_type is not None
-    operations = [TOKEN_CALL, *schema.query_type.fields, *schema.mutation_type.fields]
-    api = Api(shop)
+    operations = [TOKEN_CALL, PAGE_CALL, *schema.query_type.fields, *schema.mutation_type.fields]
+    api, login = Api(shop), Login(shop)
     app = Starlette(
         routes=[
-            Route(TOKEN_PATH, _token_endpoint(shop), methods=["POST"]),
-            Route("/admin/api/graphql.json", _graphql_endpoint(api), methods=["POST"]),
-            Route("/admin/api/{version}/graphql.json", _graphql_endpoint(api), methods=["POST"]),
+            Route(AUTHORIZE_PATH, login.page, methods=["GET"]),
+            Route(TOKEN_PATH, _token_endpoint(login), methods=["POST"]),
+            Route(bulk.UPLOAD_PATH, _upload_endpoint(shop), methods=["POST"]),
+            Route(bulk.FILE_PATH + "{secret}.jsonl", _file_endpoint(shop), methods=["GET"]),
+            Route("/admin/api/graphql.json", _graphql_endpoint(api, login), methods=["POST"]),
+            Route("/admin/api/{version}/graphql.json", _graphql_endpoint(api, login), methods=["POST"]),
         ]
     )
-    return assemble(core, Platform(core, shop, api, operations), app)
+    shop.webhooks.settle = lambda: bulk.settle(shop)
+    return _telling(shop, assemble(core, Platform(core, shop, api, login, operations), app))
 
 
-def _graphql_endpoint(api: Api) -> Callable[[Request], Any]:
+def _telling(shop: Shop, app: ASGIApp) -> ASGIApp:
+    """The same, and after each request those are told who want to know what it has changed."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "POST":
+            shop.webhooks.kick(shop)
+
+    return run
+
+
+def _graphql_endpoint(api: Api, login: Login) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
+        api.shop.home = str(request.base_url).rstrip("/")
         asked = request.path_params.get("version", "")
         version = asked if asked in VERSIONS else VERSIONS[0]
         headers = {"X-Shopify-API-Version": version, "X-Request-Id": request_id()}
-        grant = api.shop.granted(request.headers.get("X-Shopify-Access-Token", ""))
+        grant = login.opened(request.headers.get("X-Shopify-Access-Token", ""))
         if grant is None:
             return _answered({"errors": errors.UNAUTHORIZED}, 401, headers)
+        if grant.expires_at is None and login.must_expire:
+            return _answered({"errors": errors.MUST_EXPIRE}, 403, headers)
         body = _json(await request.body())
         if body is None or not isinstance(body.get("query"), str):
             return _answered({"errors": {"query": "Required parameter missing or invalid"}}, 400, headers)
@@ -169,20 +212,30 @@ def _graphql_endpoint(api: Api) -> Callable[[Request], Any]:
     return endpoint
 
 
-def _token_endpoint(shop: Shop) -> Callable[[Request], Any]:
+def _upload_endpoint(shop: Shop) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        return await bulk.upload(shop, request)
+
+    return endpoint
+
+
+def _file_endpoint(shop: Shop) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        return bulk.file(shop, request.path_params["secret"])
+
+    return endpoint
+
+
+def _token_endpoint(login: Login) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         raw = await request.body()
         # Form-encoded as documented; JSON is taken too.
         given = _json(raw) or dict(parse_qsl(raw.decode("utf-8", "replace")))
         headers = {"X-Request-Id": request_id()}
-        if given.get("client_id") != CLIENT_ID or given.get("client_secret") != CLIENT_SECRET:
-            body = {"error": "invalid_client", "error_description": "Client authentication failed"}
-            return _answered(body, 401, headers)
-        if given.get("grant_type") != "client_credentials":
-            body = {"error": "unsupported_grant_type", "error_description": "Only client_credentials is granted here"}
-            return _answered(body, 400, headers)
-        token, _ = shop.grant()
-        return _answered({"access_token": token, "scope": ",".join(SCOPES), "expires_in": TOKEN_LIFE_S}, 200, headers)
+        try:
+            return _answered(login.token(given), 200, headers)
+        except Refused as problem:
+            return _answered(problem.body, problem.status, headers)
 
     return endpoint
 

@@ -187,7 +187,7 @@ class Style:
 
     @property
     def status(self) -> str:
-        return "ACTIVE"
+        return self._shop.statuses.get(self.place, "ACTIVE")
 
     @property
     def variants_count(self) -> dict[str, Any]:
@@ -230,7 +230,8 @@ def variant_fields(shop: Shop) -> Fields:
         "id": Field("id", lambda p: ids.number("ProductVariant", p), _by_number("ProductVariant")),
         "inventory_quantity": Field("number", shop.available),
         "product_id": Field("id", lambda p: ids.number("Product", p // STYLE_SIZE), _variants_of),
-        "product_status": Field("string", lambda p: "active"),
+        "product_ids": Field("string", lambda p: str(ids.number("Product", p // STYLE_SIZE)), _variants_of_all),
+        "product_status": Field("string", lambda p: Style(shop, p // STYLE_SIZE).status.lower()),
         "product_type": Field("string", lambda p: world(p).family),
         "sku": Field("string", lambda p: world(p).sku, by_sku(shop)),
         "tag": Field("string", lambda p: tags_of(world(p))),
@@ -259,7 +260,7 @@ def product_fields(shop: Shop) -> Fields:
             lambda p: [product.sku for product in shop.core.world.style(p)],
             lambda sku: [place // STYLE_SIZE for place in find_sku(sku)],
         ),
-        "status": Field("string", lambda p: "active"),
+        "status": Field("string", lambda p: Style(shop, p).status.lower()),
         "tag": Field("string", lambda p: tags_of(first(p))),
         "title": Field("words", lambda p: first(p).style_title),
         "updated_at": Field("time", shop.style_at),
@@ -289,6 +290,10 @@ def _variants_of(text: str) -> Iterable[int]:
     tail = text.rpartition("/")[2]
     style = int(tail) - ids.BASES["Product"] if tail.isdigit() else -1
     return range(style * STYLE_SIZE, (style + 1) * STYLE_SIZE)
+
+
+def _variants_of_all(text: str) -> Iterable[int]:
+    return [place for one in text.split(",") for place in _variants_of(one)]
 
 
 def variants(shop: Shop) -> range:

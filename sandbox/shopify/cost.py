@@ -28,7 +28,7 @@ from graphql.type import GraphQLIncludeDirective, GraphQLSkipDirective, get_null
 
 MAXIMUM = 1000
 MUTATION = 10
-MUTATIONS = {"fulfillmentTrackingInfoUpdate": 50}
+MUTATIONS = {"fulfillmentTrackingInfoUpdate": 50, "refundCreate": 20}
 ROOT_COUNT = 10
 FREE = frozenset({"MoneyV2", "MoneyBag", "MailingAddress", "LocationAddress", "PageInfo"})
 

@@ -6,6 +6,7 @@ from typing import Any
 from graphql import GraphQLError
 
 UNAUTHORIZED = "[API] Invalid API key or access token (unrecognized login or wrong password)"
+MUST_EXPIRE = "[API] Non-expiring access tokens are no longer accepted for the Admin API"
 SCOPES_PAGE = "https://shopify.dev/api/usage/access-scopes"
 LIMITS_PAGE = "https://shopify.dev/api/usage/rate-limits"
 

@@ -113,11 +113,18 @@ class Place:
             order.open and work.warehouse is self.warehouse for order in self._shop.orders for work in order.works
         )
 
-    is_active = property(lambda self: True)
-    fulfills_online_orders = property(lambda self: True)
-    ships_inventory = property(lambda self: True)
-    has_active_inventory = property(lambda self: True)
-    activatable = property(lambda self: False)
+    @property
+    def is_active(self) -> bool:
+        return self.warehouse.number not in self._shop.closed
+
+    @property
+    def deactivated_at(self) -> str | None:
+        return None if self.is_active else "2026-01-01T00:00:00Z"
+
+    fulfills_online_orders = is_active
+    ships_inventory = is_active
+    has_active_inventory = is_active
+    activatable = property(lambda self: not self.is_active)
     deactivatable = property(lambda self: False)
     deletable = property(lambda self: False)
     is_fulfillment_service = property(lambda self: False)
@@ -172,10 +179,11 @@ def _locations(_: Any, info: Info, **args: Any) -> Connection:
         "default": Field("words", lambda n: by_number[n].name),
         "id": Field("id", lambda n: ids.number("Location", n)),
         "name": Field("string", lambda n: by_number[n].name),
-        "active": Field("string", lambda n: "true"),
+        "active": Field("string", lambda n: str(n not in shop.closed).lower()),
     }
     sorts = {"NAME": lambda n: by_number[n].name}
-    return searched(info, args, fields, sorted(by_number), lambda n: Place(shop, by_number[n]), sorts)
+    numbers = sorted(by_number) if args.get("includeInactive") else sorted(by_number.keys() - shop.closed)
+    return searched(info, args, fields, numbers, lambda n: Place(shop, by_number[n]), sorts)
 
 
 def _location(_: Any, info: Info, id: str | None = None) -> Place | None:

@@ -10,7 +10,7 @@ from sandbox.shopify.call import Call, Info, Resolver, Resolvers, counted, searc
 from sandbox.shopify.catalog import Style, Variant
 from sandbox.shopify.inventory import Place
 from sandbox.shopify.money import MoneyBag, bag
-from sandbox.shopify.orders import Line, Order, Parcel, Work, WorkLine
+from sandbox.shopify.orders import RECEIVED, Line, Order, Parcel, Work, WorkLine
 from sandbox.shopify.paging import Connection
 from sandbox.shopify.search import Field, Fields
 from sandbox.shopify.state import Shop
@@ -80,6 +80,12 @@ def order_by_id(call: Call, given: str) -> Order | None:
     if order is None or ("read_all_orders" not in call.scopes and order.created_at < call.now - WALL):
         return None
     return order
+
+
+def line_by_id(call: Call, given: str) -> Line | None:
+    order, place = divmod(ids.place("LineItem", given), 100)
+    lines = call.shop.orders[order].lines if 0 <= order < len(call.shop.orders) else []
+    return next((line for line in lines if line.place == place), None)
 
 
 def work_by_id(call: Call, given: str) -> Work | None:
@@ -168,6 +174,13 @@ def _parcel_lines(parcel: Parcel, info: Info, **args: Any) -> Connection:
     return paging.listed(rows, args)
 
 
+def _holds(work: Work, info: Info) -> list[dict[str, Any]]:
+    if work.status != "ON_HOLD":
+        return []
+    held = {"displayReason": "Other", "handle": "held", "heldByRequestingApp": False, "reason": "OTHER"}
+    return [{"typename": "FulfillmentHold", "id": ids.gid("FulfillmentHold", work.number_place), **held}]
+
+
 def _assigned(work: Work, info: Info) -> dict[str, Any]:
     house = work.warehouse
     return {
@@ -194,8 +207,9 @@ def _line_money(read: Callable[[Line], Decimal]) -> Resolver:
     return resolve
 
 
-def _current(order: Order, amount: Decimal) -> Decimal:
-    return Decimal(0) if order.cancelled_at or order.financial == "REFUNDED" else amount
+def _share_left(order: Order, amount: Decimal) -> Decimal:
+    """Of an amount of the whole order, the part that goes with what is left of it."""
+    return amount * order.current_total / order.total if order.total else Decimal(0)
 
 
 def _formatted(address: Any, info: Info, **args: Any) -> list[str]:
@@ -216,10 +230,12 @@ ORDER: dict[str, Resolver] = {
     "confirmed": lambda o, info: True,
     "currencyCode": lambda o, info: "USD",
     "currentSubtotalLineItemsQuantity": lambda o, info: sum(line.current_quantity for line in o.lines),
-    "currentSubtotalPriceSet": _order_money(lambda o: _current(o, o.subtotal)),
-    "currentTotalDiscountsSet": _order_money(lambda o: _current(o, o.discount)),
-    "currentTotalPriceSet": _order_money(lambda o: _current(o, o.total)),
-    "currentTotalTaxSet": _order_money(lambda o: _current(o, o.tax)),
+    "currentSubtotalPriceSet": _order_money(
+        lambda o: o.current_total - (0 if o.cancelled_at else o.shipping - o.refunded_shipping)
+    ),
+    "currentTotalDiscountsSet": _order_money(lambda o: _share_left(o, o.discount)),
+    "currentTotalPriceSet": _order_money(lambda o: o.current_total),
+    "currentTotalTaxSet": _order_money(lambda o: _share_left(o, o.tax)),
     "customAttributes": lambda o, info: [{"key": key, "value": value} for key, value in o.attributes.items()],
     "displayFinancialStatus": lambda o, info: o.financial,
     "displayFulfillmentStatus": _fulfillment_status,
@@ -227,7 +243,7 @@ ORDER: dict[str, Resolver] = {
     "fulfillmentOrders": _works_of_order,
     "fulfillments": _parcels_of_order,
     "fulfillmentsCount": lambda o, info: {"count": len(o.seen_parcels(info.context.now)), "precision": "EXACT"},
-    "fullyPaid": lambda o, info: o.financial in ("PAID", "REFUNDED"),
+    "fullyPaid": lambda o, info: o.financial in RECEIVED,
     "legacyResourceId": lambda o, info: str(o.number),
     "lineItems": lambda o, info, **args: paging.listed(o.lines, args),
     "number": lambda o, info: 1001 + o.place,
@@ -274,6 +290,7 @@ WORK: dict[str, Resolver] = {
     "assignedLocation": _assigned,
     "fulfillAt": lambda work, info: work.created_at,
     "fulfillBy": lambda work, info: None,
+    "fulfillmentHolds": _holds,
     "fulfillments": _parcels_of_work,
     "lineItems": lambda work, info, **args: paging.listed(work.lines, args),
     "orderId": lambda work, info: work.order.id,

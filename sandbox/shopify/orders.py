@@ -12,6 +12,8 @@ from sandbox.shopify import ids
 from sandbox.world import Product, Warehouse
 
 SHIPPABLE = ("OPEN", "IN_PROGRESS")
+RECEIVED = ("PAID", "PARTIALLY_REFUNDED", "REFUNDED")
+"""Financial statuses of orders whose buyers have paid."""
 TAX_RATES = {"DE": Decimal("0.19"), "FR": Decimal("0.20"), "JP": Decimal("0.10")}
 """Contained in the prices of orders that go there; others carry no tax."""
 
@@ -58,8 +60,21 @@ class Line:
         return ids.gid("LineItem", self.order.place * 100 + self.place)
 
     @property
+    def refunded_quantity(self) -> int:
+        return sum(each.quantity for refund in self.order.refunds for each in refund.lines if each.line is self)
+
+    @property
+    def removed_quantity(self) -> int:
+        """Units that were refunded before they were shipped."""
+        return sum(each.unshipped for refund in self.order.refunds for each in refund.lines if each.line is self)
+
+    @property
+    def refundable_quantity(self) -> int:
+        return self.quantity - self.refunded_quantity
+
+    @property
     def current_quantity(self) -> int:
-        return 0 if self.order.cancelled_at else self.quantity
+        return 0 if self.order.cancelled_at else self.refundable_quantity
 
     @property
     def total(self) -> Decimal:
@@ -160,6 +175,64 @@ class Parcel:
         return self.work.order
 
 
+@dataclass(frozen=True, slots=True)
+class RefundLine:
+    """Units of one line that were refunded; `unshipped` of them had not left. `amount` for all of them, tax included."""
+
+    line: Line
+    quantity: int
+    unshipped: int
+    restock_type: str
+    warehouse: Warehouse | None
+    amount: Decimal
+
+    @property
+    def restocked(self) -> bool:
+        return self.restock_type in ("CANCEL", "RETURN")
+
+
+@dataclass(slots=True, eq=False)
+class Refund:
+    """Goods taken back, or money given back, or both. `amount` is the money, in the shop's currency, tax and shipping included;
+    what the lines and the shipping come to may be more or less."""
+
+    typename: ClassVar[str] = "Refund"
+    place: int
+    order: "Order"
+    created_at: datetime
+    lines: list[RefundLine]
+    shipping: Decimal
+    amount: Decimal
+    note: str | None = None
+
+    @property
+    def id(self) -> str:
+        return ids.gid("Refund", self.place)
+
+    @property
+    def payment(self) -> "Payment | None":
+        """The transaction that gave the money back."""
+        return next((each for each in self.order.payments if each.refund is self), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A transaction of an order, in the shop's currency; the first of an order is what the buyer paid."""
+
+    typename: ClassVar[str] = "OrderTransaction"
+    order: "Order"
+    place: int
+    kind: str
+    amount: Decimal
+    at: datetime
+    parent: "Payment | None" = None
+    refund: Refund | None = None
+
+    @property
+    def id(self) -> str:
+        return ids.gid("OrderTransaction", self.order.place * 100 + self.place)
+
+
 @dataclass(slots=True, eq=False)
 class Order:
     """`place` counts orders from 0; `number` is the one in its id. Amounts are in the shop's currency, tax included."""
@@ -177,6 +250,7 @@ class Order:
     lines: list[Line] = field(default_factory=list)
     works: list[Work] = field(default_factory=list)
     parcels: list[Parcel] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     attributes: dict[str, str] = field(default_factory=dict)
     shipping: Decimal = Decimal(0)
@@ -204,16 +278,45 @@ class Order:
 
     @property
     def tax(self) -> Decimal:
-        rate = TAX_RATES.get(self.address.country_code_v2, Decimal(0))
-        return self.total * rate / (1 + rate)
+        return self.total * self.tax_rate / (1 + self.tax_rate)
 
     @property
     def received(self) -> Decimal:
-        return self.total if self.financial in ("PAID", "REFUNDED") else Decimal(0)
+        return self.total if self.financial in RECEIVED else Decimal(0)
 
     @property
     def refunded(self) -> Decimal:
-        return self.total if self.financial == "REFUNDED" else Decimal(0)
+        return sum((refund.amount for refund in self.refunds), Decimal(0))
+
+    @property
+    def refunded_shipping(self) -> Decimal:
+        return sum((refund.shipping for refund in self.refunds), Decimal(0))
+
+    @property
+    def current_total(self) -> Decimal:
+        """What the goods and the shipping come to that were neither canceled nor refunded."""
+        if self.cancelled_at:
+            return Decimal(0)
+        taken = sum((each.amount for refund in self.refunds for each in refund.lines), Decimal(0))
+        return self.total - taken - self.refunded_shipping
+
+    @property
+    def payments(self) -> list[Payment]:
+        if self.financial == "AUTHORIZED":
+            return [Payment(self, 0, "AUTHORIZATION", self.total, self.created_at)]
+        if self.financial not in RECEIVED:
+            return []
+        sale = Payment(self, 0, "SALE", self.total, self.created_at)
+        given = [refund for refund in self.refunds if refund.amount]
+        return [
+            sale,
+            *(Payment(self, n, "REFUND", each.amount, each.created_at, sale, each) for n, each in enumerate(given, 1)),
+        ]
+
+    @property
+    def tax_rate(self) -> Decimal:
+        """Of a net price; 0 where no tax is contained."""
+        return TAX_RATES.get(self.address.country_code_v2, Decimal(0))
 
     @property
     def open(self) -> bool:
@@ -239,7 +342,7 @@ class Order:
             for work_line, quantity in parcel.lines
             if work_line.line is line
         )
-        return max(0, line.current_quantity - shipped)
+        return 0 if self.cancelled_at else max(0, line.quantity - line.removed_quantity - shipped)
 
     def fulfillment_status(self, now: datetime) -> str:
         """As readers see it. An order with nothing to ship any more is UNFULFILLED before API version 2026-10."""

@@ -3,14 +3,18 @@
 import base64
 import binascii
 import json
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from sandbox.shopify import errors
 
 LARGEST = 250
+# Set while a bulk operation runs: then a page holds all rows.
+WHOLE: ContextVar[bool] = ContextVar("WHOLE", default=False)
 WRONG_CURSOR = "Invalid cursor for current pagination sort."
 
 Sort = Callable[[int], int | str]
@@ -49,6 +53,8 @@ class Connection:
 
 def window(first: int | None, last: int | None) -> int:
     """How many rows a page may hold. Raises BAD_REQUEST where the platform refuses the window."""
+    if WHOLE.get():
+        return sys.maxsize
     if first is None and last is None:
         raise errors.bad_request("you must provide one of first or last")
     if first is not None and last is not None:

@@ -1,23 +1,27 @@
 """What the control plane tells and changes of a shop: its world, and state set from outside."""
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from sandbox.shopify import ids, money
+from sandbox import staging
+from sandbox.buying import Wanted
+from sandbox.moods import Moods
+from sandbox.shopify import ids
+from sandbox.shopify.catalog import style_by_id
 from sandbox.shopify.money import price
 from sandbox.shopify.orders import Order
 from sandbox.shopify.prices import set_terms
-from sandbox.shopify.seeding import Wanted, place_order
-from sandbox.shopify.state import Moods, Shop
+from sandbox.shopify.seeding import place_order
+from sandbox.shopify.state import Shop
 from sandbox.world import WAREHOUSES, Product, Warehouse
 
-FINANCIAL = ("AUTHORIZED", "PAID", "PENDING")
+STATUSES = ("ACTIVE", "ARCHIVED", "DRAFT", "UNLISTED")
 
 
 def world(shop: Shop, limit: int, offset: int) -> dict[str, Any]:
     """SKUs and open orders, each at most `limit` from `offset` on; open is what can be shipped now."""
+    shop.finish_jobs()
     last = min(shop.core.world.size, offset + limit)
     open_orders = (order for order in shop.orders if order.open)
     return {
@@ -68,25 +72,15 @@ def _order(order: Order, shop: Shop) -> dict[str, Any]:
 
 def set_state(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
     """Sets stock and prices, places orders; everything is read before anything changes. ValueError says what is wrong."""
-    _only(body, ("stock", "orders", "prices"))
-    stock = [_read_stock(shop, entry) for entry in body.get("stock", ())]
-    orders = [_read_order(shop, entry) for entry in body.get("orders", ())]
-    prices = [_read_price(shop, entry) for entry in body.get("prices", ())]
-    numbers = [number for _, number, _ in orders if number is not None]
-    if len(set(numbers)) < len(numbers):
-        raise ValueError("an order id is asked for twice")
+    stock, orders, prices = staging.state(
+        body, shop.core.world, _house, lambda entry: _read_order(shop, entry), least=-1_000_000_000
+    )
     for product, house, quantity, stocked in stock:
         _set_stock(shop, product, house, quantity, stocked=stocked)
     for product, amount in prices:
         set_terms(shop, "state", product.index, {"price": amount})
     placed = [_place(shop, wanted, number, entry) for wanted, number, entry in orders]
-    return {
-        "stock": [
-            {"sku": product.sku, "location": house.name, "quantity": quantity} for product, house, quantity, _ in stock
-        ],
-        "orders": [order.id for order in placed],
-        "prices": [{"sku": product.sku, "amount": price(amount)} for product, amount in prices],
-    }
+    return staging.done(stock, [order.id for order in placed], prices)
 
 
 def buy(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
@@ -95,105 +89,60 @@ def buy(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
     Of an item that may be sold when it is out of stock (inventoryPolicy CONTINUE) a buyer gets whatever is wanted.
     """
     wanted, number, entry = _read_order(shop, body)
-    skus = [want.product.sku for want in wanted]
-    if len(set(skus)) < len(skus):
-        raise ValueError("a buyer names a SKU once")
-    refused = [
-        {"sku": want.product.sku, "quantity": want.quantity, "available": available}
-        for want in wanted
-        for available in (_to_buy(shop, want),)
-        if available < want.quantity and shop.terms_of(want.product).inventory_policy == "DENY"
-    ]
+    refused = staging.refused(wanted, lambda want: _to_buy(shop, want))
     order = None if refused else _place(shop, wanted, number, entry)
     return {"order": None if order is None else order.id, "refused": refused}
 
 
 def _to_buy(shop: Shop, want: Wanted) -> int:
-    """Units that one buyer can get: at most what all locations together have, at most what the fullest of them has."""
+    """Units that one buyer can get: at most what all locations together have, at most what the fullest of them has; as many
+    as are wanted where it is sold when out of stock."""
+    if shop.terms_of(want.product).inventory_policy == "CONTINUE":
+        return want.quantity
     item = want.product.index
-    houses = [house for house in WAREHOUSES if shop.stocks(item, house) and want.warehouse in (None, house)]
+    houses = [house for house in WAREHOUSES if shop.stocks(item, house) and want.house in (None, house)]
     fullest = max((shop.level(item, house).available for house in houses), default=0)
     return max(0, min(fullest, shop.available(item)))
+
+
+def set_status(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
+    """The status of a product (by `productId`). Its variants do not change by it."""
+    staging.only(body, ("productId", "status"))
+    style = style_by_id(shop, str(body["productId"]))
+    if style is None:
+        raise ValueError(f"there is no product {body['productId']!r}")
+    if body["status"] not in STATUSES:
+        raise ValueError(f"status is one of {', '.join(STATUSES)}")
+    shop.statuses[style.place] = body["status"]
+    shop.touched_styles[style.place] = shop.now()
+    return {"productId": style.id, "status": style.status}
 
 
 def moods(shop: Shop) -> dict[str, Any]:
     """How stock misleads."""
     now = shop.moods
-    skus = None if now.items is None else [shop.core.world.product(item).sku for item in sorted(now.items)]
-    return {"lag": now.lag_s, "ignore": now.ignore, "skus": skus}
+    return {"lag": now.lag_s, "ignore": now.ignore, "skus": None if now.skus is None else sorted(now.skus)}
 
 
 def set_moods(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
     """Replaces all moods: what `body` leaves out is off."""
-    _only(body, ("lag", "ignore", "skus"))
-    lag = body.get("lag", 0)
-    if isinstance(lag, bool) or not isinstance(lag, int | float) or lag < 0:
-        raise ValueError("lag is a number of seconds")
-    skus = body.get("skus")
-    items = None if skus is None else frozenset(_product(shop, {"sku": sku}).index for sku in skus)
-    shop.moods = Moods(float(lag), _units(body.get("ignore", 0), 0), items)
+    staging.only(body, ("lag", "ignore", "skus"))
+    ignore, skus = staging.units(body.get("ignore", 0), 0), staging.skus(shop.core.world, body.get("skus"))
+    shop.moods = Moods(staging.seconds(body, "lag"), ignore, skus)
     return moods(shop)
 
 
-def _only(entry: Mapping[str, Any], names: Sequence[str]) -> None:
-    if unknown := [name for name in entry if name not in names]:
-        raise ValueError(f"{unknown[0]!r} is none of {', '.join(names)}")
-
-
-def _product(shop: Shop, entry: Mapping[str, Any]) -> Product:
-    product = shop.core.world.find(str(entry["sku"]))
-    if product is None:
-        raise ValueError(f"there is no SKU {entry['sku']!r}")
-    return product
-
-
-def _house(given: object) -> Warehouse:
+def _house(given: object) -> Warehouse | None:
     """A location by its name or its gid."""
-    for house in WAREHOUSES:
-        if given in (house.name, ids.gid("Location", house.number)):
-            return house
-    raise ValueError(f"there is no location {given!r}")
-
-
-def _units(value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"a quantity is a whole number of at least {least}")
-    return value
-
-
-def _read_stock(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Warehouse, int, bool]:
-    """What is to be available of a product, and whether it is stocked there at all, with no units if not."""
-    _only(entry, ("sku", "location", "quantity", "stocked"))
-    stocked = entry.get("stocked", True)
-    if not isinstance(stocked, bool):
-        raise ValueError("stocked is true or false")
-    quantity = _units(entry["quantity"], -1_000_000_000) if stocked else 0
-    return _product(shop, entry), _house(entry["location"]), quantity, stocked
-
-
-def _read_price(shop: Shop, entry: Mapping[str, Any]) -> tuple[Product, Decimal]:
-    _only(entry, ("sku", "amount"))
-    amount = money.parse(entry["amount"]).quantize(money.CENT)
-    if amount < 0:
-        raise ValueError("a price is not negative")
-    return _product(shop, entry), amount
+    return next((house for house in WAREHOUSES if given in (house.name, ids.gid("Location", house.number))), None)
 
 
 def _read_order(shop: Shop, entry: Mapping[str, Any]) -> tuple[list[Wanted], int | None, Mapping[str, Any]]:
-    _only(entry, ("id", "lines", "financialStatus", "tags", "note", "attributes"))
-    if entry.get("financialStatus", "PAID") not in FINANCIAL:
-        raise ValueError(f"financialStatus is one of {', '.join(FINANCIAL)}")
+    staging.only(entry, ("id", "lines", "financialStatus", "tags", "note", "attributes"))
     attributes = entry.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
         raise ValueError("attributes are texts by name")
-    if not entry["lines"]:
-        raise ValueError("an order has at least one line")
-    wanted = []
-    for line in entry["lines"]:
-        _only(line, ("sku", "quantity", "location", "price"))
-        house = _house(line["location"]) if line.get("location") is not None else None
-        amount = money.parse(line["price"]) if line.get("price") is not None else None
-        wanted.append(Wanted(_product(shop, line), _units(line.get("quantity", 1), 1), house, amount))
+    wanted = staging.lines(entry, shop.core.world, _house)
     return wanted, _read_id(shop, entry.get("id")), entry
 
 

@@ -19,8 +19,24 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from sandbox.shopify import adjustments, catalog, errors, fulfillment, ids, inventory, money, order_views, prices
+from sandbox.shopify import (
+    adjustments,
+    bulk,
+    cancels,
+    catalog,
+    errors,
+    fulfillment,
+    ids,
+    inventory,
+    money,
+    order_views,
+    payment_views,
+    prices,
+    refunds,
+    subscriptions,
+)
 from sandbox.shopify.call import Info, Resolver, Resolvers
+from sandbox.shopify.webhooks import DOMAIN
 
 VERSIONS = ("2026-04", "2026-07", "2026-10")
 """Answered versions, the oldest first. Whoever asks for another one is answered by the oldest."""
@@ -39,6 +55,8 @@ _ADDED = {
 _WORK = ("assigned", "merchant_managed", "third_party")
 _READ_WORK = tuple(f"read_{kind}_fulfillment_orders" for kind in _WORK)
 _WRITE_WORK = tuple(f"write_{kind}_fulfillment_orders" for kind in _WORK)
+_READ_ACCOUNT = ("read_shopify_payments", "read_shopify_payments_accounts")
+_READ_PAYOUTS = ("read_shopify_payments", "read_shopify_payments_payouts")
 
 READ_ACCESS: Mapping[str, tuple[str, ...]] = {
     "Product": ("read_products",),
@@ -48,11 +66,21 @@ READ_ACCESS: Mapping[str, tuple[str, ...]] = {
     "Location": ("read_locations", "read_inventory"),
     "Order": ("read_orders",),
     "LineItem": ("read_orders",),
+    "OrderTransaction": ("read_orders",),
+    "Refund": ("read_orders",),
+    "ShopifyPaymentsAccount": _READ_ACCOUNT,
+    "ShopifyPaymentsBalanceTransaction": _READ_PAYOUTS,
+    "ShopifyPaymentsPayout": _READ_PAYOUTS,
     "Fulfillment": ("read_orders", *_READ_WORK),
     "FulfillmentOrder": _READ_WORK,
     "FulfillmentOrderLineItem": _READ_WORK,
 }
 WRITE_ACCESS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    # What they read or write asks for scopes of its own.
+    "bulkOperationCancel": ((), ""),
+    "bulkOperationRunMutation": ((), ""),
+    "bulkOperationRunQuery": ((), ""),
+    "stagedUploadsCreate": ((), ""),
     "inventorySetQuantities": (("write_inventory",), " Also: The user must have a permission to update an inventory."),
     "inventoryActivate": (
         ("write_inventory",),
@@ -66,8 +94,13 @@ WRITE_ACCESS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("write_products",),
         " Also: The user must have a permission to update product variants.",
     ),
+    "orderCancel": (("write_orders",), " Also: The user must have a permission to cancel orders."),
+    "refundCreate": (("write_orders",), " Also: The user must have a permission to refund orders."),
     "fulfillmentCreate": (_WRITE_WORK, " Also: The user must have fulfill_and_ship_orders permission."),
     "fulfillmentTrackingInfoUpdate": (_WRITE_WORK, " Also: The user must have fulfill_and_ship_orders permission."),
+    "webhookSubscriptionCreate": ((), ""),
+    "webhookSubscriptionDelete": ((), ""),
+    "webhookSubscriptionUpdate": ((), ""),
     "fulfillmentCancel": (_WRITE_WORK, " Also: The user must have fulfill_and_ship_orders permission."),
 }
 
@@ -93,10 +126,16 @@ _FINDERS: Mapping[str, Any] = {
     "FulfillmentOrder": order_views.work_by_id,
     "InventoryItem": lambda call, given: inventory.item_by_id(call.shop, given),
     "InventoryLevel": lambda call, given: inventory.level_by_id(call.shop, given),
+    "LineItem": order_views.line_by_id,
     "Location": lambda call, given: inventory.location_by_id(call.shop, given),
     "Order": order_views.order_by_id,
+    "WebhookSubscription": subscriptions.subscription_by_id,
     "Product": lambda call, given: catalog.style_by_id(call.shop, given),
+    "OrderTransaction": lambda call, given: refunds.payment_by_id(call, given),
     "ProductVariant": lambda call, given: catalog.variant_by_id(call.shop, given),
+    "ShopifyPaymentsBalanceTransaction": payment_views.movement_by_id,
+    "ShopifyPaymentsPayout": payment_views.payout_by_id,
+    "Refund": lambda call, given: refunds.refund_by_id(call, given),
 }
 
 
@@ -110,12 +149,12 @@ def _shop(_: Any, info: Info) -> dict[str, Any]:
         "enabledPresentmentCurrencies": list(money.RATES),
         "ianaTimezone": "America/Los_Angeles",
         "id": ids.gid("Shop", 0),
-        "myshopifyDomain": "acorn-sandbox.myshopify.com",
+        "myshopifyDomain": DOMAIN,
         "name": "Acorn Sandbox",
         "plan": {"partnerDevelopment": False, "publicDisplayName": "Basic", "shopifyPlus": False},
         "taxesIncluded": True,
         "updatedAt": opened,
-        "url": "https://acorn-sandbox.myshopify.com",
+        "url": f"https://{DOMAIN}",
     }
 
 
@@ -150,8 +189,13 @@ _PARTS: tuple[Resolvers, ...] = (
     inventory.RESOLVERS,
     adjustments.RESOLVERS,
     prices.RESOLVERS,
+    bulk.RESOLVERS,
     order_views.RESOLVERS,
     fulfillment.RESOLVERS,
+    subscriptions.RESOLVERS,
+    refunds.RESOLVERS,
+    payment_views.RESOLVERS,
+    cancels.RESOLVERS,
 )
 
 

@@ -2,28 +2,16 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
+from sandbox.buying import Wanted, basket, houses, later, past_orders, tracking
 from sandbox.shopify import ids
 from sandbox.shopify.money import CENT
-from sandbox.shopify.orders import Address, Line, Order, Parcel, Tracking, Work, WorkLine
+from sandbox.shopify.orders import Address, Line, Order, Parcel, Refund, RefundLine, Tracking, Work, WorkLine
 from sandbox.shopify.state import Shop
-from sandbox.world import WAREHOUSES, Product, Warehouse
+from sandbox.world import WAREHOUSES, Warehouse
 
-KINDS = (
-    # kind, its share in a hundred
-    ("paid", 36),
-    ("split", 10),
-    ("pending", 6),
-    ("partial", 8),
-    ("on_hold", 5),
-    ("fulfilled", 25),
-    ("cancelled", 7),
-    ("refunded", 3),
-)
-DAYS = 30
 _PEOPLE = (
     ("Ada", "Berg"), ("Noah", "Keller"), ("Mina", "Sato"), ("Léa", "Moreau"), ("Ruth", "Ortiz"),
     ("Jonas", "Weber"), ("Ivy", "Clarke"), ("Tom", "Haines"), ("Zoe", "Lindqvist"), ("Omar", "Reyes"),
@@ -36,28 +24,12 @@ _PLACES = (
     ("3 rue des Tilleuls", "Lyon", "69002", "France", "FR", None, "EUR", "+3347855"),
     ("2-11-3 Meguro", "Tokyo", "153-0063", "Japan", "JP", "JP-13", "JPY", "+81355550"),
 )
-_CARRIERS = ("DHL Express", "UPS", "FedEx", "USPS")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One line of an order that comes in; `warehouse` None lets the shop choose."""
-
-    product: Product
-    quantity: int
-    warehouse: Warehouse | None = None
-    price: Decimal | None = None
 
 
 def seed(shop: Shop) -> None:
     """Fill an empty shop with the world's orders, oldest first, all placed before the clock's start."""
-    count = shop.core.world.shopify_orders
-    kinds = [kind for kind, _ in KINDS]
-    shares = [share for _, share in KINDS]
-    for place in range(count):
-        dice = shop.core.world.random("shopify-order", place)
-        age = timedelta(days=DAYS) * (1 - (place + dice.random()) / max(1, count))
-        _seeded(shop, dice, dice.choices(kinds, shares)[0], shop.core.clock.start - age)
+    for dice, kind, at in past_orders(shop.core):
+        _seeded(shop, dice, kind, at)
     shop.seeded = True
 
 
@@ -99,12 +71,8 @@ def place_order(
 
 
 def _assign(shop: Shop, order: Order, wanted: Sequence[Wanted], dice: random.Random, seen_at: datetime) -> None:
-    first = dice.randrange(len(WAREHOUSES))
-    choice = [*WAREHOUSES[first:], *WAREHOUSES[:first]]
     parts: dict[int, list[Line]] = {}
-    for line, want in zip(order.lines, wanted, strict=True):
-        able = (each for each in choice if shop.level(line.product.index, each).available >= line.quantity)
-        chosen = want.warehouse or next(able, choice[0])
+    for line, chosen in zip(order.lines, houses(dice, wanted, shop.free), strict=True):
         parts.setdefault(chosen.number, []).append(line)
         _commit(shop, line.product.index, chosen, line.quantity)
     for warehouse in WAREHOUSES:
@@ -123,54 +91,47 @@ def _commit(shop: Shop, item: int, warehouse: Warehouse, units: int) -> None:
 
 
 def _seeded(shop: Shop, dice: random.Random, kind: str, at: datetime) -> None:
-    count = dice.choice((1, 1, 1, 2, 2, 3, 5)) if kind != "split" else dice.choice((2, 2, 3, 4))
-    wanted: dict[int, Wanted] = {}
-    for turn in range(count):
-        units = dice.choice((2, 3)) if kind == "partial" and not turn else dice.choice((1, 1, 1, 2, 3))
-        want = _want(shop, dice, units, WAREHOUSES[turn % len(WAREHOUSES)] if kind == "split" else None)
-        wanted.setdefault(want.product.index, want)
-    financial = {"pending": "PENDING", "cancelled": "VOIDED", "refunded": "REFUNDED"}.get(kind, "PAID")
-    order = place_order(shop, list(wanted.values()), at, dice, financial=financial)
+    financial = {"pending": "PENDING", "cancelled": "VOIDED"}.get(kind, "PAID")
+    order = place_order(shop, basket(shop.core.world, dice, kind, shop.free), at, dice, financial=financial)
     if dice.random() < 0.1:
         order.lines[0].discount = (order.lines[0].price * order.lines[0].quantity / 10).quantize(CENT)
-    later = min(at + timedelta(hours=dice.uniform(2, 40)), shop.core.clock.start - timedelta(minutes=1))
-    later = max(later, at)
+    then = later(dice, at, shop.core.clock.start)
     if kind == "cancelled":
         for work in order.works:
             for line in work.lines:
                 _commit(shop, line.line.product.index, work.warehouse, -line.remaining)
-        order.cancelled_at, order.closed_at, order.changed_at = later, later, later
+        order.cancelled_at, order.closed_at, order.changed_at = then, then, then
         order.cancel_reason = dice.choice(("CUSTOMER", "FRAUD", "INVENTORY", "OTHER"))
     elif kind == "on_hold":
         for work in order.works:
             work.on_hold = True
     elif kind in ("fulfilled", "refunded"):
         for work in order.works:
-            _shipped(shop, work, [(line, line.remaining) for line in work.lines], later, dice)
-        order.closed_at = later
+            _shipped(shop, work, [(line, line.remaining) for line in work.lines], then, dice)
+        order.closed_at = then
+        if kind == "refunded":
+            _refunded(shop, order, then)
     elif kind == "partial":
         work = next(each for each in order.works if any(line.line.place == 1 for line in each.lines))
         line = next(line for line in work.lines if line.line.place == 1)
-        _shipped(shop, work, [(line, line.remaining - 1)], later, dice)
+        _shipped(shop, work, [(line, line.remaining - 1)], then, dice)
 
 
-def _want(shop: Shop, dice: random.Random, units: int, house: Warehouse | None) -> Wanted:
-    """Something the shop still has enough of, in `house` or anywhere; in a very small shop perhaps not."""
-    houses = WAREHOUSES if house is None else (house,)
-    for _ in range(30):
-        product = shop.core.world.listed(dice)
-        if any(shop.level(product.index, each).available >= units for each in houses):
-            break
-    return Wanted(product, units, house)
+def _refunded(shop: Shop, order: Order, at: datetime) -> None:
+    """All the money went back, and the goods stayed with the buyer."""
+    refund = Refund(len(shop.refunds), order, at, [], order.shipping, order.total)
+    refund.lines = [RefundLine(line, line.quantity, 0, "NO_RESTOCK", None, line.total) for line in order.lines]
+    order.refunds.append(refund)
+    shop.refunds.append(refund)
+    order.financial = "REFUNDED"
 
 
 def _shipped(shop: Shop, work: Work, lines: list[tuple[WorkLine, int]], at: datetime, dice: random.Random) -> None:
-    number = f"{dice.choice(('JD', '1Z', 'CX'))}{dice.randrange(10**9):09d}"
     parcel = Parcel(
         place=len(shop.parcels),
         work=work,
         lines=lines,
-        tracking=[Tracking(dice.choice(_CARRIERS), number, f"https://track.example.test/{number}")],
+        tracking=[Tracking(*tracking(dice))],
         created_at=at,
         updated_at=at,
         seen_at=at,

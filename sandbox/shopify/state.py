@@ -1,16 +1,19 @@
 """Everything one shop holds. The catalogue and the stock come from the seeded world; only what changed is kept here."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from sandbox.bucket import Bucket
 from sandbox.control import Core
+from sandbox.moods import Moods, Past
 from sandbox.shopify import ids
-from sandbox.shopify.orders import Order, Parcel, Work
+from sandbox.shopify.bulk_desk import Desk
+from sandbox.shopify.orders import Order, Parcel, Refund, Work
+from sandbox.shopify.payments import Payments
+from sandbox.shopify.webhooks import Webhooks
 from sandbox.world import STYLE_SIZE, WAREHOUSES, Product, Warehouse
 
 CLIENT_ID, CLIENT_SECRET = "sandbox-client", "sandbox-secret"
@@ -26,7 +29,8 @@ READ_SCOPES = (
     "read_third_party_fulfillment_orders",
 )
 WRITE_SCOPES = tuple(scope.replace("read_", "write_") for scope in READ_SCOPES if scope != "read_locations")
-SCOPES = (*READ_SCOPES, "read_all_orders", *WRITE_SCOPES)
+PAYMENT_SCOPES = ("read_shopify_payments_accounts", "read_shopify_payments_payouts")
+SCOPES = (*READ_SCOPES, "read_all_orders", *WRITE_SCOPES, *PAYMENT_SCOPES)
 HELD = ("committed", "reserved", "damaged", "safety_stock", "quality_control")
 KEY_LIFE = timedelta(hours=24)
 
@@ -85,35 +89,43 @@ class Done:
     result: Mapping[str, Any] | None
 
 
+class Deed(Protocol):
+    """What a job does in the end."""
+
+    def carry_out(self, shop: "Shop", at: datetime) -> None: ...
+
+
 @dataclass(slots=True)
-class Moods:
-    """How stock misleads: reads of levels trail by `lag_s` sandbox seconds; the next `ignore` entries of stock writes (of
-    `items`, or of any where it is None) are accepted without effect."""
+class Job:
+    """Work that the shop has taken on and has done at an instant; `deed` is what is still to be done."""
 
-    lag_s: float = 0
-    ignore: int = 0
-    items: frozenset[int] | None = None
+    place: int
+    done_at: datetime
+    deed: Deed | None
 
-    def swallows(self, item: int) -> bool:
-        """Whether a write that was accepted for this item comes to nothing; counts it."""
-        if self.ignore <= 0 or (self.items is not None and item not in self.items):
-            return False
-        self.ignore -= 1
-        return True
+    @property
+    def id(self) -> str:
+        return ids.gid("Job", self.place)
 
 
 @dataclass(slots=True)
 class Shop:
     core: Core
     bucket: Bucket
+    webhooks: Webhooks
     tokens: dict[str, Grant] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     order_by_number: dict[int, Order] = field(default_factory=dict)
     parcels: list[Parcel] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    payments: Payments = field(default_factory=Payments)
     committed: dict[tuple[int, int], int] = field(default_factory=dict)
     levels: dict[tuple[int, int], Level] = field(default_factory=dict)
-    past: dict[tuple[int, int], list[tuple[datetime, Level]]] = field(default_factory=dict)
+    past: Past[Level] = field(default_factory=Past)
     unstocked: set[tuple[int, int]] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
+    statuses: dict[int, str] = field(default_factory=dict)
     moods: Moods = field(default_factory=Moods)
     terms: dict[int, Terms] = field(default_factory=dict)
     touched: dict[int, datetime] = field(default_factory=dict)
@@ -121,16 +133,26 @@ class Shop:
     done: dict[str, Done] = field(default_factory=dict)
     adjustments: int = 0
     seeded: bool = False
+    home: str = ""
+    bulk: Desk = field(default_factory=Desk)
+    points: int = 0
+    throttled: int = 0
 
     @classmethod
     def open(cls, core: Core) -> "Shop":
-        shop = cls(core=core, bucket=Bucket(100, 2000, core.clock))
-        shop.tokens[TOKEN] = Grant(frozenset(SCOPES))
-        shop.tokens[READ_TOKEN] = Grant(frozenset(READ_SCOPES))
+        shop = cls(core=core, bucket=Bucket(100, 2000, core.clock), webhooks=Webhooks(core.clock, core.options.seed))
+        shop.restore_tokens()
         return shop
 
     def now(self) -> datetime:
         return self.core.clock.now()
+
+    def finish_jobs(self) -> None:
+        """Do what is due of the work that was taken on."""
+        for job in self.jobs:
+            if job.deed is not None and job.done_at <= self.now():
+                deed, job.deed = job.deed, None
+                deed.carry_out(self, job.done_at)
 
     def seen_at(self) -> datetime:
         """When readers see what is accepted now."""
@@ -138,12 +160,10 @@ class Shop:
 
     # tokens
 
-    def grant(self) -> tuple[str, Grant]:
-        """A new token for the client-credentials grant."""
-        granted = Grant(frozenset(SCOPES), self.now() + timedelta(seconds=TOKEN_LIFE_S))
-        token = f"shpat_{secrets.token_hex(16)}"
-        self.tokens[token] = granted
-        return token, granted
+    def restore_tokens(self) -> None:
+        """The tokens that live for ever."""
+        self.tokens[TOKEN] = Grant(frozenset(SCOPES))
+        self.tokens[READ_TOKEN] = Grant(frozenset(READ_SCOPES))
 
     def granted(self, token: str) -> Grant | None:
         found = self.tokens.get(token)
@@ -174,6 +194,7 @@ class Shop:
         now = self.now()
         self.touched[item] = now
         self.touched_styles[item // STYLE_SIZE] = now
+        self.webhooks.touched(item)
 
     def terms_of(self, product: Product) -> Terms:
         """The terms in force; write them back into `terms` to change them."""
@@ -200,8 +221,9 @@ class Shop:
     def change(self, item: int, warehouse: Warehouse, **deltas: int) -> Level:
         """Add to the states named in `deltas`."""
         level = self.level(item, warehouse)
+        self.webhooks.level_changes(item, warehouse.number, level.available)
         if self.moods.lag_s:
-            self._remember(level)
+            self.past.keep((item, warehouse.number), replace(level), self.now(), self.moods.lag_s)
         self.levels[(item, warehouse.number)] = level
         for name, delta in deltas.items():
             setattr(level, name, getattr(level, name) + delta)
@@ -210,21 +232,16 @@ class Shop:
         return level
 
     def shown(self, level: Level) -> Level:
-        """The level as readers see it: as it was `moods.lag_s` ago."""
-        seen = self.now() - timedelta(seconds=self.moods.lag_s)
-        past = self.past.get((level.item, level.warehouse.number), ())
-        return next((old for until, old in past if seen < until), level)
-
-    def _remember(self, level: Level) -> None:
-        """Keep what the level is until now, and forget what nobody sees any more."""
-        now = self.now()
-        past = self.past.setdefault((level.item, level.warehouse.number), [])
-        past[:] = [kept for kept in past if (now - kept[0]).total_seconds() < self.moods.lag_s]
-        past.append((now, replace(level)))
+        """The level as readers see it."""
+        return self.past.shown((level.item, level.warehouse.number), level, self.now(), self.moods.lag_s)
 
     def stocks(self, item: int, warehouse: Warehouse) -> bool:
         """Whether the item has a level at the warehouse."""
         return (item, warehouse.number) not in self.unstocked
+
+    def free(self, product: Product, warehouse: Warehouse) -> int:
+        """Units that can be bought there."""
+        return self.level(product.index, warehouse).available
 
     def available(self, item: int) -> int:
         return sum(self.level(item, warehouse).available for warehouse in WAREHOUSES if self.stocks(item, warehouse))

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from sandbox.amazon.app import build
+from sandbox.amazon.auth import CLIENT_ID, CLIENT_SECRET
 from sandbox.amazon.visit import EU, NA, Seller
 from sandbox.options import Options
 from sandbox.visit import inside
@@ -27,3 +28,24 @@ async def na(client: httpx.AsyncClient) -> Seller:
 @pytest.fixture
 async def eu(client: httpx.AsyncClient) -> Seller:
     return await Seller.login(client, EU)
+
+
+@pytest.fixture
+async def app(client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """The application itself, without a seller; its answers are held against the model."""
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "sellingpartnerapi::notifications",
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+    }
+    token = (await client.post("/auth/o2/token", data=form)).json()["access_token"]
+    plan = {"rate": 1000, "burst": 1000}
+    names = ("getDestinations", "createDestination", "deleteDestination", "getSubscriptions", "getSubscription")
+    await client.post(
+        "/_sandbox/plans", json=dict.fromkeys((*names, "createSubscription", "deleteSubscriptionById"), plan)
+    )
+    headers = {"x-amz-access-token": token}
+    transport = client._transport
+    async with httpx.AsyncClient(transport=transport, base_url="http://sandbox", headers=headers) as grantless:
+        yield grantless

@@ -21,27 +21,6 @@ US = "ATVPDKIKX0DER"
 PLACES, KINDS = "/notifications/v1/destinations", "/notifications/v1/subscriptions"
 
 
-@pytest.fixture
-async def app(client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """The application itself, without a seller; its answers are held against the model."""
-    form = {
-        "grant_type": "client_credentials",
-        "scope": "sellingpartnerapi::notifications",
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-    }
-    token = (await client.post("/auth/o2/token", data=form)).json()["access_token"]
-    plan = {"rate": 1000, "burst": 1000}
-    names = ("getDestinations", "createDestination", "deleteDestination", "getSubscriptions", "getSubscription")
-    await client.post(
-        "/_sandbox/plans", json=dict.fromkeys((*names, "createSubscription", "deleteSubscriptionById"), plan)
-    )
-    headers = {"x-amz-access-token": token}
-    transport = client._transport
-    async with httpx.AsyncClient(transport=transport, base_url="http://sandbox", headers=headers) as grantless:
-        yield grantless
-
-
 def sound(operation: str, answer: httpx.Response) -> httpx.Response:
     """`answer`, as Amazon's model has it."""
     if FOLDER is not None:

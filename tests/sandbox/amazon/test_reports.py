@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.amazon.report_rows import KINDS, LISTING_COLUMNS, ORDER_COLUMNS, STOCK_COLUMNS
+from sandbox.amazon.report_rows import KINDS, LISTING_COLUMNS, ORDER_COLUMNS, RETURN_COLUMNS, STOCK_COLUMNS
 from sandbox.amazon.visit import EU, FE, Seller, error, form
 from sandbox.visit import advance, effects, world
 from tests.adapters.amazon.notifications import notification_faults
@@ -19,6 +19,10 @@ US, DE, FR, JP = "ATVPDKIKX0DER", "A1PA6795UKMFR9", "A13V1IB3VIYZZH", "A1VC38T7Y
 STOCK = "GET_FBA_MYI_UNSUPPRESSED_INVENTORY_DATA"
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
 ORDERS = "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL"
+AFN, RESERVED = "GET_AFN_INVENTORY_DATA", "GET_RESERVED_INVENTORY_DATA"
+RETURNS = "GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA"
+SELLABLE = "SELLABLE"
+DAY_S = 86_400
 SETTLEMENTS = "GET_V2_SETTLEMENT_REPORT_DATA_FLAT_FILE_V2"
 
 
@@ -130,6 +134,66 @@ async def test_stock_asked_for_again_within_half_an_hour_is_cancelled(client: ht
     await advance(client, 1800 - 120)
     assert (await made(na, STOCK))["processingStatus"] == "DONE"
     assert KINDS[STOCK].interval_s == 1800
+
+
+async def returned(client: httpx.AsyncClient, seller: Seller) -> tuple[str, str]:
+    """(order, SKU) of which two units came back to Amazon just now."""
+    sku = next(one["sku"] for one in (await world(client))["skus"] if one["fulfilledBy"] == "AMAZON")
+    order = {"marketplace": "US", "fulfilledBy": "AMAZON", "lines": [{"sku": sku, "quantity": 3}]}
+    (id,) = (await client.post("/_sandbox/state", json={"orders": [order]})).json()["orders"]
+    (await client.post("/_sandbox/orders", json={"id": id, "status": "SHIPPED"})).raise_for_status()
+    (item,) = (await seller.order(id)).json()["order"]["orderItems"]
+    refund = {"order": id, "lines": [{"id": item["orderItemId"], "quantity": 2}]}
+    (await client.post("/_sandbox/refunds", json=refund)).raise_for_status()
+    return id, sku
+
+
+SPAN = {"dataStartTime": "2026-03-01T00:00:00Z", "dataEndTime": "2026-03-03T00:00:00Z"}
+
+
+async def test_what_came_back_to_amazon_is_told_up_to_the_last_midnight(client: httpx.AsyncClient, na: Seller) -> None:
+    id, sku = await returned(client, na)
+    assert (await made(na, RETURNS, **SPAN))["processingStatus"] == "CANCELLED"
+    await advance(client, DAY_S / 2)
+    na = await Seller.login(client)
+    rows = table((await contents(na, await made(na, RETURNS, **SPAN))).decode())
+    assert [(row["sku"], row["quantity"]) for row in rows if row["order-id"] == id] == [(sku, "2")]
+    assert tuple(rows[0]) == RETURN_COLUMNS
+    assert {row["customer-comments"] for row in rows} == {""}
+
+
+async def test_whole_days_are_told_once_in_four_hours(client: httpx.AsyncClient, na: Seller) -> None:
+    await returned(client, na)
+    await advance(client, DAY_S / 2)
+    na = await Seller.login(client)
+    assert (await made(na, RETURNS, **SPAN))["processingStatus"] == "DONE"
+    await advance(client, 1800)
+    assert (await made(na, RETURNS, **SPAN))["processingStatus"] == "CANCELLED"
+    # Four hours after it was asked for, less the second in which the next one is asked for.
+    await advance(client, 4 * 3600 - 1860 - 1)
+    na = await Seller.login(client)
+    early = await create(na, RETURNS, **SPAN)
+    await advance(client, 1)
+    late = await create(na, RETURNS, **SPAN)
+    await advance(client, 30)
+    ids = [one.json()["reportId"] for one in (early, late)]
+    assert [(await na.get(f"{PATH}/{id}")).json()["processingStatus"] for id in ids] == ["CANCELLED", "DONE"]
+
+
+async def test_what_can_be_sold_and_what_is_reserved_agree_with_the_pools(
+    client: httpx.AsyncClient, na: Seller
+) -> None:
+    known = {sku["sku"]: sku["pools"]["US"] for sku in (await world(client))["skus"] if sku["fulfilledBy"] == "AMAZON"}
+    held = table((await contents(na, await made(na, AFN))).decode())
+    sellable = {row["seller-sku"]: int(row["Quantity Available"]) for row in held if SELLABLE in row.values()}
+    assert sellable == {sku: pool["fulfillable"] for sku, pool in known.items()}
+    broken = {row["seller-sku"]: int(row["Quantity Available"]) for row in held if SELLABLE not in row.values()}
+    assert broken == {sku: pool["unfulfillable"] for sku, pool in known.items() if pool["unfulfillable"]}
+    reserved = table((await contents(na, await made(na, RESERVED))).decode())
+    reasons = ("reserved_customerorders", "reserved_fc-transfers", "reserved_fc-processing")
+    assert all(int(row["reserved_qty"]) == sum(int(row[name]) for name in reasons) for row in reserved)
+    told = {row["sku"]: int(row["reserved_qty"]) for row in reserved}
+    assert told == {sku: pool["reserved"] for sku, pool in known.items() if pool["reserved"]}
 
 
 async def test_no_data_is_cancelled_and_too_long_a_range_fails_with_its_reason(na: Seller) -> None:

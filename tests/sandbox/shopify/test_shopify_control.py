@@ -97,6 +97,7 @@ async def test_state_places_orders_and_changes_prices(shop: Any) -> None:
         ({"stock": [{"sku": "FIRST", "location": "Berlin", "quantity": 1.5}]}, "a quantity is a whole number"),
         ({"stock": [{"sku": "FIRST", "location": "Berlin"}]}, "missing 'quantity'"),
         ({"prices": [{"sku": "FIRST", "amount": "-1"}]}, "a price is not negative"),
+        ({"prices": [{"sku": "FIRST", "amount": "NaN"}]}, "'NaN' is no amount"),
         ({"orders": [{"lines": []}]}, "an order has at least one line"),
         ({"orders": [{"lines": [{"sku": "FIRST", "quantity": 0}]}]}, "a quantity is a whole number"),
         ({"orders": [{"id": "7x", "lines": [{"sku": "FIRST"}]}]}, "an order id is"),
@@ -184,7 +185,7 @@ async def test_what_can_be_asked_is_listed(shop: Any) -> None:
 
 
 async def test_an_unknown_fault_operation_of_lost_answers_is_refused(shop: Any) -> None:
-    response = await shop.http.post("/_sandbox/internal-errors", json={"operation": "refundCreate"})
+    response = await shop.http.post("/_sandbox/internal-errors", json={"operation": "orderEditBegin"})
     assert response.status_code == 400
 
 
