@@ -12,6 +12,7 @@ COPY workers workers
 COPY schema schema
 COPY executor executor
 COPY gateway gateway
+COPY conformance conformance
 COPY sandbox sandbox
 # What builds the package comes with pip's own isolated build and does not stay.
 RUN /venv/bin/pip install --no-cache-dir --no-deps .

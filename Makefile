@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock schema released composers benchmarks clean
+.PHONY: help install demo test check format lock schema pages released composers benchmarks clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -37,6 +37,7 @@ check: $(READY)  ## Lint, types, floors, schema, docs, lock file
 	$(BIN)/acorn schema print | diff -u schema/schema.graphql - || { echo "The schema moved: review the change, then make schema."; exit 1; }
 	$(BIN)/python scripts/schema_diff.py
 	$(BIN)/python scripts/lock.py --check
+	$(BIN)/python scripts/rest_pages.py --check
 	$(BIN)/python -m pytest --quiet tests/house
 
 format: $(READY)  ## Format the code and mend what can be mended
@@ -45,6 +46,9 @@ format: $(READY)  ## Format the code and mend what can be mended
 
 schema: $(READY)  ## Print the schema into schema/schema.graphql
 	$(BIN)/acorn schema print > schema/schema.graphql
+
+pages: $(READY)  ## Render the REST contract into docs/rest/index.html and the conformance kit
+	$(BIN)/python scripts/rest_pages.py
 
 released: $(READY)  ## Take today's schema for the released one, when a version is cut
 	$(BIN)/python scripts/schema_diff.py --release
