@@ -4,16 +4,18 @@
 -- KEYS  1 bucket  hash    tokens, at (µs), rate and burst (the platform's), plan (what they were seeded from), throttled
 --       2 queue   zset    ticket -> class, then order of arrival; a ticket is "cost:random"
 --       3 due     zset    ticket -> instant (µs) after which its caller counts as dead
+--       4 held    zset    ticket -> instant (µs) of its grant: calls under way that will say what they cost
 -- ARGV  1 command   2 share of the rate used   3 tokens and 4 seconds of the rate kept back from the burst
 --       5 plan's rate   6 plan's burst   7.. the command's own
 --
 -- open  7 seed                                 makes a missing bucket                            -> 1
--- spend 7 cost  8 class  9 ticket  10 order (0 at first)  11 longest wait (µs)                   -> verdict, µs, order
+-- spend 7 cost  8 class  9 ticket  10 order (0 at first)  11 longest wait (µs)  12 1 to be held    -> verdict, µs, order, mark
 -- leave 7 ticket  8 tokens to give back                                                          -> 1
 -- slot  7 seed  8 cost                         would an interactive caller be served now?        -> -1 missing, 0, 1
 -- state 7 seed                                                                 -> known, rate, burst, tokens, waiting, throttled
 -- adopt 7 rate  8 burst  9 remaining           "" leaves as it is                                -> 1
--- drain                                        the platform said 429                             -> 1
+-- reckon 7 ticket  8 tokens to give back  9 rate  10 burst  11 remaining  12 mark of the grant     -> 1
+-- drain 7 tokens left ("" is none)             the platform said 429                             -> 1
 --
 -- A seed is the number of tokens a missing bucket starts with; "" means that the caller does not know.
 
@@ -29,11 +31,12 @@ local LOOK_SOONEST = 5000          -- per ticket ahead: no sooner (µs), while t
 local SHORTEST = 1000              -- µs; below this a sleep is all overhead
 local COUNTED = 100                -- tickets ahead whose costs are added up one by one; the rest are taken as like these
 local QUEUE_LIMIT = 10000
+local HELD = 30000000              -- a call that is under way for longer (µs) is one of a dead process
 local SLOWEST = 0.01               -- share of the plan's rate below which no answer is believed: nothing would correct it again
 local LIFE = 7 * 86400 * 1000      -- ms without use, after which memory of the last use is as good as the bucket
 local RESERVE = { [0] = 0, [1] = 0.1, [2] = 0.15, [3] = 0.2 }   -- share of the capacity that a class leaves to those above it
 
-local bucket_key, queue_key, due_key = KEYS[1], KEYS[2], KEYS[3]
+local bucket_key, queue_key, due_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local command = ARGV[1]
 local used_share, kept_tokens, kept_seconds = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local plan_rate, plan_burst = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -54,6 +57,21 @@ local function cost_of(ticket)
     return tonumber(string.match(ticket, '^[^:]+'))
 end
 
+local function sum_of(tickets)
+    local sum = 0
+    for _, ticket in ipairs(tickets) do
+        sum = sum + cost_of(ticket)
+    end
+    return sum
+end
+
+-- How much there may be in the bucket. The platform's gains nothing while it is full, and of a call that is under way nobody here
+-- knows whether it has arrived yet: so ours is full without what those hold, or it would gain meanwhile what theirs does not.
+local function limit(bucket, cost)
+    redis.call('ZREMRANGEBYSCORE', held_key, '-inf', whole(now - HELD))
+    return capacity(bucket, cost) - sum_of(redis.call('ZRANGE', held_key, 0, -1))
+end
+
 local function sweep()
     local dead
     repeat
@@ -65,10 +83,10 @@ local function sweep()
     until #dead < 500
 end
 
--- What has been saved up since is added, up to `limit`; tokens above it (kept for a dear call) are not taken away again.
-local function refill(bucket, limit)
+-- What has been saved up since is added, up to `most`; tokens above it (kept for a dear call) are not taken away again.
+local function refill(bucket, most)
     local gained = math.max(0, now - bucket.at) / 1000000 * bucket.rate * used_share
-    bucket.tokens = math.max(bucket.tokens, math.min(limit, bucket.tokens + gained))
+    bucket.tokens = math.max(bucket.tokens, math.min(most, bucket.tokens + gained))
     bucket.at = now
 end
 
@@ -95,7 +113,7 @@ local function load(seed, cost)
         return nil
     end
     local first = redis.call('ZRANGE', queue_key, 0, 0)[1]
-    refill(bucket, capacity(bucket, first and cost_of(first) or cost))
+    refill(bucket, limit(bucket, first and cost_of(first) or cost))
     return bucket
 end
 
@@ -108,20 +126,23 @@ end
 local function leave(ticket)
     redis.call('ZREM', queue_key, ticket)
     redis.call('ZREM', due_key, ticket)
+    redis.call('ZREM', held_key, ticket)
 end
 
 local function cost_ahead(ahead)
     if ahead == 0 then
         return 0
     end
-    local sum, tickets = 0, redis.call('ZRANGE', queue_key, 0, math.min(ahead, COUNTED) - 1)
-    for _, ticket in ipairs(tickets) do
-        sum = sum + cost_of(ticket)
-    end
-    return sum * ahead / #tickets
+    local tickets = redis.call('ZRANGE', queue_key, 0, math.min(ahead, COUNTED) - 1)
+    return sum_of(tickets) * ahead / #tickets
 end
 
-local function spend(cost, class, ticket, order, longest)
+-- Tokens that calls have given back by `reckon` since the bucket was made: a mark in time, by which a grant is told apart.
+local function given_back()
+    return tonumber(redis.call('HGET', bucket_key, 'back')) or 0
+end
+
+local function spend(cost, class, ticket, order, longest, to_be_held)
     sweep()
     local bucket = load(nil, cost)
     if not bucket then
@@ -152,11 +173,17 @@ local function spend(cost, class, ticket, order, longest)
         leave(ticket)
         bucket.tokens = bucket.tokens - cost
         save(bucket)
-        return { GRANTED, 0, 0 }
+        if to_be_held then
+            redis.call('ZADD', held_key, whole(now), ticket)
+            redis.call('PEXPIRE', held_key, LIFE)
+        end
+        return { GRANTED, 0, 0, tostring(given_back()) }
     end
     save(bucket)
     if ahead > 0 then
         wait = math.min(math.max(wait, ahead * LOOK_SOONEST), ahead * LOOK_AGAIN)
+    elseif to_be_held then
+        wait = math.min(wait, LOOK_AGAIN)  -- such calls give tokens back at any time
     end
     wait = math.min(wait, math.max(LOOK_LATEST, ahead * LOOK_LATEST_EACH))
     redis.call('ZADD', queue_key, whole(place), ticket)
@@ -169,7 +196,7 @@ end
 local function give(tokens)
     local bucket = load(nil, 0)
     if bucket then
-        bucket.tokens = math.min(bucket.tokens + tokens, math.max(bucket.tokens, capacity(bucket, 0)))
+        bucket.tokens = math.min(bucket.tokens + tokens, math.max(bucket.tokens, limit(bucket, 0)))
         save(bucket)
     end
 end
@@ -182,13 +209,26 @@ local function adopt(rate, burst, remaining)
         end
         local changed = (rate and rate ~= bucket.rate) or (burst and burst ~= bucket.burst)
         bucket.rate, bucket.burst = rate or bucket.rate, burst or bucket.burst
-        bucket.tokens = math.min(bucket.tokens, changed and capacity(bucket, 0) or math.huge, remaining or math.huge)
+        bucket.tokens = math.min(bucket.tokens, changed and limit(bucket, 0) or math.huge, remaining or math.huge)
         save(bucket)
     end
 end
 
+-- Answers overtake each other: what others have got back since this call was granted may be missing in what its answer told.
+local function reckon(ticket, back, rate, burst, remaining, mark)
+    local since = math.max(0, given_back() - mark)
+    local ended = redis.call('ZREM', held_key, ticket) == 0
+    if not ended then
+        give(back)
+    end
+    adopt(rate, burst, remaining and remaining + since)
+    if back > 0 and not ended and redis.call('EXISTS', bucket_key) == 1 then
+        redis.call('HINCRBYFLOAT', bucket_key, 'back', back)
+    end
+end
+
 if command == 'spend' then
-    return spend(tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))
+    return spend(tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12] == '1')
 elseif command == 'open' then
     save(load(tonumber(ARGV[7]), 0))
 elseif command == 'leave' then
@@ -217,10 +257,12 @@ elseif command == 'state' then
         redis.call('ZCARD', queue_key), bucket.throttled }
 elseif command == 'adopt' then
     adopt(tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
+elseif command == 'reckon' then
+    reckon(ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]))
 elseif command == 'drain' then
     local bucket = load(nil, 0)
     if bucket then
-        bucket.tokens, bucket.throttled = math.min(bucket.tokens, 0), bucket.throttled + 1
+        bucket.tokens, bucket.throttled = math.min(bucket.tokens, tonumber(ARGV[7]) or 0), bucket.throttled + 1
         save(bucket)
     end
 end

@@ -66,6 +66,17 @@ class Margins:
     seconds: float = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Tokens granted to a call that is under way and will say what it cost. `mark` is the moment of the grant."""
+
+    channel: ChannelId
+    operation: str
+    tokens: float
+    ticket: str
+    mark: float
+
+
 class Verdict(IntEnum):
     """What the script says to a caller."""
 
@@ -111,7 +122,23 @@ class Budgets:
         or the memory cannot be reached; Invalid when the bucket never holds as much. Cancelling leaves neither a place in
         the queue nor a token behind.
         """
-        verdict, wait_s = await self._queue(channel, plan, ask, cost)
+        await self._granted(channel, plan, ask, cost, _ticket(cost), held=False)
+
+    async def hold(self, channel: ChannelId, plan: Plan, ask: Ask, cost: float) -> Hold:
+        """As `spend`, for a call whose answer says what it cost. To be ended by `reckon`, whatever becomes of the call.
+
+        Until then, for 30 s at most, the bucket counts as full without these tokens, for theirs gains nothing before they have
+        been taken from it.
+        """
+        ticket = _ticket(cost)
+        mark = await self._granted(channel, plan, ask, cost, ticket, held=True)
+        return Hold(channel, plan.operation, cost, ticket, mark)
+
+    async def _granted(
+        self, channel: ChannelId, plan: Plan, ask: Ask, cost: float, ticket: str, *, held: bool
+    ) -> float:
+        """The mark of the grant."""
+        verdict, wait_s, mark = await self._queue(channel, plan, ask, cost, ticket, held=held)
         if verdict is Verdict.LATE:
             raise Throttled(
                 f"{plan.operation} of {channel} has no slot before the deadline; the next one is in {wait_s:.1f} s.",
@@ -119,6 +146,7 @@ class Budgets:
             )
         if verdict is Verdict.NEVER:
             raise Invalid(f"{plan.operation} of {channel} never has {cost:g} tokens at once: ask for less.")
+        return mark
 
     async def has_slot(self, channel: ChannelId, plan: Plan, cost: float = 1.0) -> bool:
         """Would an interactive caller be served right now? Takes nothing. False when Redis or the memory cannot be reached."""
@@ -155,9 +183,27 @@ class Budgets:
         if tokens:
             await self._correct("leave", channel, operation, "", tokens)
 
-    async def drain(self, channel: ChannelId, operation: str) -> None:
-        """The platform said 429: no token is left, whatever we thought, and it is counted."""
-        await self._correct("drain", channel, operation)
+    async def reckon(
+        self,
+        hold: Hold,
+        back: float,
+        *,
+        rate: float | None = None,
+        burst: float | None = None,
+        remaining: float | None = None,
+    ) -> None:
+        """End a hold with what its answer tells, in one step: as `refund` of `back` and `adopt` of the rest. `remaining` may lack
+        what others have got back since the grant, for answers overtake each other. A hold that has ended gives nothing back."""
+        told = [
+            "" if number is None or not math.isfinite(number) else number
+            for number in (rate or None, burst or None, remaining)
+        ]
+        await self._correct("reckon", hold.channel, hold.operation, hold.ticket, back, *told, hold.mark)
+
+    async def drain(self, channel: ChannelId, operation: str, left: float | None = None) -> None:
+        """The platform said 429: no token is left, or no more than the `left` that it told of, whatever we thought; counted."""
+        known = left is not None and math.isfinite(left)
+        await self._correct("drain", channel, operation, left if known else "")
 
     async def states(self, plans: Iterable[tuple[ChannelId, Plan]]) -> list[BudgetState]:
         """The buckets as they stand, in the order asked, in one round trip. Raises Throttled without Redis."""
@@ -201,18 +247,24 @@ class Budgets:
         """Wait until nothing of cancelled callers is left to be tidied up; before closing the Redis client."""
         await self._errands.settle()
 
-    async def _queue(self, channel: ChannelId, plan: Plan, ask: Ask, cost: float) -> tuple[Verdict, float]:
-        """Ask until it is granted or refused; the verdict, and in how many seconds a refused caller's slot would have come."""
-        ticket, order = f"{cost:.15g}:{uuid4().hex}", 0
+    async def _queue(
+        self, channel: ChannelId, plan: Plan, ask: Ask, cost: float, ticket: str, *, held: bool
+    ) -> tuple[Verdict, float, float]:
+        """Ask until it is granted or refused; the verdict, in how many seconds a refused caller's slot would have come, and the
+        mark of a grant."""
+        order = 0
         waiting_since: float | None = None
         turn: asyncio.Task[Any] | None = None
         try:
             while True:
                 await self._note(channel, plan)
                 turn = self._errands.start(
-                    self._run("spend", channel, plan, cost, int(ask.priority), ticket, order, _longest_us(ask))
+                    self._run(
+                        "spend", channel, plan, cost, int(ask.priority), ticket, order, _longest_us(ask), int(held)
+                    )
                 )
-                number, wait_us, order = (int(part) for part in await self._answer(turn))
+                told, wait, place, *mark = await self._answer(turn)
+                number, wait_us, order = int(told), int(wait), int(place)
                 verdict = Verdict(number)
                 if verdict is Verdict.MISSING:
                     await self._open(channel, plan)
@@ -220,7 +272,7 @@ class Budgets:
                     waiting_since = waiting_since or time.monotonic()
                     await asyncio.sleep(wait_us / 1e6)
                 else:
-                    return verdict, wait_us / 1e6
+                    return verdict, wait_us / 1e6, float(mark[0]) if mark else 0.0
         except BaseException:
             if turn is not None:
                 self._errands.start(self._give_up(channel, plan.operation, ticket, cost, turn))
@@ -317,7 +369,8 @@ class Budgets:
     ) -> tuple[list[str], list[Any]]:
         operation, rate, burst = (plan, "", "") if isinstance(plan, str) else (plan.operation, plan.rate, plan.burst)
         bucket = f"{self._prefix}:{{{channel}:{operation}}}"
-        return [bucket, f"{bucket}:queue", f"{bucket}:due"], [command, *self._margins, rate, burst, *arguments]
+        keys = [bucket, *(f"{bucket}:{part}" for part in ("queue", "due", "held"))]
+        return keys, [command, *self._margins, rate, burst, *arguments]
 
     async def _correct(self, command: str, channel: ChannelId, operation: str, *arguments: object) -> None:
         """A correction after an answer; when Redis cannot take it, the answer is worth more than the correction."""
@@ -338,6 +391,10 @@ class Budgets:
             return  # Redis is away: the ticket expires by itself, and a token that may be lost is on the safe side
         granted = int(turn.result()[0]) == Verdict.GRANTED
         await self._correct("leave", channel, operation, ticket, cost if granted else 0)
+
+
+def _ticket(cost: float) -> str:
+    return f"{cost:.15g}:{uuid4().hex}"
 
 
 def _longest_us(ask: Ask) -> int:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from adapters.port import Page
+from adapters.port import OrderKey, Page
 from domain.budget import Ask
 from domain.hint import Hint
 from domain.ids import ChannelId
+from domain.order import Order
+from domain.privacy import PrivacyRequest
 from domain.product import Listing, Rejected
 
 
@@ -27,7 +29,9 @@ class NewSecret:
     old_expires_at: datetime
 
 
-Delivered: TypeAlias = Hint | NewSecret | Rejected
+Kept: TypeAlias = Hint | Rejected | PrivacyRequest
+"""What becomes a row."""
+Delivered: TypeAlias = Kept | NewSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,12 @@ class Delivery:
 
 
 class Webhook(Protocol):
-    """How the webhook of one channel is opened, and what comes in by it. `limit` is the most bytes of a body."""
+    """How the webhook of one channel is opened, and what comes in by it."""
 
-    limit: int
+    @property
+    def limit(self) -> int:
+        """The most bytes of a body."""
+        ...
 
     def expected(self, headers: Mapping[str, str]) -> bool:
         """Whether the body is worth reading: what proves a sender is there, and where it stands in the headers alone, right."""
@@ -89,26 +96,60 @@ class Webhook(Protocol):
         """Whether the sender is who it says, in a time that does not depend on how wrong it is, and whether it was sent now."""
         ...
 
-    def understood(self, delivery: Delivery) -> Sequence[Delivered]:
+    def understood(self, delivery: Delivery) -> Sequence[Kept]:
         """What a proven delivery says; nothing where we do not act on it. Never raises."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A destination or a subscription: how it stands, and whether it was set right. `wrong` is None for one that is as wanted."""
+
+    what: str
+    wrong: str | None = None
+    mended: bool = False
 
 
 class Subscriptions(Protocol):
     """What a channel should be told of."""
 
     async def wrong(self, ask: Ask) -> list[str]:
-        """What is not as wanted, in words for people."""
+        """What is not as wanted, in words for people. What a platform ends by itself is made anew first."""
+        ...
+
+    async def ensure(self, ask: Ask, *, apply: bool) -> list[Finding]:
+        """How each stands; with `apply`, what is missing is made and what is wrong set right. Raises what is refused."""
         ...
 
 
 @runtime_checkable
 class Catalog(Protocol):
-    """A port that can be asked for single listings."""
+    """A port that can be asked for single listings. A hint about a product names them by the second way."""
 
     listings_batch: int
 
     async def listings_named(self, by: str, names: Sequence[str], ask: Ask) -> Page[Listing]:
         """The listings of at most `listings_batch` names, in one call for each marketplace: channel SKUs where `by` is "SKU", the
         channel's ids of catalog items where it is "ITEM". `Listing.sku` is left None for the caller to map."""
+        ...
+
+
+@runtime_checkable
+class OrderBook(Protocol):
+    """A port that can be asked for several orders in one call, for little more than one of them costs."""
+
+    orders_batch: int
+
+    async def orders_named(self, ids: Sequence[str], ask: Ask) -> list[Order]:
+        """At most `orders_batch` orders as they stand now, by the channel's ids. What is missing has to be asked for alone:
+        `order` says why."""
+        ...
+
+
+@runtime_checkable
+class Workshop(Protocol):
+    """A port whose hints name work to do in place of the order."""
+
+    async def order_of(self, work: str, ask: Ask) -> OrderKey:
+        """Whose work it is. Raises NotFound."""
         ...

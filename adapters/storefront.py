@@ -16,9 +16,11 @@ from adapters.port import BeforeSend, OrderKey, Page, Receipt
 from domain.budget import Ask
 from domain.errors import HouseError
 from domain.finance import Transaction
+from domain.fulfillment_order import FulfillmentOrder
 from domain.ids import ChannelSku
 from domain.money import Money
 from domain.payout import Payout
+from domain.place import ChannelPlace
 from domain.refund import Refund, RefundWanted
 
 
@@ -107,7 +109,8 @@ class Refunds(Protocol):
     """Gives money back, once per `RefundWanted.reference`, however often it is asked."""
 
     async def refunds(self, key: OrderKey, ask: Ask) -> list[Refund]:
-        """Those that there are, oldest first. Raises NotFound for an order that there is none of."""
+        """Those that there are, oldest first. Raises NotFound for an order that there is none of; Transient for a refund that we
+        do not understand (yet)."""
         ...
 
     async def refund(
@@ -124,14 +127,46 @@ class Refunds(Protocol):
 
 
 @runtime_checkable
+class Payments(Protocol):
+    """Tells what buyers paid, whichever provider took it."""
+
+    async def transactions(self, key: OrderKey, ask: Ask) -> Page[Transaction]:
+        """All of one order; the totals are what moved, so they add up to what the shop has received. Raises NotFound."""
+        ...
+
+
+@runtime_checkable
+class Places(Protocol):
+    """Knows its places by itself, so that what is configured about them can be checked."""
+
+    async def places(self, ask: Ask) -> list[ChannelPlace]:
+        """All of them, those that are no longer in use too."""
+        ...
+
+
+@runtime_checkable
+class Work(Protocol):
+    """Tells what each place has to send of an order."""
+
+    async def fulfillment_orders(self, key: OrderKey, ask: Ask) -> list[FulfillmentOrder]:
+        """All of one order, in every status. Raises NotFound; Transient while an order's work is still being made."""
+        ...
+
+    def fulfillment_order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[FulfillmentOrder]]:
+        """Those of all orders that have changed since then, oldest change first."""
+        ...
+
+
+@runtime_checkable
 class Payouts(Protocol):
     """Tells what was paid out, and of which movements it is made."""
 
     def payout_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Payout]]:
-        """Payouts issued since then, oldest first. What cannot be understood is among `rejected`."""
+        """Payouts issued since then, oldest first. What cannot be understood is among `rejected`. Raises NotFound where the
+        channel makes no payouts at all."""
         ...
 
     def movement_pages(self, payout: str, ask: Ask) -> AsyncIterator[Page[Transaction]]:
-        """The movements of one payout; the sum of their totals is its net. `related` has PAYOUT_ID and, where there is one,
-        ORDER_ID. The transfer itself is not among them."""
+        """The movements of one payout; the sum of their totals is its net, or the payout is among `rejected` of the last page.
+        `related` has PAYOUT_ID and, where there is one, ORDER_ID. The transfer itself is not among them."""
         ...

@@ -22,6 +22,7 @@ import aiohttp
 import httpx
 import orjson
 import yarl
+from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from domain.errors import HouseError, OutcomeUnknown, Transient
@@ -132,8 +133,9 @@ class Stream:
 class Transport:
     """Shared by all channels of a process; keeps no cookies, follows no redirects, repeats nothing.
 
-    `watch` is told of each call that has ended, and `hear` of all that was said in it. `wire` takes the place of the network in
-    tests (`httpx.MockTransport`).
+    `watch` is told of each call that has ended, and `hear` of all that was said in it. `resolver` looks names up. `wire` takes
+    the place of the network in tests (`httpx.MockTransport`). `strangers` are called at addresses that others gave: the paths
+    are secrets and not logged; answers are never unpacked, and what is beyond `body_bytes` of them is not read.
     """
 
     def __init__(
@@ -143,14 +145,17 @@ class Transport:
         watch: Callable[[Made], None] | None = None,
         hear: Callable[[Spoken], None] | None = None,
         wire: httpx.AsyncBaseTransport | None = None,
+        resolver: AbstractResolver | None = None,
+        strangers: bool = False,
     ) -> None:
+        self._strangers = strangers
         self._watch = watch
         self._hear = hear
         # httpx logs whole URLs at INFO, and a query can name a buyer's order.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._limits = limits
         self._http = httpx.AsyncClient(
-            transport=wire or _wire(limits),
+            transport=wire or _wire(limits, resolver),
             timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s, pool=limits.pool_s),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
@@ -214,7 +219,7 @@ class Transport:
                     self._hear(
                         Spoken(made, at, write, attempt.url, request.headers.raw, content, response_headers, body)
                     )
-            _log(request, status, seconds, request_id)
+            self._log(request, status, seconds, request_id)
 
     @asynccontextmanager
     async def stream(self, url: str, *, call: Call | None = None) -> AsyncIterator[Stream]:
@@ -256,33 +261,35 @@ class Transport:
                 if self._hear is not None:
                     headers = () if response is None else response.headers.raw
                     self._hear(Spoken(made, at, False, attempt.url, request.headers.raw, None, headers, None))
-            _log(request, status, seconds, None)
+            self._log(request, status, seconds, None)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
 
     async def _read(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        async for part in response.aiter_bytes():
+        body, most = bytearray(), self._limits.body_bytes
+        async for part in response.aiter_raw() if self._strangers else response.aiter_bytes():
             body += part
-            if len(body) > self._limits.body_bytes:
-                raise Unreadable
-        return bytes(body)
+            if len(body) > most:
+                if not self._strangers:
+                    raise Unreadable
+                break
+        return bytes(body[:most])
 
-
-def _log(request: httpx.Request, status: int | None, seconds: float, request_id: str | None) -> None:
-    log.info(
-        "upstream.called",
-        extra={
-            "method": request.method,
-            "host": request.url.host,
-            "path": request.url.raw_path.partition(b"?")[0].decode("ascii"),
-            "status": status,
-            "seconds": round(seconds, 4),
-            "upstream_request_id": request_id,
-        },
-    )
+    def _log(self, request: httpx.Request, status: int | None, seconds: float, request_id: str | None) -> None:
+        path = None if self._strangers else request.url.raw_path.partition(b"?")[0].decode("ascii")
+        log.info(
+            "upstream.called",
+            extra={
+                "method": request.method,
+                "host": request.url.host,
+                "path": path,
+                "status": status,
+                "seconds": round(seconds, 4),
+                "upstream_request_id": request_id,
+            },
+        )
 
 
 def lost(write: bool, what: str, request_id: str | None = None) -> OutcomeUnknown | Transient:
@@ -322,13 +329,14 @@ def _nothing_left(attempt: _Attempt, problem: Exception) -> bool:
     )
 
 
-def _wire(limits: Limits) -> AiohttpTransport:
+def _wire(limits: Limits, resolver: AbstractResolver | None) -> AiohttpTransport:
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=limits.connections,
             limit_per_host=limits.connections_per_host,
             keepalive_timeout=limits.keepalive_s,
             ttl_dns_cache=60,
+            resolver=resolver,
             ssl=wire.ssl_context,
         )
         trace = aiohttp.TraceConfig()

@@ -9,13 +9,14 @@ from enum import Enum
 
 
 class EventKind(Enum):
-    """The kinds of events. `subject` is the operation's id, the SKU, or the order's id."""
+    """The kinds of events. `subject` is the id of the operation, order, channel or webhook, or the SKU."""
 
     OPERATION_CHANGED = "OperationChanged"
     STOCK_CHANGED = "StockChanged"
     ORDER_CHANGED = "OrderChanged"
     CHANNEL_PAUSED = "ChannelPaused"
     CHANNEL_RESUMED = "ChannelResumed"
+    WEBHOOK_PAUSED = "WebhookPaused"
     # A rule, a kit or a listing's SKU changed: whoever keeps answers of many SKUs in memory starts anew.
     STOCK_RULES_CHANGED = "StockRulesChanged"
 

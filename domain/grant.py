@@ -11,7 +11,7 @@ from domain.ids import ChannelId
 
 
 class Source(Enum):
-    """How a refresh token came to us: by the consent page, pasted by somebody, or in an answer of the platform's login."""
+    """How a token came to us: by the consent page, pasted by somebody, or in an answer of the platform's login."""
 
     CONSENT = "CONSENT"
     PASTED = "PASTED"
@@ -22,14 +22,17 @@ class Source(Enum):
 class Kept:
     """What is kept of one account; it goes before what the configuration says.
 
-    `secrets` are the application's that have not run out, newest first. `barred` are the operations that the platform refused a
-    moment ago for want of a role, and why; `lacking` are all that it refused last.
+    `refresh_token` is what the account's consent has given, also where that is an access token that lasts; `older` are those
+    before it, newest first, at a platform that changes them at each use. `secrets` are the application's that have not run out,
+    newest first. `barred` are the operations that the platform refused a moment ago for want of a role, and why; `lacking` are
+    all that it refused last.
     """
 
     refresh_token: str | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     barred: Mapping[str, str] = field(default_factory=dict)
     lacking: frozenset[str] = frozenset()
+    older: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,18 @@ class HintKind(Enum):
     """What a hint is about, and so what its `subject` is."""
 
     ORDER = "ORDER"  # the channel's order id
+    WORK = "WORK"  # the channel's id of a piece of work that an order makes: the order changed
     STOCK = "STOCK"  # a channel SKU in the channel's own pool
+    ITEM = "ITEM"  # the channel's id of what it counts (`refs["inventory_item"]`): units of it changed somewhere
     LISTING = "LISTING"  # a channel SKU
+    PRODUCT = "PRODUCT"  # the channel's id of a product, or of what it counts: what it is was changed, or it is gone
     OFFER = "OFFER"  # the channel's id of a catalog item: somebody's offer of it changed
     REPORT = "REPORT"  # the id of a report that has ended
     FEED = "FEED"  # the id of a feed that has ended
     QUERY = "QUERY"  # the id of a query that has ended
     FULFILLMENT = "FULFILLMENT"  # our own id of an order that the channel ships for us
     ACCOUNT = "ACCOUNT"  # how the account stands now, in the channel's own word; WELL when all is well
+    ACCESS = "ACCESS"  # the channel's word for what changed of what we may do there
     APPLICATION = "APPLICATION"  # the application's id: its secret runs out
 
 

@@ -26,6 +26,10 @@ class Money:
             raise Invalid(f"{self.currency} and {other.currency} cannot be added; convert one of them first.")
         return Money(self.amount + other.amount, self.currency)
 
+    def __neg__(self) -> Money:
+        # Of 0 it is 0, and not a -0 that would be shown as one.
+        return Money(0 - self.amount, self.currency)
+
     def __mul__(self, quantity: int) -> Money:
         return Money(self.amount * quantity, self.currency)
 

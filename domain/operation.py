@@ -25,6 +25,13 @@ class Kind(Enum):
     ADJUST_STOCK = "ADJUST_STOCK"
 
 
+# Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
+READERS: Mapping[Kind, frozenset[str]] = {
+    Kind.CONFIRM_SHIPMENTS: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.ADJUST_STOCK: frozenset({"stock:write", "operations:approve", "admin"}),
+}
+
+
 class Capability(Enum):
     """What a lane carries to its channel."""
 

@@ -205,6 +205,16 @@ def available(facts: Facts, now: datetime) -> Number:
     return draft.number(_next(instants, now))
 
 
+def counts(facts: Facts, now: datetime) -> tuple[int, int]:
+    """(units on hand, units of them that nobody was promised and nobody holds). A kit's are the kits that its components make."""
+    if facts.components:
+        parts = [(counts(part, now), units) for part, units in facts.components]
+        return min(one[0] // units for one, units in parts), min(one[1] // units for one, units in parts)
+    on_hand = sum(place.on_hand for place in facts.places)
+    held = sum(hold.quantity for hold in facts.holds if hold.expires_at > now)
+    return on_hand, on_hand - sum(place.reserved for place in facts.places) - held
+
+
 def offers(
     facts: Facts,
     channels: Sequence[ChannelId],

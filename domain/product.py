@@ -18,13 +18,19 @@ class FulfilledBy(Enum):
     CHANNEL = "CHANNEL"
 
 
+ITEM_REF, PRODUCT_REF = "inventory_item", "product"
+"""Under these names listings keep what some channels name things by: what they count, and what a listing is a variant of."""
+
+
 @dataclass(slots=True)
 class Attribute:
-    """One property: our value, and the platform's own spelling of it."""
+    """One property: our value, and the platform's own spelling of it. While nobody has said what that means, it is not
+    `understood`, and stands for the value."""
 
     name: str
     value: str
     raw: str | None = None
+    understood: bool = True
 
 
 @dataclass(slots=True)

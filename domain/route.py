@@ -21,6 +21,7 @@ class Way(Enum):
     SINGLE = "single"
     PAGES = "pages"
     REPORT = "report"
+    BULK = "bulk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,17 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     return await _write(tx, plan)
 
 
+async def lock(tx: AsyncConnection, orders: Sequence[Order], skus: Collection[Sku]) -> None:
+    """Hold `orders`, `skus`, and what `settle` will count for the orders: for whoever posts before it settles.
+
+    SKUs are locked in one order, all at once; somebody who holds some and asks for more meets another who does the reverse.
+    """
+    stored = await order.lock(tx, {one.id for one in orders})
+    plan = await _wishes(tx, stored)
+    named = await _skus_of(tx, await _named(tx, stored.values()))
+    await ledger.lock(tx, {*skus, *(sku for _, sku in plan.wishes), *named})
+
+
 async def unsettled(tx: AsyncConnection, ids: Collection[OrderId]) -> list[Order]:
     """Those of `ids` that we fulfill and of which nothing was ever allocated."""
     rows = await tx.scalars(_UNSETTLED, {"ids": list(ids)})

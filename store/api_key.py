@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.session import AnyRow
+from store.session import AnyRow, among
 from store.tables import api_key
 
 _COLUMNS = (
@@ -68,14 +68,7 @@ async def create(
 
 async def by_hash(tx: AsyncConnection, secret_hash: str) -> ApiKey | None:
     """The key with that secret, unless it is revoked or expired."""
-    c = api_key.c
-    rows = await tx.execute(
-        select(*_COLUMNS).where(
-            c.secret_hash == secret_hash,
-            c.revoked_at.is_(None),
-            or_(c.expires_at.is_(None), c.expires_at > func.now()),
-        )
-    )
+    rows = await tx.execute(select(*_COLUMNS).where(api_key.c.secret_hash == secret_hash, living()))
     row = rows.one_or_none()
     return None if row is None else _key(row)
 
@@ -84,6 +77,25 @@ async def all(tx: AsyncConnection) -> list[ApiKey]:
     """Every key, oldest first, revoked and expired ones too."""
     rows = await tx.execute(select(*_COLUMNS).order_by(api_key.c.created_at, api_key.c.id))
     return [_key(row) for row in rows]
+
+
+async def scopes_of(tx: AsyncConnection, name: str) -> frozenset[str]:
+    """What the living keys of that name may do, all together; nothing when none lives."""
+    return (await scopes_by_name(tx, [name]))[name]
+
+
+async def scopes_by_name(tx: AsyncConnection, names: Collection[str]) -> dict[str, frozenset[str]]:
+    """The same of each of `names`."""
+    found: dict[str, set[str]] = {name: set() for name in names}
+    query = select(api_key.c.name, api_key.c.scopes).where(among(api_key.c.name, names), living())
+    for row in await tx.execute(query):
+        found[row.name].update(row.scopes)
+    return {name: frozenset(scopes) for name, scopes in found.items()}
+
+
+def living() -> ColumnElement[bool]:
+    """Neither revoked nor expired."""
+    return and_(api_key.c.revoked_at.is_(None), or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > func.now()))
 
 
 async def revoke(tx: AsyncConnection, id: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # What was read is believed for so long: a new consent takes effect everywhere within it.
 BELIEVED_S = 5.0
+# Of a refresh token that changes at each use, so many are kept: the newest, and those that may have been told in its stead.
+TOKENS = 5
 
 g, a, m = account_grant.c, application_secret.c, missing_role.c
 
@@ -61,24 +63,44 @@ class Grants:
             self._known[channel] = found, time.monotonic() + self._believed_s
             return found
 
+    async def fresh(self, channel: ChannelId, client_id: str) -> Kept:
+        """What is kept, read now. Raises Transient without the database, and Unauthorized for what ACORN_KEYS does not open."""
+        try:
+            found = await self._read(channel, client_id)
+        except UNAVAILABLE as problem:
+            raise _away(problem) from problem
+        self._known[channel] = found, time.monotonic() + self._believed_s
+        return found
+
     def forget(self, channel: ChannelId) -> None:
         """Read anew at the next question: what was read seems to be old."""
         if channel in self._known:
             self._known[channel] = self._known[channel][0], 0.0
 
-    async def renew(self, channel: ChannelId, seller_id: str, used: str, new: str) -> None:
-        """Keep the refresh token that the platform gave in place of the one `used`; not over one that came meanwhile.
+    async def renew(
+        self, channel: ChannelId, account: str, used: str, new: str, *, lives: timedelta | None = None
+    ) -> bool:
+        """Keep the refresh token that the platform gave in place of the one `used`; False, and nothing is kept, when another
+        consent came meanwhile. With `lives` its end is so long from now, and those before it stay beside it.
 
         Raises Invalid without keys, Unauthorized for what ACORN_KEYS does not open, and Transient without the database.
         """
         try:
             async with self._store.begin() as tx:
                 row = (await tx.execute(select(g.sealed).where(g.channel == channel).with_for_update())).one_or_none()
-                if row is None or self._ring.open(channel, row.sealed) == used:
-                    await _keep_sealed(tx, channel, seller_id, self._ring.seal(channel, new), Source.RENEWED)
+                known = [] if row is None else _tokens(self._ring.open(channel, row.sealed))
+                ours = row is None or used in known
+                if ours:
+                    tokens = [new] if lives is None else [new, *known][:TOKENS]
+                    sealed = self._ring.seal(channel, _text(tokens))
+                    await _keep_sealed(tx, channel, account, sealed, Source.RENEWED)
+                    if lives is not None:
+                        ends = update(account_grant).where(g.channel == channel)
+                        await tx.execute(ends.values(expires_at=from_now(lives.total_seconds())))
         except UNAVAILABLE as problem:
             raise _away(problem) from problem
         self.forget(channel)
+        return ours
 
     async def bar(self, channel: ChannelId, operation: str, reason: str, for_s: float) -> bool:
         """Let nobody try `operation` for `for_s` seconds, since its role is missing; True when it was not known to be.
@@ -118,11 +140,13 @@ class Grants:
         if secret is not None:
             newest, previous, lives = secret
             secrets = [one for one, good in ((newest, True), (previous, lives)) if one is not None and good]
+        tokens = [] if sealed is None else _tokens(self._ring.open(channel, sealed))
         return Kept(
-            None if sealed is None else self._ring.open(channel, sealed),
+            tokens[0] if tokens else None,
             tuple(self._ring.open(client_id, one) for one in secrets),
             {operation: reason for operation, reason, barred in lacks if barred},
             frozenset(operation for operation, _, _ in lacks),
+            tuple(tokens[1:]),
         )
 
 
@@ -237,6 +261,15 @@ async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
         await tx.execute(update(application_secret).where(a.client_id == one.client_id).values(**values))
         count += len(values)
     return count
+
+
+def _tokens(kept: str) -> list[str]:
+    """The tokens in what was sealed, newest first; no token of any platform has a line of its own inside."""
+    return kept.split("\n")
+
+
+def _text(tokens: Sequence[str]) -> str:
+    return "\n".join(tokens)
 
 
 def _away(problem: Exception) -> Transient:

@@ -12,7 +12,6 @@ from datetime import datetime
 from itertools import groupby
 
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.hint import Errand, Hint, HintCounts, HintKind, HintState
@@ -29,20 +28,17 @@ async def keep(tx: AsyncConnection, hints: Sequence[Hint]) -> int:
     first = {(one.channel, one.id): one for one in reversed(hints)}
     if not first:
         return 0
-    rows = [
-        {
-            "channel": one.channel,
-            "notification_id": storable(one.id),
-            "type": storable(one.type),
-            "kind": one.kind.value,
-            "subject": storable(one.subject),
-            "marketplace": one.marketplace,
-            "event_at": one.event_at,
-        }
-        for _, one in sorted(first.items())
-    ]
-    kept = await tx.execute(insert(hint).on_conflict_do_nothing().returning(c.id), rows)
-    return len(kept.all())
+    hints = [one for _, one in sorted(first.items())]
+    columns = {
+        "channel": [one.channel for one in hints],
+        "notification_id": [storable(one.id) for one in hints],
+        "type": [storable(one.type) for one in hints],
+        "kind": [one.kind.value for one in hints],
+        "subject": [storable(one.subject) for one in hints],
+        "marketplace": [one.marketplace for one in hints],
+        "event_at": [one.event_at for one in hints],
+    }
+    return (await tx.execute(_KEEP, columns)).rowcount
 
 
 async def claim(tx: AsyncConnection, channels: Collection[ChannelId], lease_s: float, limit: int) -> list[Errand]:
@@ -130,6 +126,17 @@ def _rows(errands: Sequence[Errand]) -> list[int]:
     return sorted(row for one in errands for row in one.rows)
 
 
+# One array for each column: a statement for any number of rows, which PostgreSQL reads once for each connection.
+_KEEP = text(
+    """
+    insert into hint (channel, notification_id, type, kind, subject, marketplace, event_at)
+    select * from unnest(
+        cast(:channel as text[]), cast(:notification_id as text[]), cast(:type as text[]), cast(:kind as text[]),
+        cast(:subject as text[]), cast(:marketplace as text[]), cast(:event_at as timestamptz[])
+    )
+    on conflict do nothing
+    """
+)
 _CLAIM = text(
     """
     with waiting as (

@@ -30,7 +30,7 @@ class Keyring:
         """Raises Invalid when there is no key to seal anything with."""
         if not self._keys:
             raise Invalid(
-                "ACORN_KEYS is not set, so no consent can be kept. Make a key with `acorn channels new-key` and put it into "
+                "ACORN_KEYS is not set, so no secret can be kept. Make a key with `acorn channels new-key` and put it into "
                 "the environment of every process."
             )
 

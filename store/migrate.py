@@ -16,7 +16,7 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from store import locks
-from store.session import driver_url
+from store.session import driver_url, unavailable
 
 T = TypeVar("T")
 
@@ -71,8 +71,9 @@ def _connected(url: str, work: Callable[[Connection], T]) -> T:
     async def run() -> T:
         engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
         try:
-            async with engine.connect() as connection:
-                return await connection.run_sync(work)
+            with unavailable():
+                async with engine.connect() as connection:
+                    return await connection.run_sync(work)
         finally:
             await engine.dispose()
 

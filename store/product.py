@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,8 +15,11 @@ from domain.channel import Location, LocationKind
 from domain.ids import ChannelId, ChannelSku, ListingId, LocationCode, Sku
 from domain.product import Attribute, FulfilledBy, Listing, ListingIssue, Product
 from store import ledger, locks, money
-from store.session import AnyRow, among
+from store.session import AnyRow, among, storable
 from store.tables import kit_component, listing, product, sku_stock, stock_balance
+
+WITHDRAWN = "WITHDRAWN"
+"""The status of a listing that its channel has no more."""
 
 
 async def upsert_listings(tx: AsyncConnection, listings: Sequence[Listing], *, prefer: bool = False) -> int:
@@ -147,6 +151,27 @@ async def listing_by_id(tx: AsyncConnection, id: ListingId) -> Listing | None:
     return None if row is None else _listing(row)
 
 
+async def listings_by_ref(tx: AsyncConnection, channel: ChannelId, name: str, values: Collection[str]) -> list[Listing]:
+    """The channel's listings whose `refs[name]` is one of `values`, by channel SKU."""
+    c = listing.c
+    rows = await tx.execute(
+        select(listing).where(c.channel == channel, among(c.refs[name].astext, values)).order_by(c.channel_sku)
+    )
+    return [_listing(row) for row in rows]
+
+
+async def listings_by_ids(tx: AsyncConnection, ids: Collection[ListingId]) -> list[Listing]:
+    """Those there are."""
+    return [_listing(row) for row in await tx.execute(select(listing).where(among(listing.c.id, ids)))]
+
+
+async def withdraw(tx: AsyncConnection, ids: Collection[ListingId], at: datetime) -> None:
+    """They are gone, as was seen at `at`; newer news of one stays."""
+    c = listing.c
+    gone = update(listing).where(among(c.id, ids), c.as_of < at).values(status=WITHDRAWN, as_of=at)
+    await tx.execute(gone)
+
+
 async def page(
     tx: AsyncConnection,
     *,
@@ -211,13 +236,13 @@ async def _upsert_products(tx: AsyncConnection, listings: Sequence[Listing], pre
             {"sku": one.sku, "title": one.sku, "brand": None, **money.columns("cost", None), "attributes": []},
         )
         if row["title"] == one.sku and one.title:
-            row["title"] = one.title
+            row["title"] = storable(one.title)
         if row["brand"] is None:
-            row["brand"] = one.brand
+            row["brand"] = None if one.brand is None else storable(one.brand)
         if row["cost_amount"] is None:
             row |= money.columns("cost", one.unit_cost)
         if not row["attributes"]:
-            row["attributes"] = [_attribute_row(attribute) for attribute in one.attributes]
+            row["attributes"] = [_attribute_row(each) for each in one.attributes]
     if not rows:
         return
     fresh = insert(product)
@@ -250,7 +275,7 @@ def _row(one: Listing) -> dict[str, Any]:
         "channel_sku": one.channel_sku,
         "external_id": one.external_id,
         "sku": one.sku,
-        "title": one.title,
+        "title": None if one.title is None else storable(one.title),
         "status": one.status,
         "fulfilled_by": one.fulfilled_by.value,
         **money.columns("price", one.price),
@@ -293,12 +318,19 @@ def _product(row: AnyRow) -> Product:
         title=row.title,
         brand=row.brand,
         unit_cost=money.value(row.cost_amount, row.cost_currency),
-        attributes=[Attribute(one["name"], one["value"], one["raw"]) for one in row.attributes],
+        attributes=[attribute(one) for one in row.attributes],
     )
 
 
 _BY = {one.value: one for one in FulfilledBy}
 
 
-def _attribute_row(attribute: Attribute) -> dict[str, str | None]:
-    return {"name": attribute.name, "value": attribute.value, "raw": attribute.raw}
+def attribute(row: Mapping[str, Any]) -> Attribute:
+    """As it is kept in a product's row; that it is understood goes without saying."""
+    return Attribute(row["name"], row["value"], row["raw"], row.get("understood", True))
+
+
+def _attribute_row(one: Attribute) -> dict[str, object]:
+    raw = None if one.raw is None else storable(one.raw)
+    told: dict[str, object] = {"name": storable(one.name), "value": storable(one.value), "raw": raw}
+    return told if one.understood else told | {"understood": False}

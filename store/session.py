@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,9 +22,9 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 # What a database that is away or full answers with; a retry a little later is the cure.
 UNAVAILABLE: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, OSError)
-# Classes of SQLSTATE that say the same: connection exception, insufficient resources, operator intervention (a shutdown, a
-# connection that was terminated, a statement that took too long).
-_AWAY = ("08", "53", "57")
+# Classes of SQLSTATE that say the same: connection exception, a user or a database that is not let in or not there (yet),
+# insufficient resources, operator intervention (a shutdown, a connection that was terminated, a statement that took too long).
+_AWAY = ("08", "28", "3D", "53", "57")
 
 # The first statement of a transaction whose statements are all to see the same moment.
 ONE_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
@@ -102,12 +102,9 @@ class Store:
         except TimeoutError as problem:
             raise PoolTimeout(f"No connection became free within {self._pool_timeout_s:g} s.") from problem
         try:
-            async with self._engine.begin() as tx:
-                yield tx
-        except (DBAPIError, PostgresError) as problem:
-            if not isinstance(problem, UNAVAILABLE) and _away(problem):
-                raise OperationalError(None, None, problem, hide_parameters=True) from problem
-            raise
+            with unavailable():
+                async with self._engine.begin() as tx:
+                    yield tx
         finally:
             self._turns.release()
 
@@ -119,6 +116,25 @@ class Store:
     async def close(self) -> None:
         """Give all connections back."""
         await self._engine.dispose()
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Whatever says that the database is not to be had becomes one of UNAVAILABLE."""
+    try:
+        yield
+    except (DBAPIError, PostgresError) as problem:
+        if not isinstance(problem, UNAVAILABLE) and _away(problem):
+            raise OperationalError(None, None, problem, hide_parameters=True) from problem
+        raise
+
+
+def why(problem: Exception) -> str:
+    """Why the database is not to be had: its own words, where it said some, or what became of the attempt."""
+    said: BaseException | None = problem
+    while said is not None and not isinstance(said, PostgresError):
+        said = said.__cause__
+    return str(said).partition("\n")[0] if said else type(problem).__name__
 
 
 def _away(problem: DBAPIError | PostgresError) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, delete, func, select, tuple_
+from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import FromClause
 
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
+from domain.product import PRODUCT_REF
 from domain.stock import Reading
 from store import ledger, product
 from store.session import AnyRow, among, as_table
@@ -54,6 +56,46 @@ async def of_channel_skus(
     for row in rows:
         found[ChannelSku(row.channel_sku)].append(_reading(row))
     return dict(found)
+
+
+class Untold(NamedTuple):
+    """A channel SKU that was not told of lately: since when, whether it still counts for something at a place that did not tell
+    of it, and the channel's product that still offers it where none of the places did."""
+
+    channel_sku: ChannelSku
+    as_of: datetime
+    counts: bool
+    product: str | None
+
+
+async def untold(
+    tx: AsyncConnection, channel: ChannelId, locations: Collection[LocationCode], before: datetime, limit: int
+) -> list[Untold]:
+    """At most `limit` of the channel's SKUs that these places last told of before then and that count or are offered still; the
+    longest untold first."""
+    c, later = stock_level.c, stock_level.alias()
+    something = or_(c.on_hand != 0, c.reserved != 0, c.inbound != 0)
+    old = (
+        select(c.channel_sku, func.min(c.as_of).label("as_of"), func.bool_or(something).label("counts"))
+        .where(c.channel == channel, among(c.location, locations), c.as_of < before)
+        .group_by(c.channel_sku)
+        .subquery()
+    )
+    told = exists().where(
+        later.c.channel == channel,
+        later.c.channel_sku == old.c.channel_sku,
+        among(later.c.location, locations),
+        later.c.as_of >= before,
+    )
+    offers = func.min(listing.c.refs[PRODUCT_REF].astext)
+    offered = and_(
+        listing.c.channel == channel, listing.c.channel_sku == old.c.channel_sku, listing.c.status != product.WITHDRAWN
+    )
+    offering = select(offers).where(offered, ~told).scalar_subquery()
+    every = select(old, offering.label("product")).subquery()
+    query = select(every).where(or_(every.c.counts, every.c.product.is_not(None)))
+    rows = await tx.execute(query.order_by(every.c.as_of, every.c.channel_sku).limit(limit))
+    return [Untold(ChannelSku(row.channel_sku), row.as_of, row.counts, row.product) for row in rows]
 
 
 async def keep(tx: AsyncConnection, readings: Sequence[Reading]) -> list[tuple[ChannelId, ChannelSku]]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -96,6 +97,12 @@ product = Table(
     Column("cost_currency", Text),
     Column("attributes", JSONB, nullable=False, server_default=text("'[]'")),
     _time("updated_at", now=True),
+    Index(
+        "product_attributes_idx",
+        "attributes",
+        postgresql_using="gin",
+        postgresql_ops={"attributes": "jsonb_path_ops"},
+    ),
 )
 
 listing = Table(
@@ -122,6 +129,9 @@ listing = Table(
     Index("listing_channel_marketplace_channel_sku_idx", "channel", "marketplace", "channel_sku"),
     _words("fulfilled_by", "MERCHANT", "CHANNEL"),
     Index("listing_sku_idx", "sku"),
+    # By these names shops tell of what has changed.
+    Index("listing_inventory_item_idx", "channel", text("(refs ->> 'inventory_item')")),
+    Index("listing_product_idx", "channel", text("(refs ->> 'product')")),
 )
 
 # One row per place and channel SKU: the newest reading.
@@ -803,6 +813,126 @@ hint = Table(
     UniqueConstraint("channel", "notification_id"),
     Index("hint_waiting_idx", "channel", "kind", "subject", postgresql_where=text("state = 'NEW'")),
     Index("hint_received_at_idx", "received_at"),
+)
+
+# Values of products that no dictionary knew when they came, each once, and what people have answered since.
+mapping_task = Table(
+    "mapping_task",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    # As it is compared, and as it was spelled when it was first met.
+    Column("word", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("channel_sku", Text, nullable=False),
+    _time("first_at", now=True),
+    Column("state", Text, nullable=False, server_default="OPEN"),
+    Column("value", Text),
+    # The answer holds for every channel.
+    Column("everywhere", Boolean, nullable=False, server_default=text("false")),
+    Column("answered_by", Text),
+    _time("answered_at", nullable=True),
+    _words("state", "OPEN", "ANSWERED", "IGNORED"),
+    CheckConstraint("(state = 'ANSWERED') = (value is not null)", name="value"),
+    UniqueConstraint("channel", "field", "word"),
+)
+
+# What people asked of a shop by law: ids and times, until it is done and after.
+privacy_request = Table(
+    "privacy_request",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("buyer", Text),
+    Column("orders", ARRAY(Text), nullable=False),
+    _time("asked_at"),
+    _time("due_at"),
+    _time("received_at", now=True),
+    _time("done_at", nullable=True),
+    Column("note", Text),
+    _words("kind", "DATA_REQUEST", "BUYER_REDACT", "SHOP_REDACT"),
+    UniqueConstraint("channel", "delivery_id"),
+    Index("privacy_request_open_idx", "channel", postgresql_where=text("done_at is null")),
+)
+
+# Who is told of events, and how far. The secrets are encrypted under the keys of the settings.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("skus", ARRAY(Text), nullable=False),
+    Column("format", Text, nullable=False),
+    Column("hook", Boolean, nullable=False),
+    # The name that keys are made under: while none of them lives, nothing is delivered.
+    Column("made_by", Text, nullable=False),
+    _time("made_at", now=True),
+    Column("sealed", Text, nullable=False),
+    Column("previous", Text),
+    _time("previous_until", nullable=True),
+    Column("state", Text, nullable=False, server_default="ACTIVE"),
+    Column("reason", Text),
+    # Deliveries are made up to here; up to `replay_until` for another time.
+    Column("seq", BigInteger, nullable=False),
+    Column("replay_until", BigInteger, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    _time("due_at", now=True),
+    _time("last_success_at", nullable=True),
+    Column("last_error", Text),
+    _words("format", "CLOUDEVENTS", "FLAT"),
+    _words("state", "ACTIVE", "PAUSED"),
+    CheckConstraint("(state = 'PAUSED') = (reason is not null)", name="reason"),
+    Index("webhook_made_by_idx", "made_by"),
+)
+
+# One event for one of them. Of one object they go in the order of their places.
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("webhook", Text, ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    _time("at"),
+    # As JSON; null until somebody is about to send it first.
+    Column("data", Text),
+    Column("state", Text, nullable=False, server_default="PENDING"),
+    Column("replayed", Boolean, nullable=False, server_default=text("false")),
+    # Grows with every claim: who comes back too late settles nothing.
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("made_at", now=True),
+    _time("first_at", nullable=True),
+    _time("due_at", now=True),
+    _words("state", "PENDING", "DELIVERED", "FAILED"),
+    Index("webhook_delivery_place_idx", "webhook", "place", "id"),
+    Index("webhook_delivery_object_idx", "webhook", "object", "place", postgresql_where=text("state = 'PENDING'")),
+    Index("webhook_delivery_due_idx", "webhook", "due_at", postgresql_where=text("state = 'PENDING'")),
+    Index("webhook_delivery_failed_idx", "webhook", "place", "id", postgresql_where=text("state = 'FAILED'")),
+    Index("webhook_delivery_made_at_idx", "made_at"),
+)
+
+# Every try, without what was sent.
+webhook_attempt = Table(
+    "webhook_attempt",
+    metadata,
+    Column("webhook", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    _time("at"),
+    Column("milliseconds", Integer, nullable=False),
+    Column("status", Integer),
+    Column("problem", Text),
+    Column("answer", Text),
+    ForeignKeyConstraint(
+        ["webhook", "delivery"], ["webhook_delivery.webhook", "webhook_delivery.id"], ondelete="CASCADE"
+    ),
 )
 
 for _statement in STATEMENTS:

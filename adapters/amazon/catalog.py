@@ -10,6 +10,7 @@ from urllib.parse import quote
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import BY_ID, Marketplace, marketplace
 from adapters.amazon.numbers import Number
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Count, Pagination, rejected
 from adapters.port import Page
 from adapters.wire import Unclear, Wire, read
@@ -273,11 +274,12 @@ async def _pages(
     client: Client, query: dict[str, str | Sequence[str]], locale: str | None, ask: Ask
 ) -> AsyncIterator[Page[CatalogItem]]:
     query["pageSize"] = str(MOST)
+    tokens = Tokens(SEARCH)
     while True:
         answer = await client.get(SEARCH, PATH, query, ask, Answer)
+        token = tokens.next(answer.pagination.next_token)
         yield page_of(client.channel, answer.items, answer.number_of_results, locale)
-        token = answer.pagination.next_token
-        if not token:
+        if token is None:
             return
         query["pageToken"] = token
 

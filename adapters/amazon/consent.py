@@ -6,18 +6,20 @@ ours, and Amazon's callback names its account in a query that anybody can write;
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.login import Login
 from adapters.amazon.marketplaces import marketplace
+from adapters.consent import Consented, Query
 from adapters.transport import Transport
 from adapters.vault import Vault
-from domain.errors import Invalid
+from domain.errors import Conflict, Invalid
 
 # The authorization of a public application ends after a year.
 LIFE = timedelta(days=365)
+WARN = timedelta(days=90)
 PATH = "/apps/authorize/consent"
 # Where sellers consent, by country; of the others (IE, ZA) no host is published.
 CENTRAL = {
@@ -42,20 +44,23 @@ CENTRAL = {
 
 
 class AmazonConsent:
-    """What the roof needs to ask one account for its consent."""
+    """One selling account. See `adapters.consent.Consent` for what each method promises."""
+
+    service = "Amazon"
+    warn = WARN
 
     def __init__(self, config: AmazonConfig, transport: Transport, vault: Vault) -> None:
         self.channel = config.channel
-        self.seller_id = config.seller_id
+        self.account = config.seller_id
+        self.again = f"acorn channels authorize amazon {config.channel.id}"
         self.redirect_uri = config.redirect_uri
         self.client_id = config.client_id
         self.configured = config.refresh_token is not None
-        self.life = LIFE
         self._config = config
         self._login = Login(config, transport, vault)
 
     def url(self, state: str) -> str:
-        """The page at which the seller consents. Raises Invalid where the channel does not say enough for it."""
+        """A page of Seller Central."""
         config = self._config
         if config.application_id is None:
             raise Invalid(
@@ -69,16 +74,26 @@ class AmazonConsent:
             query["version"] = "beta"
         return f"{self._central()}{PATH}?{urlencode(query)}"
 
-    async def exchange(self, code: str) -> str:
-        """The refresh token for the code that came back. Raises Unauthorized and Transient."""
-        return await self._login.exchange(code)
+    def code(self, query: Query, at: datetime) -> str:
+        """Amazon signs nothing: it is our state alone that proves it."""
+        told = dict(query)
+        code, seller = told.get("spapi_oauth_code"), told.get("selling_partner_id")
+        if not code or not seller:
+            raise Invalid("Amazon has sent no consent along. Start again from the beginning.")
+        if seller != self.account:
+            raise Conflict(
+                f"The account that consented is {seller}; {self.channel.id} is set up for {self.account}. Sign in to Seller "
+                "Central with that one, or mend `seller_id` in acorn.toml. Nothing was kept."
+            )
+        return code
 
-    async def prove(self, refresh_token: str) -> str:
-        """The token to keep for one that is said to be of this application: itself, or what Amazon gives in its place.
+    async def exchange(self, code: str) -> Consented:
+        """A refresh token; a public application's ends after a year."""
+        return Consented(await self._login.exchange(code), LIFE)
 
-        Raises Unauthorized and Transient.
-        """
-        return await self._login.prove(refresh_token)
+    async def prove(self, token: str) -> Consented:
+        """A refresh token of the application."""
+        return Consented(await self._login.prove(token))
 
     def _central(self) -> str:
         config = self._config

@@ -8,9 +8,9 @@ which comes as a 403 like any other and is told by its words. Source: SP-API doc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from adapters.policy import Again, Pauses, Policy, in_doubt, refused, shut
 from adapters.transport import Answer, NothingSent, Unreadable, lost, parse_json
 from domain.budget import Plan
 from domain.errors import (
@@ -19,7 +19,6 @@ from domain.errors import (
     Invalid,
     MissingRole,
     NotFound,
-    OutcomeUnknown,
     Refused,
     Throttled,
     Transient,
@@ -30,92 +29,35 @@ INVALID_CLIENT = "invalid_client"
 INVALID_GRANT = "invalid_grant"
 
 
-class Again(Enum):
-    """When a call that failed so is made again."""
-
-    NEVER = "never"
-    RENEWED = "once, at once, with a new token"
-    SLOT = "when there is a slot"
-    BOUNDED = "a read: later, a few times; a write: only when reading back proves that it is not there"
-    LATER = "later, a few times: nothing has happened"
-    ACCOUNT = "each minute, until it is mended"
-
-
-class Pauses(Enum):
-    """Whose work waits meanwhile."""
-
-    NOTHING = "nothing"
-    OPERATION = "the operation, with all its callers"
-    ACCOUNT = "the account"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What is done about one kind of failure: the error that a read and a write end with, whether they are made again, and who
-    waits. `status` is that of the answer; None where there is none."""
-
-    met: str
-    status: int | None
-    read: type[HouseError]
-    write: type[HouseError]
-    again: Again
-    pauses: Pauses = Pauses.NOTHING
-
-
-def _refused(met: str, status: int, kind: type[Refused]) -> Policy:
-    return Policy(met, status, kind, kind, Again.NEVER)
-
-
-def _lost(met: str, status: int | None) -> Policy:
-    return Policy(met, status, Transient, OutcomeUnknown, Again.BOUNDED)
-
-
-def _shut(met: str, status: int, kind: type[Unauthorized], pauses: Pauses) -> Policy:
-    return Policy(met, status, kind, kind, Again.ACCOUNT, pauses)
-
-
 POLICIES = (
-    _refused("400, an envelope of errors", 400, Invalid),
-    _refused("400, a page of HTML from in front of the API", 400, Invalid),
-    _shut("401, no token or a malformed one", 401, Unauthorized, Pauses.ACCOUNT),
+    refused("400, an envelope of errors", 400, Invalid),
+    refused("400, a page of HTML from in front of the API", 400, Invalid),
+    shut("401, no token or a malformed one", 401, Unauthorized, Pauses.ACCOUNT),
     Policy("403, the access token has expired", 403, MissingRole, MissingRole, Again.RENEWED),
-    _shut("403 with a fresh token: a missing role", 403, MissingRole, Pauses.OPERATION),
-    _shut("403 with a fresh token: another region or seller", 403, MissingRole, Pauses.OPERATION),
-    _shut("403, then login's `invalid_grant`: consent revoked or run out", 400, Unauthorized, Pauses.ACCOUNT),
-    _shut("login's `invalid_client`: a wrong secret", 401, Unauthorized, Pauses.ACCOUNT),
-    _refused("404", 404, NotFound),
-    _refused("409", 409, Conflict),
-    _refused("413", 413, Invalid),
-    _refused("415", 415, Invalid),
-    _refused("422", 422, Invalid),
-    _refused("any other 4xx but 408", 418, Refused),
+    shut("403 with a fresh token: a missing role", 403, MissingRole, Pauses.OPERATION),
+    shut("403 with a fresh token: another region or seller", 403, MissingRole, Pauses.OPERATION),
+    shut("403, then login's `invalid_grant`: consent revoked or run out", 400, Unauthorized, Pauses.ACCOUNT),
+    shut("login's `invalid_client`: a wrong secret", 401, Unauthorized, Pauses.ACCOUNT),
+    refused("404", 404, NotFound),
+    refused("409", 409, Conflict),
+    refused("413", 413, Invalid),
+    refused("415", 415, Invalid),
+    refused("422", 422, Invalid),
+    refused("any other 4xx but 408", 418, Refused),
     Policy("429", 429, Throttled, Throttled, Again.SLOT),
-    _lost("408", 408),
-    _lost("500", 500),
-    _lost("503", 503),
-    _lost("any other status", 502),
+    in_doubt("408", 408),
+    in_doubt("500", 500),
+    in_doubt("503", 503),
+    in_doubt("any other status", 502),
     Policy("no connection", None, NothingSent, NothingSent, Again.LATER),
-    _lost("a timeout", None),
-    _lost("a reset", None),
-    _lost("a body cut short", 200),
-    _lost("200 with HTML instead of JSON", 200),
-    _lost("200 in a wrong charset", 200),
+    in_doubt("a timeout", None),
+    in_doubt("a reset", None),
+    in_doubt("a body cut short", 200),
+    in_doubt("200 with HTML instead of JSON", 200),
+    in_doubt("200 in a wrong charset", 200),
 )
 # By status alone; what has several meanings under one status is told apart above by what is asked first.
 _REFUSED = {one.status: one.read for one in POLICIES if issubclass(one.read, Refused)}
-
-
-def table() -> str:
-    """`POLICIES` as a table of Markdown."""
-    rows = [f"| {one.met} | {_names(one)} | {one.again.value} | {one.pauses.value} |" for one in POLICIES]
-    return "\n".join(("| met | a read, a write ends with | made again | waits |", "| --- | --- | --- | --- |", *rows))
-
-
-def _names(one: Policy) -> str:
-    if one.again is Again.RENEWED:
-        return "nothing, if the new token is taken"
-    names = dict.fromkeys((one.read.__name__, one.write.__name__))
-    return ", ".join(f"`{name}`" for name in names)
 
 
 @dataclass(frozen=True, slots=True)

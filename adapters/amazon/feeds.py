@@ -21,6 +21,7 @@ from adapters.amazon.client import Client
 from adapters.amazon.listings import iso
 from adapters.amazon.listings_submissions import LOCALE, Finding
 from adapters.amazon.marketplaces import Marketplace, marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.patches import Patch
 from adapters.amazon.wire import Count, Instant
 from adapters.port import BeforeSend
@@ -324,6 +325,7 @@ async def sought(
         "createdSince": iso(asked_at - SKEW),
     }
     found: list[Feed] = []
+    tokens = Tokens("getFeeds")
     while True:
         page = await client.get("getFeeds", FEEDS, query, ask, Listed)
         found += [
@@ -333,10 +335,10 @@ async def sought(
             and feed.created_time <= asked_at + UNDER_WAY
             and feed.marketplace_ids in ((), (store.id,))
         ]
-        if not page.next_token:
+        if (token := tokens.next(page.next_token)) is None:
             break
         # It has to stand alone.
-        query = {"nextToken": page.next_token}
+        query = {"nextToken": token}
     if len(found) > 1:
         names = ", ".join(feed.feed_id for feed in found)
         raise OutcomeUnknown(f"{len(found)} feeds may be the one that createFeed gave no answer about: {names}.")

@@ -13,6 +13,7 @@ from adapters.amazon.client import Client
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import BY_ID, marketplace
 from adapters.amazon.numbers import Cash
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Instant, rejected
 from adapters.port import Page
 from adapters.wire import Unclear, Wire, read
@@ -212,20 +213,20 @@ async def _window(client: Client, query: dict[str, str], ask: Ask) -> AsyncItera
     """The pages of one window, and whether each is its last. Raises Transient when its page tokens failed in each walk."""
     told = Told()
     for _ in range(WALKS):
-        token = ""
+        token, tokens = None, Tokens(OPERATION)
         told.again()
         while True:
             try:
-                asked = {**query, "nextToken": token} if token else query
+                asked = query if token is None else {**query, "nextToken": token}
                 answer = await client.get(OPERATION, PATH, asked, ask, Answer)
             except (Transient, Invalid):
                 # Without a token it is the window that fails, not the way through it.
-                if not token:
+                if token is None:
                     raise
                 break
-            token = answer.payload.next_token or ""
-            yield page_of(client.channel, answer.payload.transactions or [], told), not token
-            if not token:
+            token = tokens.next(answer.payload.next_token)
+            yield page_of(client.channel, answer.payload.transactions or [], told), token is None
+            if token is None:
                 return
     raise Transient(f"{OPERATION}: a window could not be read to its end, its page tokens fail.")
 

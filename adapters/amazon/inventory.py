@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Count, Pagination, rejected
 from adapters.port import ABREAST, Page, StockKey
 from adapters.wire import Unclear, Wire, read
@@ -143,14 +144,14 @@ async def stock(client: Client, locations: Sequence[Location], keys: Sequence[St
 async def _of_skus(client: Client, location: Location, skus: list[ChannelSku], ask: Ask) -> list[Reading]:
     as_of = datetime.now(UTC)
     found: dict[ChannelSku, Reading] = {}
-    token: str | None = None
+    token, tokens = None, Tokens(OPERATION)
     while True:
         sheet = await _sheet(client, location, ask, skus, token)
         if sheet.rejected:
             broken = sheet.rejected[0]
             raise Transient(f"{OPERATION} told of {broken.key} what cannot be read: {broken.reason}.")
         found |= {reading.channel_sku: reading for reading in sheet.readings}
-        token = sheet.token
+        token = tokens.next(sheet.token)
         if token is None:
             break
     return [
@@ -173,7 +174,7 @@ async def stock_pages(client: Client, locations: Sequence[Location], ask: Ask) -
 async def _sweep(client: Client, location: Location, ask: Ask) -> AsyncIterator[Sheet]:
     """The pages of one pool. Raises Transient when its token died in each of `SWEEPS` sweeps."""
     for _ in range(SWEEPS):
-        last = Sheet([])
+        last, tokens = Sheet([]), Tokens(OPERATION)
         while last.token is None or time.monotonic() - last.received_at < TOKEN_LIFE_S:
             try:
                 sheet = await _sheet(client, location, ask, (), last.token)
@@ -182,8 +183,9 @@ async def _sweep(client: Client, location: Location, ask: Ask) -> AsyncIterator[
                 if last.token is None:
                     raise
                 break
+            ended = tokens.next(sheet.token) is None
             yield sheet
-            if sheet.token is None:
+            if ended:
                 return
             last = sheet
     raise Transient(f"{OPERATION} of {location.name} could not be read to its end within the 30 s a page token lives.")

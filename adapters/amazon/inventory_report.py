@@ -32,8 +32,7 @@ from domain.stock import PoolUnits, Reading
 log = logging.getLogger(__name__)
 
 TYPE = reports.FBA_STOCK
-# One that is asked for within half an hour of the last one is CANCELLED or FATAL.
-SEASON = Plan(TYPE, rate=1 / 1800, burst=1)
+SEASON = reports.SEASONS[TYPE]
 
 # What Amazon takes to make one, before one of this account has shown it.
 EXPECTED_S = 180.0
@@ -99,7 +98,6 @@ async def _pool(client: Client, budgets: Budgets, location: Location, ask: Ask) 
 async def _reported(client: Client, budgets: Budgets, location: Location, ask: Ask) -> AsyncIterator[Page[Reading]]:
     """The readings of one pool out of one report. Raises Unclear for a file that is none, and Transient for none at all: an empty
     pool cannot be told from a report that Amazon did not want to make."""
-    await budgets.spend(client.channel, SEASON, ask)
     as_of, asked_at = datetime.now(UTC), time.monotonic()
     usual_s = await budgets.usual.seconds(client.channel, TYPE)
     found = await reports.run(

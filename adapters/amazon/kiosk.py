@@ -24,11 +24,13 @@ from graphql import (
 from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, opened
 from adapters.amazon.listings import iso
+from adapters.amazon.paging import Tokens
 from adapters.amazon.reports import SKEW, Status
-from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, reason, sought
+from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, reason
 from adapters.amazon.wire import Instant, Pagination
 from adapters.port import BeforeSend
 from adapters.transport import Unreadable, parse_json
+from adapters.waiting import at_last, sought
 from adapters.wire import Unclear, Wire
 from domain.budget import Ask
 from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
@@ -110,7 +112,7 @@ async def run(
     what `create` raises. Records told before an error are not the whole.
     """
     query = _named(query)
-    token: str | None = None
+    token, tokens = None, Tokens("createQuery")
     while True:
         query_id = await create(client, query, ask, before_send, token=token)
         found = await wait(client, query_id, ask, pauses_s=pauses_s, patience_s=patience_s)
@@ -121,7 +123,7 @@ async def run(
             async for record in records(client, found, ask):
                 yield record
         asked = found.asked if isinstance(found, NoData) else found
-        token = asked.pagination.next_token or None
+        token = tokens.next(asked.pagination.next_token)
         if token is None:
             return
 
@@ -277,13 +279,14 @@ async def listed(
         query["createdSince"] = iso(since)
     if until is not None:
         query["createdUntil"] = iso(until)
+    tokens = Tokens("getQueries")
     while True:
         page = await client.get("getQueries", PATH, query, ask, Listed)
         for asked in page.queries:
             yield asked
-        if not page.pagination.next_token:
+        if (token := tokens.next(page.pagination.next_token)) is None:
             return
-        query["paginationToken"] = page.pagination.next_token
+        query["paginationToken"] = token
 
 
 async def _lines(client: Client, document_id: str, ask: Ask) -> AsyncIterator[str]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import Marketplace, marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Count, Instant, Pagination, rejected
 from adapters.port import Page
 from adapters.wire import Price, Unclear, Wire, read
@@ -225,14 +226,14 @@ async def _search(
     client: Client, seller_id: str, query: dict[str, str | Sequence[str]], ask: Ask
 ) -> AsyncIterator[Sheet]:
     """The pages of one search."""
-    count = 0
+    count, tokens = 0, Tokens(OPERATION)
     while True:
         as_of = datetime.now(UTC)
         answer, request_id = await client.get_with_id(OPERATION, path(seller_id), query, ask, Answer)
         count += len(answer.items)
+        token = tokens.next(answer.pagination.next_token)
         yield Sheet(answer, request_id, count, as_of)
-        token = answer.pagination.next_token
-        if not token or count >= MOST:
+        if token is None or count >= MOST:
             return
         query["pageToken"] = token
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from adapters.amazon.client import Client
 from adapters.amazon.listings import INCLUDED, OPERATION, Answer, Item, listing_of, path
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import rejected
 from adapters.port import Page
 from adapters.wire import Unclear, read
@@ -32,6 +33,7 @@ async def listings(
             "includedData": INCLUDED,
             "pageSize": str(BATCH),
         }
+        tokens = Tokens(OPERATION)
         while True:
             as_of = datetime.now(UTC)
             answer = await client.get(OPERATION, path(seller_id), query, ask, Answer)
@@ -40,7 +42,7 @@ async def listings(
                     page.items.append(listing_of(client.channel, code, read(Item, raw), as_of))
                 except Unclear as problem:
                     page.rejected.append(rejected(client.channel, "listing", "sku", raw, problem))
-            if not answer.pagination.next_token:
+            if (token := tokens.next(answer.pagination.next_token)) is None:
                 break
-            query["pageToken"] = answer.pagination.next_token
+            query["pageToken"] = token
     return page

@@ -14,6 +14,7 @@ from adapters.amazon.client import Client
 from adapters.amazon.listings import Issue, Stocked, Summary, own_units, path, shown_price
 from adapters.amazon.listings_submissions import LOCALE, Finding, findings
 from adapters.amazon.marketplaces import Marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.patches import OFFER, Entry, Prices, prices
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
@@ -93,6 +94,7 @@ async def read_offers(
         "pageSize": str(BATCH),
     }
     found: dict[ChannelSku, Standing] = {}
+    tokens = Tokens(listings.OPERATION)
     while skus:
         as_of = datetime.now(UTC)
         answer, request_id = await client.get_with_id(listings.OPERATION, path(seller_id), query, ask, listings.Answer)
@@ -103,9 +105,9 @@ async def read_offers(
                 raise _unreadable(listings.OPERATION, problem, request_id) from problem
             standing = _standing(item, store, as_of, request_id, listings.OPERATION)
             found[standing.sku] = standing
-        if not answer.pagination.next_token:
+        if (token := tokens.next(answer.pagination.next_token)) is None:
             break
-        query["pageToken"] = answer.pagination.next_token
+        query["pageToken"] = token
     return found
 
 

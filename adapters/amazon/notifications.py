@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from adapters.amazon.client import Client
+from adapters.notices import Finding
 from adapters.wire import Wire
 from domain.budget import Ask
 from domain.errors import Conflict, Invalid, NotFound, Refused
@@ -91,15 +92,6 @@ class Wanted:
     def place(self, type: str) -> Queue | Bus | None:
         """Where a type goes; None for one that we have no place for."""
         return self.bus if type in BUS_ONLY else self.queue
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A destination or a subscription: how it stands, and whether it was set right. `wrong` is None for one that is as wanted."""
-
-    what: str
-    wrong: str | None = None
-    mended: bool = False
 
 
 def wanted(types: Sequence[str], queue: Queue | None, bus: Bus | None) -> Wanted:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from adapters.amazon.client import Client
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Count, Instant, Pagination, rejected
 from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting
 from adapters.wire import Price, Unclear, Wire, read
@@ -207,15 +208,16 @@ async def order_pages(
         "maxResultsPerPage": str(PAGE),
     }
     until: datetime | None = None
+    tokens = Tokens("searchOrders")
     while True:
         found = await client.get("searchOrders", "/orders/2026-01-01/orders", query, ask, Found)
         # The earliest that any page names: what changed after it is asked for again.
         until = min(until or found.last_updated_before, found.last_updated_before)
-        token = found.pagination.next_token
+        token = tokens.next(found.pagination.next_token)
         page = _page(client.channel, codes, found.orders)
-        page.until = None if token else until.astimezone(UTC)
+        page.until = until.astimezone(UTC) if token is None else None
         yield page
-        if not token:
+        if token is None:
             return
         query["paginationToken"] = token
 

@@ -14,6 +14,7 @@ from adapters.amazon.client import Client
 from adapters.amazon.listings import OWN, Step, Stocked, amazons, fulfillment_channel, own_units, walk
 from adapters.amazon.listings_submissions import ANY_TYPE, submit
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.paging import Tokens
 from adapters.amazon.patches import quantity_patch
 from adapters.amazon.wire import rejected
 from adapters.port import BeforeSend, Page, Receipt, Shown, ShownKey, StockWrite
@@ -131,6 +132,7 @@ async def _numbers(
         "pageSize": str(SHOWN_BATCH),
     }
     found: dict[str, int | None] = {}
+    tokens = Tokens(listings.OPERATION)
     while True:
         answer, request_id = await client.get_with_id(
             listings.OPERATION, listings.path(seller_id), query, ask, listings.Answer
@@ -143,9 +145,9 @@ async def _numbers(
                     f"{listings.OPERATION} told what cannot be read: {problem}.", upstream_request_id=request_id
                 ) from problem
             found[item.sku] = own_units(item.fulfillment_availability)
-        if not answer.pagination.next_token:
+        if (token := tokens.next(answer.pagination.next_token)) is None:
             return found, request_id
-        query["pageToken"] = answer.pagination.next_token
+        query["pageToken"] = token
 
 
 async def shown_pages(

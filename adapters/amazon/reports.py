@@ -17,11 +17,13 @@ from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, opened
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, at_last, reason, sought
+from adapters.amazon.paging import Tokens
+from adapters.amazon.waiting import LOOKS_S, PATIENCE_S, PAUSES_S, reason
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
+from adapters.waiting import at_last, sought
 from adapters.wire import Unclear, Wire
-from domain.budget import Ask
+from domain.budget import Ask, Plan
 from domain.errors import Invalid, OutcomeUnknown, Refused, Transient
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,22 @@ FBA_STOCK = "GET_FBA_MYI_UNSUPPRESSED_INVENTORY_DATA"
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
 ORDERS = "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL"
 SETTLEMENTS = "GET_V2_SETTLEMENT_REPORT_DATA_FLAT_FILE_V2"
+
+# Of Amazon's warehouses: one that is asked for again within half an hour, of those that tell of whole days within four hours, is
+# CANCELLED or FATAL. Source: "Fulfillment by Amazon (FBA) Reports".
+_NEAR_S, _DAILY_S = 1800, 14_400
+SEASONS: Mapping[str, Plan] = {
+    kind: Plan(kind, rate=1 / pause_s, burst=1)
+    for kind, pause_s in {
+        FBA_STOCK: _NEAR_S,
+        "GET_AFN_INVENTORY_DATA": _NEAR_S,
+        "GET_RESERVED_INVENTORY_DATA": _NEAR_S,
+        "GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA": _DAILY_S,
+        "GET_LEDGER_DETAIL_VIEW_DATA": _DAILY_S,
+        "GET_LEDGER_SUMMARY_VIEW_DATA": _DAILY_S,
+    }.items()
+}
+"""How often a type may be asked for, beside the plan of createReport; types that are not here as often as that allows."""
 
 SKEW = timedelta(minutes=2)
 """Between our clock and Amazon's."""
@@ -141,6 +159,9 @@ async def create(
 ) -> str:
     """The id of a new report. Source: createReport, which knows no idempotency key.
 
+    Waits for the turn of a type that Amazon makes only so often (`SEASONS`): hours, or Throttled at once where it comes after the
+    deadline of `ask`.
+
     When its answer is lost, the report is looked for among those there are, and only one that is nowhere is asked for again,
     once. Raises OutcomeUnknown when that is lost too, and when one is found that may have been asked for with other `options`,
     which Amazon does not repeat; Invalid for settlements, which only Amazon makes.
@@ -157,6 +178,8 @@ async def create(
         body["dataStartTime"] = iso(start)
     if end is not None:
         body["dataEndTime"] = iso(end)
+    if report_type in SEASONS:
+        await client.pay(SEASONS[report_type], ask)
     sent_at = datetime.now(UTC)
     try:
         return await _create(client, body, ask, before_send)
@@ -276,14 +299,15 @@ async def listed(
         query["createdSince"] = iso(since)
     if until is not None:
         query["createdUntil"] = iso(until)
+    tokens = Tokens("getReports")
     while True:
         page = await client.get("getReports", PATH, query, ask, Listed)
         for report in page.reports:
             yield report
-        if not page.next_token:
+        if (token := tokens.next(page.next_token)) is None:
             return
         # A token goes alone: Amazon refuses it beside what it stands for.
-        query = {"nextToken": page.next_token}
+        query = {"nextToken": token}
 
 
 async def lines(client: Client, found: Document, store: str | None, ask: Ask) -> AsyncIterator[str]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from adapters.port import Page
+from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import CURRENCY, VARIANTS
-from adapters.shopify.paging import Batch, by_id, pages
-from adapters.shopify.wire import Instant, quoted, rejected, stamp
+from adapters.shopify.documents import CURRENCY, OWNERS, PRODUCTS, VARIANT, VARIANTS, VARIANTS_COUNT
+from adapters.shopify.paging import Batch, answered, by_id, pages
+from adapters.shopify.wire import Instant, Ref, literal, number_of, quoted, rejected, stamp
 from adapters.wire import Amount, Price, Unclear, Wire, money, read
 from domain.budget import Ask
 from domain.ids import ChannelId, ChannelSku, listing_id
 from domain.money import Money
 from domain.product import Attribute, FulfilledBy, Listing
+from domain.route import Way
 
 # A search index may trail what it indexes; what is read twice does no harm.
 OVERLAP = timedelta(minutes=5)
+# Changes of so long may be many: then they are counted, and the cheaper way to all of them is taken.
+LONG = timedelta(days=7)
+PRODUCTS_AT_ONCE = 50
+SKUS_AT_ONCE = 100
+TAG = "tag"
 ONLY_VARIANT = "Default Title"  # what the platform calls the variant of a product that has no options
 
 
@@ -36,6 +44,7 @@ class _Product(Wire):
 
 class _Item(Wire):
     id: str
+    duplicate_sku_count: int
     unit_cost: Price | None
 
 
@@ -51,6 +60,31 @@ class _Variant(Wire):
     inventory_item: _Item
 
 
+class _Owner(Wire):
+    id: str
+    sku: str | None
+
+
+class _Changed(Wire):
+    id: str
+    updated_at: Instant
+
+
+@dataclass(slots=True)
+class _Run:
+    """A walk through the variants, `whole` when it sees them all: the newest change so far, the variants that were read, and by
+    SKU the one that owns it."""
+
+    started: datetime
+    newest: datetime | None
+    whole: bool
+    variants: set[str] = field(default_factory=set)
+    owners: dict[str, str] = field(default_factory=dict)
+
+    def note(self, changed_at: datetime) -> None:
+        self.newest = max(self.newest or changed_at, changed_at)
+
+
 class Catalog:
     """The variants of one shop."""
 
@@ -59,53 +93,110 @@ class Catalog:
         self._currency: str | None = None
 
     async def pages(self, since: datetime | None, ask: Ask) -> AsyncIterator[Page[Listing]]:
-        """Variants changed since then, or all, by id. `until` comes with the last page, for an earlier row may change after
-        it was read. A change of the product alone (its status, its title) does not touch its variants: only a full run sees it.
+        """Variants changed since then, or all, by id, and then those of products that changed by themselves (their title, their
+        status), which does not touch their variants. `until` comes with the last page, for an earlier row may change after it
+        was read. What was deleted is not told.
 
-        Source: productVariants.
+        All of them, or the changes of a long time, come by a bulk operation where that is there first. Sources: productVariants,
+        products.
         """
-        started = datetime.now(UTC)
-        currency = await self._shop_currency(ask)
+        run = _Run(datetime.now(UTC), since, whole=since is None)
+        await self.shop_currency(ask)
         terms = [] if since is None else [f"updated_at:>{quoted(stamp(since - OVERLAP))}"]
-        seen: dict[str, str] = {}
-        newest = since
-        async for batch in pages(self._client, VARIANTS, by_id(terms), ask):
-            page, changed = self._page(batch, currency, seen, started)
-            newest = max([*([newest] if newest else []), *changed], default=None)
-            if batch.last:
-                page.until = min(newest, started) if newest else None
-            yield page
+        last: Page[Listing] = Page([])
+        async for batch in self._batches(terms, since is None or since < run.started - LONG, ask):
+            last = await self._page(batch, run, ask)
+            if not batch.last:
+                yield last
+        if terms:
+            async for batch in self._of_changed_products(terms, run, ask):
+                yield last
+                last = await self._page(batch, run, ask)
+        last.until = min(run.newest, run.started) if run.newest else None
+        yield last
 
-    async def _shop_currency(self, ask: Ask) -> str:
+    async def listed(self, rows: Sequence[object], as_of: datetime, ask: Ask) -> Page[Listing]:
+        """The listings of variants that were read at `as_of`."""
+        return await self._page(Batch(list(rows), True, None, as_of), _Run(as_of, None, whole=False), ask)
+
+    async def _of_changed_products(self, terms: list[str], run: _Run, ask: Ask) -> AsyncIterator[Batch]:
+        """Variants that the run has not read yet."""
+        async for batch in pages(self._client, PRODUCTS, by_id(terms), ask):
+            products = [answered(_Changed, row) for row in batch.rows]
+            for product in products:
+                run.note(product.updated_at)
+            for start in range(0, len(products), PRODUCTS_AT_ONCE):
+                numbers = ",".join(str(number_of(one.id)) for one in products[start : start + PRODUCTS_AT_ONCE])
+                async for found in pages(self._client, VARIANTS, by_id([f"product_ids:{numbers}"]), ask):
+                    rows = [row for row in found.rows if answered(Ref, row).id not in run.variants]
+                    if rows:
+                        yield replace(found, rows=rows)
+
+    async def _batches(self, terms: list[str], many: bool, ask: Ask) -> AsyncIterator[Batch]:
+        search = by_id(terms)
+        load = Load(VARIANTS, search, all_variants(search(None)))
+        way = await cheaper(self._client, load, VARIANTS_COUNT, search(None), ask) if many else Way.PAGES
+        async for batch in loaded(self._client, load, way, ask):
+            yield batch
+
+    async def shop_currency(self, ask: Ask) -> str:
+        """The currency of all prices of the shop. Source: shop."""
         if self._currency is None:
             reply = await self._client.run(CURRENCY, {}, ask)
             self._currency = str(reply.data["shop"]["currencyCode"])
         return self._currency
 
-    def _page(
-        self, batch: Batch, currency: str, seen: dict[str, str], as_of: datetime
-    ) -> tuple[Page[Listing], list[datetime]]:
-        """The page, and when its rows were changed. `seen` are the SKUs of the run so far, with their variants."""
+    async def _page(self, batch: Batch, run: _Run, ask: Ask) -> Page[Listing]:
         channel = self._client.config.channel.id
+        currency = await self.shop_currency(ask)
         page: Page[Listing] = Page([])
-        changed: list[datetime] = []
-        for row in batch.rows:
+        variants = [_variant(row) for row in batch.rows]
+        if not run.whole or not batch.in_order:
+            await self._find_owners([one for one in variants if isinstance(one, _Variant)], run, ask)
+        for row, variant in zip(batch.rows, variants, strict=True):
             try:
-                variant = read(_Variant, row)
-                changed.append(variant.updated_at)
-                _claim(variant, seen)
-                page.items.append(_listing(channel, variant, currency, as_of))
+                if isinstance(variant, Unclear):
+                    raise variant
+                run.note(variant.updated_at)
+                run.variants.add(variant.id)
+                _claim(variant, run.owners)
+                page.items.append(_listing(channel, variant, currency, min(run.started, batch.as_of)))
             except Unclear as problem:
                 page.rejected.append(rejected(channel, "listing", row, str(problem)))
-        return page, changed
+        return page
+
+    async def _find_owners(self, variants: Sequence[_Variant], run: _Run, ask: Ask) -> None:
+        """Who reads a part of the variants cannot see by itself which of those that share a SKU is the first. Source:
+        productVariants."""
+        shared = {one.sku for one in variants if one.sku and one.inventory_item.duplicate_sku_count} - run.owners.keys()
+        skus = sorted(sku for sku in shared if sku.strip())
+        for start in range(0, len(skus), SKUS_AT_ONCE):
+            terms = " OR ".join(f"sku:{quoted(sku)}" for sku in skus[start : start + SKUS_AT_ONCE])
+            async for batch in pages(self._client, OWNERS, by_id([f"({terms})"]), ask):
+                for row in batch.rows:
+                    owner = answered(_Owner, row)
+                    if owner.sku in shared:
+                        run.owners.setdefault(owner.sku, owner.id)
 
 
-def _claim(variant: _Variant, seen: dict[str, str]) -> None:
+def _variant(row: object) -> _Variant | Unclear:
+    try:
+        return read(_Variant, row)
+    except Unclear as problem:
+        return problem
+
+
+def all_variants(search: str | None) -> BulkQuery:
+    terms = "" if search is None else f"(query: {literal(search)})"
+    return BulkQuery("AcornVariants", f"productVariants{terms} {{ edges {{ node {{ {VARIANT} }} }} }}")
+
+
+def _claim(variant: _Variant, owners: dict[str, str]) -> None:
     """Raises Unclear for a variant that has no SKU, or one that belongs to another variant already."""
     sku = variant.sku or ""
     if not sku.strip():
         raise Unclear("no SKU")
-    first = seen.setdefault(sku, variant.id)
+    first = owners.setdefault(sku, variant.id)
     if first != variant.id:
         raise Unclear(f"the SKU {sku} is on two variants: {first} is kept, {variant.id} is not")
 
@@ -134,9 +225,11 @@ def _listing(channel: ChannelId, variant: _Variant, currency: str, as_of: dateti
 
 
 def _attributes(variant: _Variant) -> list[Attribute]:
-    """The variant's options, then one "tag" for each of its product's tags."""
-    options = [(one.name.lower(), one.value) for one in variant.selected_options if one.value != ONLY_VARIANT]
-    tags = [("tag", tag) for tag in variant.product.tags]
+    """The variant's options, then one "tag" for each of its product's tags. An option of that name is no tag: rules of stock go
+    by tags, and a German workshop is offered by the "Tag", which is its day."""
+    told = [(one.name.lower(), one.value) for one in variant.selected_options if one.value != ONLY_VARIANT]
+    options = [("option tag" if name == TAG else name, value) for name, value in told]
+    tags = [(TAG, tag) for tag in variant.product.tags]
     return [Attribute(name, value, value) for name, value in options + tags]
 
 

@@ -8,39 +8,42 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
+import httpx
 import orjson
-from pydantic import BaseModel, PositiveFloat
 
-from adapters.budget import Budgets
+from adapters.budget import Budgets, Hold
 from adapters.port import BeforeSend
 from adapters.shopify.config import ShopifyConfig
-from adapters.shopify.cost import Cost, cost_of
+from adapters.shopify.cost import Cost, Costs, cost_of
 from adapters.shopify.document import Document
-from adapters.shopify.errors import graphql_failure, http_failure, login_failure, refusal, search_warning
+from adapters.shopify.errors import graphql_failure, http_failure, refusal, search_warning
+from adapters.shopify.login import Login
 from adapters.tokens import TokenStore
-from adapters.transport import Answer, Call, Transport, Unreadable, lost
-from adapters.wire import Unclear, read
+from adapters.transport import Answer, Call, NothingSent, Stream, Transport, Unreadable, lost
+from adapters.vault import OwnMemory, Vault
 from domain.budget import Ask, Plan
-from domain.errors import HouseError, Throttled, Transient
+from domain.errors import HouseError, MissingRole, Throttled
+from domain.grant import Kept
 
 log = logging.getLogger(__name__)
 
 # The standard plan; what a shop really grants is adopted from its first answer.
 PLAN = Plan("graphql", rate=100, burst=2000)
+# Among what hinders the channel, an API version that is not served goes by this name, and is told anew each day.
+VERSION = "API version"
+VERSION_S = 86_400.0
+
+DOWNLOAD, UPLOAD = "download", "upload"
+UPLOAD_S = 600.0  # for a file of the largest size at 200 kB a second
+
+NOTHING_TOLD = Cost(0.0, None, None, None, None)
 
 Json = Mapping[str, Any]
-
-
-class Granted(BaseModel):
-    """What the token endpoint gives."""
-
-    access_token: str
-    expires_in: PositiveFloat
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +56,96 @@ class Reply:
 
 
 class ShopClient:
-    """All documents of one shop share one bucket, `PLAN.operation`; the bill tells them apart by their root fields."""
+    """All documents of one shop share one bucket, `PLAN.operation`; the bill tells them apart by their root fields.
 
-    def __init__(self, config: ShopifyConfig, transport: Transport, tokens: TokenStore, budgets: Budgets) -> None:
+    `other_version` says, for people, that another version of the API answered last than the one that was asked.
+    """
+
+    def __init__(
+        self,
+        config: ShopifyConfig,
+        transport: Transport,
+        tokens: TokenStore,
+        budgets: Budgets,
+        vault: Vault | None = None,
+    ) -> None:
         self.config = config
-        self._channel = config.channel.id
+        self.other_version: str | None = None
+        self.channel = self._channel = config.channel.id
+        self.budgets = budgets
+        self.costs = Costs(budgets.usual, config.channel.id)
         self._transport = transport
         self._budgets = budgets
-        self._tokens = tokens
-        self._costs: dict[str, float] = {}
-        self._warned = False
+        self._vault = vault or OwnMemory()
+        self._login = Login(config, transport, tokens, self._vault)
 
     async def run(self, document: Document, variables: Json, ask: Ask, before_send: BeforeSend | None = None) -> Reply:
         """Send `document` once. `before_send` is awaited when points and token are at hand.
 
-        A token that has run out is renewed and the document sent again, since a 401 carries nothing out. Raises Throttled,
-        Unauthorized, Refused; Transient, or for a document that writes OutcomeUnknown.
+        A token that has run out is renewed and the document sent again, since a 401 carries nothing out. A document that was
+        refused a moment ago for want of a scope is not sent. Raises Throttled, Unauthorized and its MissingRole, Refused;
+        Transient, or for a document that writes OutcomeUnknown.
         """
+        kept = await self._login.kept()
+        if document.name in kept.barred:
+            raise MissingRole(kept.barred[document.name])
         content = orjson.dumps({"query": document.text, "variables": variables, "operationName": document.name})
-        token = await self._token()
-        answer, paid = await self._exchange(document, content, token, ask, before_send)
-        if answer.status == 401 and self.config.access_token is None:
-            await self._settle(paid, None)
-            await self._tokens.forget(self._channel, token)
-            answer, paid = await self._exchange(document, content, await self._token(), ask, before_send)
-        return await self._read(document, answer, paid, ask)
+        token = await self._login.token()
+        answer, hold = await self._exchange(document, content, token, ask, before_send)
+        if answer.status == 401:
+            await self._budgets.reckon(hold, hold.tokens)
+            if (other := await self._login.another(token)) is not None:
+                answer, hold = await self._exchange(document, content, other, ask, before_send)
+        try:
+            reply = await self._read(document, answer, hold, ask)
+        except MissingRole as problem:
+            await self._bar(document, problem)
+            raise
+        await self._taken(document, answer, kept)
+        return reply
+
+    async def upload(self, url: str, fields: Mapping[str, str], name: str, content: bytes, ask: Ask) -> int:
+        """The HTTP status that a staged target answers a file with. `fields` come first and the file last, as it wants them.
+
+        Such a target takes neither token nor points. Nothing of the shop is changed. Raises Transient.
+        """
+        form = httpx.Request("POST", url, data=dict(fields), files={"file": (name, content, "text/jsonl")})
+        ask.bill.line(self._channel, UPLOAD).calls += 1
+        answer = await self._transport.send(
+            "POST",
+            url,
+            write=False,
+            headers={"Content-Type": form.headers["Content-Type"]},
+            content=form.read(),
+            timeout_s=UPLOAD_S,
+            call=Call(self._channel, UPLOAD),
+        )
+        return answer.status
+
+    @asynccontextmanager
+    async def download(self, url: str, ask: Ask) -> AsyncIterator[Stream]:
+        """A file that the platform has made, as it comes. Its address takes neither token nor points. Raises Transient."""
+        ask.bill.line(self._channel, DOWNLOAD).calls += 1
+        async with self._transport.stream(url, call=Call(self._channel, DOWNLOAD)) as stream:
+            yield stream
+
+    async def lacking(self) -> frozenset[str]:
+        """What is known to hinder the channel: documents and scopes by name, and `VERSION`."""
+        return (await self._login.kept()).lacking
 
     async def _exchange(
         self, document: Document, content: bytes, token: str, ask: Ask, before_send: BeforeSend | None
-    ) -> tuple[Answer, float]:
-        """The answer, and the points that were paid for it."""
-        cost = self._costs.get(document.name, document.cost)
+    ) -> tuple[Answer, Hold]:
+        """The answer, and the points that are held for it."""
+        cost = await self.costs.requested(document)
         asked_at = time.monotonic()
-        await self._budgets.spend(self._channel, PLAN, ask, cost)
+        hold = await self._budgets.hold(self._channel, PLAN, ask, cost)
         call = Call(self._channel, document.operation, time.monotonic() - asked_at, ask.about)
         if before_send is not None:
             try:
                 await before_send()
             except BaseException:
-                await self._settle(cost, None)
+                await self._budgets.reckon(hold, hold.tokens)
                 raise
         line = ask.bill.line(self._channel, document.operation)
         line.calls += 1
@@ -105,15 +159,17 @@ class ShopClient:
                 content=content,
                 call=call,
             )
-        except Transient:
-            # Of a write it means that nothing left the house; a read may have reached the shop and cost its points.
-            if document.write:
-                line.calls -= 1
-                await self._settle(cost, None)
+        except NothingSent:
+            line.calls -= 1
+            await self._budgets.reckon(hold, hold.tokens)
             raise
-        return answer, cost
+        except BaseException:
+            # It may have reached the shop and cost its points.
+            await self._budgets.reckon(hold, 0)
+            raise
+        return answer, hold
 
-    async def _read(self, document: Document, answer: Answer, paid: float, ask: Ask) -> Reply:
+    async def _read(self, document: Document, answer: Answer, hold: Hold, ask: Ask) -> Reply:
         shop, write, request_id = self.config.shop, document.write, answer.request_id
         try:
             body = answer.json()
@@ -122,17 +178,16 @@ class ShopClient:
         extensions = (body.get("extensions") if isinstance(body, dict) else None) or {}
         cost = cost_of(extensions)
         if cost is not None:
-            self._costs[document.name] = cost.requested
+            await self.costs.learn(document, cost)
             ask.bill.line(self._channel, document.operation).tokens += cost.actual or 0
         problem = http_failure(answer, body, shop, write=write)
         if problem is None and not isinstance(body, dict):
             problem = lost(write, f"{shop} answered 200 with something else than JSON", request_id)
         if problem is None:
             problem = self._content_failure(document, body, extensions, cost, request_id)
-        await self._settle(paid, cost, throttled=isinstance(problem, Throttled))
+        await self._settle(hold, cost, throttled=isinstance(problem, Throttled))
         if problem is not None:
             raise problem
-        self._check_version(answer)
         return Reply(body["data"], request_id)
 
     def _content_failure(
@@ -149,50 +204,42 @@ class ShopClient:
             return search_warning(extensions, shop, request_id)
         return None if document.itemized else refusal(data, request_id)
 
-    async def _settle(self, paid: float, cost: Cost | None, *, throttled: bool = False) -> None:
+    async def _settle(self, hold: Hold, cost: Cost | None, *, throttled: bool) -> None:
         """Bring our bucket in line with theirs. Without a `cost` nothing was carried out that costs points."""
-        channel, operation = self._channel, PLAN.operation
+        told = cost or NOTHING_TOLD
+        back = hold.tokens - (told.actual or 0)
+        await self._budgets.reckon(hold, back, rate=told.rate, burst=told.burst, remaining=told.remaining)
         if throttled:
-            await self._budgets.drain(channel, operation)
-        else:
-            await self._budgets.refund(channel, operation, paid - ((cost.actual or 0) if cost else 0))
-        if cost is not None and cost.rate:
-            await self._budgets.adopt(channel, operation, rate=cost.rate, burst=cost.burst, remaining=cost.remaining)
+            await self._budgets.drain(self._channel, PLAN.operation, left=told.remaining)
 
-    def _check_version(self, answer: Answer) -> None:
-        """A version that is no longer supported is answered by the oldest one that is, in silence but for this header."""
-        told = answer.headers.get("X-Shopify-API-Version")
-        if told and told != self.config.api_version and not self._warned:
-            self._warned = True
-            log.warning(
-                "shop.other_api_version",
-                extra={"channel": self._channel, "asked": self.config.api_version, "answered": told},
-            )
+    async def _bar(self, document: Document, problem: MissingRole) -> None:
+        """Whoever wants the same document in the next minute is not sent to be refused."""
+        if await self._vault.bar(self._channel, document.name, problem.message, self.config.scope_pause_s):
+            extra = {"channel": self._channel, "document": document.name, "reason": problem.message}
+            log.error("scope.missing", extra=extra | {"upstream_request_id": problem.upstream_request_id})
 
-    async def _token(self) -> str:
-        if self.config.access_token is not None:
-            return self.config.access_token
-        return await self._tokens.token(self._channel, self.config.client_secret or "", self._login)
+    async def _taken(self, document: Document, answer: Answer, kept: Kept) -> None:
+        """What is right again, or not, by a document that was carried out.
 
-    async def _login(self) -> tuple[str, float]:
-        """A new access token and the seconds it lives: the client-credentials grant, which has no refresh token."""
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.config.client_id,
-            "client_secret": self.config.client_secret,
-        }
-        answer = await self._transport.send(
-            "POST",
-            self.config.login,
-            write=False,
-            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-            content=urlencode(form).encode(),
-            call=Call(self._channel, "login"),
-        )
-        if answer.status != 200:
-            raise login_failure(answer, self.config.shop)
-        try:
-            granted = read(Granted, answer.json())
-        except (Unreadable, Unclear) as problem:
-            raise Transient(f"{self.config.shop} gave no access token: {problem}.") from problem
-        return granted.access_token, granted.expires_in
+        A version that is no longer supported is answered by the oldest one that is, in silence but for a header.
+        """
+        if document.name in kept.lacking:
+            await self._vault.clear(self._channel, document.name)
+            log.info("scope.regained", extra={"channel": self._channel, "document": document.name})
+        told, asked = answer.headers.get("X-Shopify-API-Version") or self.config.api_version, self.config.api_version
+        self.other_version = None if told == asked else _fallen(asked, told)
+        if self.other_version is None:
+            if VERSION in kept.lacking:
+                await self._vault.clear(self._channel, VERSION)
+        elif kept.barred.get(VERSION) != self.other_version and await self._vault.bar(
+            self._channel, VERSION, self.other_version, VERSION_S
+        ):
+            log.warning("shop.other_api_version", extra={"channel": self._channel, "asked": asked, "answered": told})
+
+
+def _fallen(asked: str, told: str) -> str:
+    """Versions live for a year, and their names are in the order of their days."""
+    why = "is retired" if asked < told else "is not there yet"
+    return (
+        f"version {asked} of the API {why}: the shop answers by {told}, whose answers may differ from what is expected"
+    )

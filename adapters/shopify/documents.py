@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from adapters.shopify.document import MONEY, PAGE, PAGE_INFO, Document
 
-_LEVEL = 'location { id } quantities(names: ["available", "on_hand", "incoming"]) { name quantity }'
+LEVEL = 'location { id } quantities(names: ["available", "on_hand", "incoming"]) { name quantity }'
 # Fifty places at once; an item with more is read on by LEVELS.
-_ITEM = f"id sku inventoryLevels(first: 50) {{ nodes {{ {_LEVEL} }} {PAGE_INFO} }}"
+_ITEM = f"id sku inventoryLevels(first: 50) {{ nodes {{ {LEVEL} }} {PAGE_INFO} }}"
 
 SHOP = Document(
     "Shop",
@@ -41,9 +41,14 @@ LEVELS = Document(
     "inventoryItem",
     36,
     f"""query Levels($id: ID!, $after: String) {{
-  inventoryItem(id: $id) {{ rest: inventoryLevels(first: {PAGE}, after: $after) {{ nodes {{ {_LEVEL} }} {PAGE_INFO} }} }}
+  inventoryItem(id: $id) {{ rest: inventoryLevels(first: {PAGE}, after: $after) {{ nodes {{ {LEVEL} }} {PAGE_INFO} }} }}
 }}""",
 )
+
+VARIANT = """id sku title price compareAtPrice updatedAt
+      selectedOptions { name value }
+      product { id title status vendor tags }
+      inventoryItem { id duplicateSkuCount unitCost { amount currencyCode } }"""
 
 VARIANTS = Document(
     "Variants",
@@ -52,26 +57,55 @@ VARIANTS = Document(
     f"""query Variants($query: String, $after: String) {{
   productVariants(first: {PAGE}, sortKey: ID, query: $query, after: $after) {{
     nodes {{
-      id sku title price compareAtPrice updatedAt
-      selectedOptions {{ name value }}
-      product {{ id title status vendor tags }}
-      inventoryItem {{ id unitCost {{ amount currencyCode }} }}
+      {VARIANT}
     }}
     {PAGE_INFO}
   }}
 }}""",
 )
 
-_LINE = f"""id sku title currentQuantity unfulfilledQuantity
+PRODUCTS = Document(
+    "Products",
+    "products",
+    13,
+    f"""query Products($query: String, $after: String) {{
+  products(first: {PAGE}, sortKey: ID, query: $query, after: $after) {{ nodes {{ id updatedAt }} {PAGE_INFO} }}
+}}""",
+)
+
+OWNERS = Document(
+    "Owners",
+    "productVariants",
+    13,
+    f"""query Owners($query: String, $after: String) {{
+  productVariants(first: {PAGE}, sortKey: ID, query: $query, after: $after) {{ nodes {{ id sku }} {PAGE_INFO} }}
+}}""",
+)
+
+VARIANTS_COUNT = Document(
+    "VariantsCount",
+    "productVariantsCount",
+    10,
+    "query VariantsCount($query: String) { productVariantsCount(query: $query, limit: null) { count } }",
+)
+
+LINE = f"""id sku title quantity currentQuantity unfulfilledQuantity
       originalUnitPriceSet {MONEY} discountedTotalSet {MONEY}"""
 # Nothing about the buyer: no customer, no email, no address. The attributes are free text; only ours are kept.
-_ORDER = f"""
+ORDER_ALONE = f"""
     id name processedAt updatedAt cancelledAt test displayFinancialStatus displayFulfillmentStatus
     currentTotalPriceSet {MONEY}
     customAttributes {{ key value }}
-    lineItems(first: 50) {{ nodes {{ {_LINE} }} {PAGE_INFO} }}
-    fulfillments(first: {PAGE}) {{ id status displayStatus createdAt trackingInfo {{ company number }} }}
+    fulfillments(first: {PAGE}) {{ id status displayStatus createdAt totalQuantity trackingInfo {{ company number }} }}
 """
+_ORDER = f"{ORDER_ALONE} lineItems(first: 50) {{ nodes {{ {LINE} }} {PAGE_INFO} }}"
+
+ORDERS_COUNT = Document(
+    "OrdersCount",
+    "ordersCount",
+    10,
+    "query OrdersCount($query: String) { ordersCount(query: $query, limit: null) { count } }",
+)
 
 # A hundred: an order is wide, and a page is kept in one transaction.
 ORDERS = Document(
@@ -85,12 +119,19 @@ ORDERS = Document(
 
 ORDER = Document("Order", "order", 13, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
 
+ORDERS_NAMED = Document(
+    "OrdersNamed",
+    "nodes",
+    13,
+    f"query OrdersNamed($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Order {{{_ORDER}}} }} }}",
+)
+
 ORDER_LINES = Document(
     "OrderLines",
     "order",
     14,
     f"""query OrderLines($id: ID!, $after: String) {{
-  order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {_LINE} }} {PAGE_INFO} }} }}
+  order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {LINE} }} {PAGE_INFO} }} }}
 }}""",
 )
 

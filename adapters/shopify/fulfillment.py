@@ -18,9 +18,8 @@ from typing import Any
 from adapters.port import BeforeSend, OrderKey, Parcel, Receipt, Sighting
 from adapters.shopify.client import Reply, ShopClient
 from adapters.shopify.documents import PARCEL_LINES, PARCELS, SHIP, TASK_LINES, TASKS
-from adapters.shopify.orders import SENT
 from adapters.shopify.paging import answered, whole
-from adapters.shopify.wire import Connection, PageInfo, Ref
+from adapters.shopify.wire import SENT, Connection, PageInfo, Ref
 from adapters.transport import lost
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
@@ -28,6 +27,7 @@ from domain.errors import (
     Conflict,
     HouseError,
     Invalid,
+    MissingRole,
     NotFound,
     OutcomeUnknown,
     Refused,
@@ -137,6 +137,14 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Units by order line: those that have left, and those that wait to be sent."""
+
+    sent: Counter[str]
+    open: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Units to be shipped of one fulfillment order line."""
 
@@ -175,7 +183,8 @@ async def confirm_shipment(
         except (Refused, Throttled, Transient, Unauthorized) as problem:
             if not made:
                 raise
-            raise _half_done(problem, made, len(plan)) from problem
+            done = f"{len(made)} of the parcel's {len(plan)} parts are confirmed ({' '.join(made)})"
+            raise half_done(problem, done) from problem
         request_id = sent.request_id
         made.append(_made(sent))
     return Receipt(request_id, " ".join(made))
@@ -189,6 +198,30 @@ async def parcel_seen(client: ShopClient, key: OrderKey, parcel: Parcel, ask: As
     order = answered(_Parcels, reply.data["order"])
     there, missing = _compared(parcel, await _seen(client, order.fulfillments, ask))
     return Sighting(not missing, reply.request_id, partly=bool(there and missing))
+
+
+async def standing(client: ShopClient, gid: str, ask: Ask) -> Standing | None:
+    """What parcels and fulfillment orders together say of an order; None where the app is not let see how it is worked on.
+
+    Source: order. Raises NotFound.
+    """
+    try:
+        reply = await client.run(TASKS, {"id": gid}, ask)
+        if reply.data["order"] is None:
+            raise _unknown(client, OrderKey(gid, None), reply.request_id)
+        order = answered(_Order, reply.data["order"])
+        if not order.fulfillment_orders.nodes or order.fulfillment_orders.page_info.has_next_page:
+            return None
+        seen, tasks = await _seen(client, order.fulfillments, ask), await _tasks(client, order, ask)
+    except MissingRole:
+        return None
+    found = Standing(Counter(), Counter())
+    for each in seen:
+        found.sent.update(each.units)
+    for task in tasks:
+        if task.status not in OVER:
+            found.open[task.order_line] += task.remaining
+    return found
 
 
 def _unknown(client: ShopClient, key: OrderKey, request_id: str | None) -> NotFound:
@@ -335,13 +368,12 @@ def _made(reply: Reply) -> str:
     return payload.fulfillment.id
 
 
-def _half_done(problem: HouseError, made: list[str], parts: int) -> HouseError:
-    """What stopped the parcel after its first parts, saying what stays done.
+def half_done(problem: HouseError, done: str) -> HouseError:
+    """What stopped the parcel after its first parts, saying what stays `done`.
 
     A refusal stays one. Anything else says by itself that nothing was changed, which is true of the next part alone: of the
     parcel it leaves open how much is done.
     """
-    done = f"{len(made)} of the parcel's {parts} parts are confirmed ({' '.join(made)})"
     told: dict[str, Any] = {"upstream_request_id": problem.upstream_request_id, "upstream_code": problem.upstream_code}
     if isinstance(problem, Refused):
         return Invalid(f"{done}, the next was refused: {problem.message}", field=problem.field, **told)

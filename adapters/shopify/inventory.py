@@ -15,9 +15,10 @@ from typing import Self
 from pydantic import model_validator
 
 from adapters.port import Page, ShownKey, StockKey
+from adapters.shopify.bulk_query import BulkQuery, Load, loaded
 from adapters.shopify.client import ShopClient
 from adapters.shopify.document import PAGE
-from adapters.shopify.documents import ITEMS, LEVELS, STOCK
+from adapters.shopify.documents import ITEMS, LEVEL, LEVELS, STOCK
 from adapters.shopify.paging import answered, by_id, pages, whole
 from adapters.shopify.wire import Connection, Ref, quoted, rejected
 from adapters.wire import Unclear, Wire, read
@@ -26,9 +27,24 @@ from domain.channel import Location
 from domain.errors import Invalid
 from domain.ids import ChannelSku
 from domain.product import Rejected
+from domain.route import Way
 from domain.stock import Reading
 
 log = logging.getLogger(__name__)
+
+# Every item with its levels: by pages, or in one go.
+ALL = Load(
+    ITEMS,
+    by_id(()),
+    BulkQuery(
+        "AcornStock",
+        f"""inventoryItems {{ edges {{ node {{
+  id sku inventoryLevels {{ edges {{ node {{ id {LEVEL} }} }} }}
+}} }} }}""",
+        {"InventoryItem": {"InventoryLevel": "inventoryLevels"}},
+    ),
+    children=3,
+)
 
 NAMES = frozenset({"available", "on_hand", "incoming"})
 NOTHING: Mapping[str, int] = dict.fromkeys(NAMES, 0)
@@ -116,20 +132,22 @@ class Inventory:
                 found.setdefault(told.sku, told)
         return {key.channel_sku: found[key.channel_sku] for key in keys if key.channel_sku in found}
 
-    async def pages(self, locations: Sequence[Location], ask: Ask) -> AsyncIterator[Page[Reading]]:
-        """The readings of every item that has a SKU."""
-        async for swept in self.sweep(ask):
+    async def pages(
+        self, locations: Sequence[Location], ask: Ask, way: Way = Way.PAGES
+    ) -> AsyncIterator[Page[Reading]]:
+        """The readings of every item that has a SKU, by pages or by a bulk operation."""
+        async for swept in self.sweep(ask, way):
             page: Page[Reading] = Page([], swept.rejected, swept.until)
             for told in swept.items:
                 page.items += self._readings(locations, ChannelSku(told.sku), told, swept.as_of)
             yield page
 
-    async def sweep(self, ask: Ask) -> AsyncIterator[Swept]:
+    async def sweep(self, ask: Ask, way: Way = Way.PAGES) -> AsyncIterator[Swept]:
         """Every item that has a SKU; the first one of a SKU counts. What has none, or shares one, the listings tell of."""
-        started = as_of = datetime.now(UTC)
+        started = datetime.now(UTC)
         seen: set[str] = set()
-        async for batch in pages(self.client, ITEMS, by_id(()), ask):
-            swept = Swept(as_of, started if batch.last else None)
+        async for batch in loaded(self.client, ALL, way, ask):
+            swept = Swept(batch.as_of, min(started, batch.as_of) if batch.last else None)
             for row in batch.rows:
                 try:
                     item = read(_Item, row)
@@ -139,7 +157,6 @@ class Inventory:
                 except Unclear as problem:
                     swept.rejected.append(rejected(self.client.config.channel.id, "stock", row, str(problem)))
             yield swept
-            as_of = datetime.now(UTC)
 
     async def _by_item(self, gids: Sequence[str], ask: Ask) -> list[Told]:
         if not gids:

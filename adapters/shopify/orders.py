@@ -6,39 +6,45 @@ stands. A value that we do not know rejects the order instead of guessing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 from adapters.port import Page
+from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import ORDER, ORDER_LINES, ORDERS
-from adapters.shopify.paging import Search, answered, pages, whole
-from adapters.shopify.wire import Connection, Instant, MoneyBag, quoted, rejected, stamp
+from adapters.shopify.documents import LINE, ORDER, ORDER_ALONE, ORDER_LINES, ORDERS, ORDERS_COUNT, ORDERS_NAMED
+from adapters.shopify.fulfillment import standing
+from adapters.shopify.paging import Batch, Search, answered, whole
+from adapters.shopify.wire import SENT, Connection, Instant, MoneyBag, literal, quoted, rejected, stamp
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
-from domain.errors import NotFound, Transient
+from domain.errors import NotFound, Refused, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, node_id, order_id
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
+from domain.route import Way
 
 log = logging.getLogger(__name__)
 
 # An order that changes while pages are read moves to their end, and the search index may trail the orders.
 OVERLAP = timedelta(minutes=5)
+# Changes of so long may be many: then they are counted, and the cheaper way to all of them is taken.
+LONG = timedelta(days=7)
+PAGE = 100  # orders on a page of ORDERS
+BATCH = 50  # of ORDERS_NAMED, which costs what one order does
 
 # The note attribute by which a storefront says which of our reservations an order was bought with.
 RESERVATION = "acorn_reservation"
 LONGEST_REFERENCE = 100  # characters; buyers can write into a cart's attributes whatever they like
-
-# Fulfillments that are, or will be, a parcel; the others never left.
-SENT = frozenset({"SUCCESS", "OPEN", "PENDING"})
 
 
 class _Line(Wire):
     id: str
     sku: str | None
     title: str
+    quantity: int
     current_quantity: int
     unfulfilled_quantity: int
     original_unit_price_set: MoneyBag
@@ -55,6 +61,7 @@ class _Fulfillment(Wire):
     status: str
     display_status: str | None
     created_at: Instant
+    total_quantity: int
     tracking_info: list[_Tracking]
 
 
@@ -96,13 +103,14 @@ class _Order(Wire):
 async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
     """Orders changed since then, oldest change first, an order again only when it has changed again.
 
-    Test orders are left out. `until` is the newest change told so far. Without the scope read_all_orders a shop shows no order
-    older than 60 days. Source: orders.
+    Those of a long time come by a bulk operation, in no order, where that is there first. Test orders are left out. `until` is
+    the newest change told so far, of those without an order told with the last page. Without the scope read_all_orders a shop
+    shows no order older than 60 days. Source: orders.
     """
     told: dict[str, datetime] = {}
     until = since
     tests = 0
-    async for batch in pages(client, ORDERS, _changed_since(since), ask):
+    async for batch in _batches(client, since, ask):
         page: Page[Order] = Page([])
         for row in map(_discreet, batch.rows):
             try:
@@ -117,22 +125,61 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
                 page.items.append(await _order(client, wire, ask))
             except Unclear as problem:
                 page.rejected.append(rejected(client.config.channel.id, "order", row, str(problem)))
-        page.until = until
+        if batch.last or batch.in_order:
+            page.until = until
         yield page
     if tests:
         log.info("shop.test_orders_left_out", extra={"channel": client.config.channel.id, "count": tests})
 
 
+async def _batches(client: ShopClient, since: datetime, ask: Ask) -> AsyncIterator[Batch]:
+    load = Load(ORDERS, _changed_since(since), all_orders(since), children=2, page=PAGE)
+    many = since < datetime.now(UTC) - LONG
+    way = await cheaper(client, load, ORDERS_COUNT, load.search(None), ask) if many else Way.PAGES
+    async for batch in loaded(client, load, way, ask):
+        yield batch
+
+
+def all_orders(since: datetime) -> BulkQuery:
+    """Whole days: who goes on after a breakdown asks for the same, and finds what is being made already."""
+    day = (since - OVERLAP).replace(hour=0, minute=0, second=0, microsecond=0)
+    terms = literal(f"updated_at:>={quoted(stamp(day))}")
+    body = f"orders(query: {terms}) {{ edges {{ node {{ {ORDER_ALONE} lineItems {{ edges {{ node {{ {LINE} }} }} }} }} }} }}"
+    return BulkQuery("AcornOrders", body, {"Order": {"LineItem": "lineItems"}})
+
+
 async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
-    """One order as it stands now. Raises NotFound; Transient for one that we do not understand. Source: order."""
+    """One order as it stands now. Raises NotFound; Refused for a test order; Transient for one that we do not understand.
+
+    Source: order.
+    """
     reply = await client.run(ORDER, {"id": gid}, ask)
     raw = reply.data["order"]
     if raw is None:
-        raise NotFound(f"{client.config.shop} has no order {gid}.", upstream_request_id=reply.request_id)
+        words = (
+            f"{client.config.shop} has no order {gid}, or it is older than 60 days and the app lacks read_all_orders."
+        )
+        raise NotFound(words, upstream_request_id=reply.request_id)
     try:
-        return await _order(client, read(_Order, raw), ask)
+        wire = read(_Order, _discreet(raw))
+        if wire.test:
+            raise Refused(f"The order {wire.name} is a test order, which is none to us.")
+        return await _order(client, wire, ask)
     except Unclear as problem:
         raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
+
+
+async def orders_named(client: ShopClient, gids: Sequence[str], ask: Ask) -> list[Order]:
+    """Those of at most BATCH orders that `order` would tell; the others, whatever the reason, are missing. Source: nodes."""
+    reply = await client.run(ORDERS_NAMED, {"ids": list(gids)}, ask)
+    found = []
+    for row in reply.data["nodes"]:
+        if row is not None:
+            with contextlib.suppress(Unclear):
+                wire = read(_Order, _discreet(row))
+                if not wire.test:
+                    found.append(await _order(client, wire, ask))
+    return found
 
 
 def _discreet(row: object) -> object:
@@ -159,6 +206,7 @@ async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
     """Raises Unclear."""
     lines = await whole(client, ORDER_LINES, wire.id, _Line, wire.line_items.nodes, wire.line_items.page_info, ask)
     channel = client.config.channel.id
+    counts = await _counts(client, wire, lines, ask)
     return Order(
         id=order_id(channel, wire.id),
         channel=channel,
@@ -169,27 +217,55 @@ async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
             wire.display_financial_status,
             cancelled=wire.cancelled_at is not None,
             sent=bool(wire.sent),
+            emptied=bool(lines) and not any(wanted for wanted, _ in counts.values()),
             delivered=bool(wire.sent) and all(each.display_status == "DELIVERED" for each in wire.sent),
         ),
         channel_status=f"{wire.display_fulfillment_status}/{wire.display_financial_status or 'UNKNOWN'}",
         fulfilled_by=FulfilledBy.MERCHANT,
         placed_at=wire.processed_at,
         updated_at=wire.updated_at,
-        lines=[_line(channel, wire.id, line) for line in lines],
+        lines=[_line(channel, wire.id, line, *counts[line.id]) for line in lines],
         total=wire.current_total_price_set.money(),
         shipments=[shipment for each in wire.sent for shipment in _shipments(each)],
         refs={"name": wire.name} | ({"reservation": wire.reservation} if wire.reservation else {}),
     )
 
 
-def _line(channel: ChannelId, order_gid: str, line: _Line) -> OrderLine:
+async def _counts(client: ShopClient, wire: _Order, lines: list[_Line], ask: Ask) -> dict[str, tuple[int, int]]:
+    """By line: the units that are wanted, those that have left included, and the units that have left.
+
+    `currentQuantity` is without all units that were refunded, whether they had left or not, and what it leaves of
+    `unfulfilledQuantity` is not published. So once units of an order that is partly sent were taken out, they are counted: by its
+    parcels where those say all, else by its parcels and fulfillment orders.
+    """
+    told = {
+        each.id: (each.current_quantity, max(0, each.current_quantity - each.unfulfilled_quantity)) for each in lines
+    }
+    if wire.cancelled_at is not None or not wire.sent or all(each.quantity == each.current_quantity for each in lines):
+        return told
+    left = sum(each.total_quantity for each in wire.sent)
+    if left == sum(each.quantity for each in lines):
+        return {each.id: (each.quantity, each.quantity) for each in lines}
+    if wire.display_fulfillment_status == "FULFILLED" and left == sum(each.current_quantity for each in lines):
+        return {each.id: (each.current_quantity, each.current_quantity) for each in lines}
+    found = await standing(client, wire.id, ask)
+    if found is None:
+        return told
+    # A parcel may be shown later than the work that it ends: what is neither sent nor open was not taken out.
+    return {
+        each.id: (max(each.current_quantity, found.sent[each.id] + found.open[each.id]), found.sent[each.id])
+        for each in lines
+    }
+
+
+def _line(channel: ChannelId, order_gid: str, line: _Line, wanted: int, left: int) -> OrderLine:
     """`channel_sku` is "" for a line that has none, such as one typed in by hand."""
     return OrderLine(
         id=line_id(order_id(channel, order_gid), line.id),
         external_id=line.id,
         channel_sku=ChannelSku(line.sku or ""),
-        quantity=line.current_quantity,
-        quantity_shipped=max(0, line.current_quantity - line.unfulfilled_quantity),
+        quantity=wanted,
+        quantity_shipped=left,
         title=line.title,
         unit_price=line.original_unit_price_set.money(),
         total=line.discounted_total_set.money(),
@@ -236,9 +312,16 @@ _NOT_SHIPPED = frozenset({"UNFULFILLED", "OPEN", "IN_PROGRESS", "PENDING_FULFILL
 
 
 def order_status(
-    fulfillment: str, payment: str | None, *, cancelled: bool = False, sent: bool = False, delivered: bool = False
+    fulfillment: str,
+    payment: str | None,
+    *,
+    cancelled: bool = False,
+    sent: bool = False,
+    delivered: bool = False,
+    emptied: bool = False,
 ) -> OrderStatus:
-    """From the two display statuses; `sent`: a parcel has left, `delivered`: all that left have arrived.
+    """From the two display statuses; `sent`: a parcel has left, `delivered`: all that left have arrived, `emptied`: every unit
+    was taken out of the order, which API versions before 2026-10 show as UNFULFILLED still.
 
     Raises Unclear for a value that was not published when this was written.
     """
@@ -246,7 +329,7 @@ def order_status(
         raise Unclear(f"unknown displayFinancialStatus {payment}")
     if fulfillment not in _NOT_SHIPPED and fulfillment not in _BY_FULFILLMENT:
         raise Unclear(f"unknown displayFulfillmentStatus {fulfillment}")
-    if cancelled:
+    if cancelled or (emptied and not sent and fulfillment in _NOT_SHIPPED):
         return OrderStatus.CANCELLED
     if fulfillment in _NOT_SHIPPED:
         return _BY_PAYMENT[payment]

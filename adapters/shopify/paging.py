@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from adapters.shopify.client import ShopClient
+from adapters.shopify.client import Json, ShopClient
 from adapters.shopify.document import DEEPEST, Document
 from adapters.shopify.wire import PageInfo, Ref, Rows, number_of
 from adapters.wire import Unclear, W, read
@@ -18,26 +19,35 @@ Search = Callable[[object | None], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as they came, whether these were the last, and the platform's name for the call."""
+    """Rows as they came, whether these were the last, the platform's name for the call, and the instant before it. `in_order`:
+    all rows that sort before these have been told."""
 
     rows: list[object]
     last: bool
     request_id: str | None
+    as_of: datetime
+    in_order: bool = True
 
 
-async def pages(client: ShopClient, document: Document, search: Search, ask: Ask) -> AsyncIterator[Batch]:
-    """Pages of a root connection, however many rows it has: the platform's cursors end at `DEEPEST` rows, so a new search goes
-    on beyond the last of them."""
+async def pages(
+    client: ShopClient, document: Document, search: Search, ask: Ask, within: Callable[[Json], object] | None = None
+) -> AsyncIterator[Batch]:
+    """Pages of a root connection, or of the one that `within` finds in `data`, however many rows it has: the platform's cursors
+    end at `DEEPEST` rows, so a new search goes on beyond the last of them."""
     query, after, taken = search(None), None, 0
     while True:
+        as_of = datetime.now(UTC)
         reply = await client.run(document, {"query": query, "after": after}, ask)
-        page = answered(Rows, reply.data[document.operation])
-        yield Batch(page.nodes, not page.page_info.has_next_page, reply.request_id)
+        page = answered(Rows, within(reply.data) if within else reply.data[document.operation])
+        yield Batch(page.nodes, not page.page_info.has_next_page, reply.request_id, as_of)
         if not page.page_info.has_next_page:
             return
-        after, taken = page.page_info.end_cursor, taken + len(page.nodes)
+        after, taken = beyond(after, page.page_info), taken + len(page.nodes)
         if taken >= DEEPEST:
-            query, after, taken = search(page.nodes[-1]), None, 0
+            further = search(page.nodes[-1]) if page.nodes else query
+            if further == query:
+                raise Transient(f"{document.operation} has {DEEPEST} rows or more that cannot be told apart.")
+            query, after, taken = further, None, 0
 
 
 def by_id(terms: Sequence[str]) -> Search:
@@ -57,9 +67,10 @@ async def whole(
 
     Raises Transient when the thing goes away meanwhile.
     """
-    rows = list(first)
+    rows, after = list(first), None
     while page.has_next_page:
-        reply = await client.run(document, {"id": gid, "after": page.end_cursor}, ask)
+        after = beyond(after, page)
+        reply = await client.run(document, {"id": gid, "after": after}, ask)
         parent = reply.data[document.operation]
         if parent is None:
             raise Transient(f"{gid} went away while it was read.", upstream_request_id=reply.request_id)
@@ -67,6 +78,14 @@ async def whole(
         rows += [answered(model, row) for row in told.nodes]
         page = told.page_info
     return rows
+
+
+def beyond(after: str | None, page: PageInfo) -> str:
+    """Where the page that comes next begins. Raises Transient where it would be the one that was asked for with `after`: so a
+    list would never end."""
+    if page.end_cursor is None or page.end_cursor == after:
+        raise Transient("A list of the shop's goes on, and does not say where.")
+    return page.end_cursor
 
 
 def answered(model: type[W], raw: object) -> W:

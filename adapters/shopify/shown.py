@@ -17,6 +17,7 @@ from adapters.shopify.client import ShopClient
 from adapters.shopify.document import PAGE
 from adapters.shopify.documents import ACTIVATE, SET_AVAILABLE
 from adapters.shopify.inventory import Inventory, Told
+from adapters.shopify.problems import Problem, meaning, raised
 from adapters.shopify.wire import Ref
 from adapters.transport import lost
 from adapters.wire import Unclear, Wire, read
@@ -26,25 +27,15 @@ from domain.ids import ChannelSku, derived_id
 
 ACTIVATIONS = 20  # the most items that are put into a location's stock in one go; each is a call of its own
 
+# A key that is used up: the same writes go under a new one, which does no harm, for they are absolute.
+SPENT = frozenset({"IDEMPOTENCY_KEY_PARAMETER_MISMATCH", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"})
+
 Answer = Receipt | HouseError
-
-
-class _Problem(Wire):
-    """A user error. `field` names the entry it concerns: ["input", "quantities", "0", "inventoryItemId"]."""
-
-    code: str | None
-    field: list[str] | None
-    message: str
-
-    def entry(self, count: int) -> int | None:
-        """The place in the list of `count` entries; None for an error that concerns all, or does not say which."""
-        place = next((int(part) for part in self.field or () if part.isascii() and part.isdigit()), count)
-        return place if place < count else None
 
 
 class _Payload(Wire):
     inventory_adjustment_group: Ref | None
-    user_errors: list[_Problem]
+    user_errors: list[Problem]
 
 
 async def tell_stock(
@@ -107,17 +98,36 @@ def _is_gid(kind: str, gid: str) -> bool:
 
 async def _tell(client: ShopClient, batch: Sequence[StockWrite], ask: Ask, before_send: BeforeSend) -> list[Answer]:
     payload, request_id = await _set(client, batch, _key(client, batch), ask, before_send)
-    if any(problem.code == "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED" for problem in payload.user_errors):
+    if any(problem.code in SPENT for problem in payload.user_errors):
         # What failed has changed nothing and used its key up.
         payload, request_id = await _set(client, batch, str(uuid4()), ask, before_send)
     group = payload.inventory_adjustment_group
     if not payload.user_errors:
         # Without a group, all the numbers were there already.
         return [Receipt(request_id, group.id if group else None)] * len(batch)
+    if len(batch) > 1 and group is None and any(_nameless(problem, batch) for problem in payload.user_errors):
+        return await _halves(client, batch, ask, before_send)
     found, unstocked = _by_write(client, batch, payload.user_errors, request_id)
     for place in unstocked[:ACTIVATIONS]:
         found[place] = await _activate(client, batch[place], ask, before_send)
     return [found.get(place) or _bystander(request_id, applied=group is not None) for place in range(len(batch))]
+
+
+def _nameless(problem: Problem, batch: Sequence[StockWrite]) -> bool:
+    """Whether it is about one write and does not say about which. A stale number is read again in any case."""
+    told = meaning(SET_AVAILABLE.operation, problem.code)
+    return told.entry and told.kind is not OtherNumber and problem.entry(len(batch)) is None
+
+
+async def _halves(client: ShopClient, batch: Sequence[StockWrite], ask: Ask, before_send: BeforeSend) -> list[Answer]:
+    """Each half by itself, so that a refusal that names nobody comes down to the one it is about."""
+    half = len(batch) // 2
+    answers = await _tell(client, batch[:half], ask, before_send)
+    try:
+        return [*answers, *await _tell(client, batch[half:], ask, before_send)]
+    except HouseError as problem:
+        # The first half may have changed something.
+        return [*answers, *[problem] * (len(batch) - half)]
 
 
 async def _set(
@@ -152,35 +162,27 @@ def _key(client: ShopClient, batch: Sequence[StockWrite]) -> str:
 
 
 def _by_write(
-    client: ShopClient, batch: Sequence[StockWrite], problems: Sequence[_Problem], request_id: str | None
+    client: ShopClient, batch: Sequence[StockWrite], problems: Sequence[Problem], request_id: str | None
 ) -> tuple[dict[int, Answer], list[int]]:
     """What stopped the call, by the place of the write it concerns, and the places of those whose item has to be activated first.
 
-    Raises Transient and Invalid for what concerns all of them.
+    Raises what concerns all of them.
     """
     shop = client.config.shop
     found: dict[int, Answer] = {}
     unstocked: list[int] = []
     for problem in problems:
-        place = problem.entry(len(batch))
-        if place is None and problem.code == "CHANGE_FROM_QUANTITY_STALE":
+        told = meaning(SET_AVAILABLE.operation, problem.code)
+        place = problem.entry(len(batch)) if told.entry else None
+        if place is None and told.entry and len(batch) == 1:
+            place = 0
+        if place is None and told.kind is OtherNumber:
             # It does not say which: each that was compared has to be read back.
             for each, write in enumerate(batch):
                 if write.expected is not None:
                     found.setdefault(each, _refusal(shop, write, problem, request_id))
-        elif place is None and problem.code == "IDEMPOTENCY_CONCURRENT_REQUEST":
-            raise Transient(
-                f"{shop} is still busy with an earlier attempt of the same writes.",
-                upstream_request_id=request_id,
-                upstream_code=problem.code,
-            )
         elif place is None:
-            raise Invalid(
-                f"{shop} took no numbers: {problem.message}",
-                field=tuple(problem.field or ()) or None,
-                upstream_request_id=request_id,
-                upstream_code=problem.code,
-            )
+            raise raised(SET_AVAILABLE.operation, problem, f"{shop} took no numbers", request_id)
         elif place not in found:
             found[place] = _refusal(shop, batch[place], problem, request_id)
             if problem.code == "ITEM_NOT_STOCKED_AT_LOCATION":
@@ -188,28 +190,13 @@ def _by_write(
     return found, unstocked
 
 
-def _refusal(shop: str, write: StockWrite, problem: _Problem, request_id: str | None) -> HouseError:
-    sku, place, words = write.key.channel_sku, write.key.place, problem.message.rstrip(".")
-    match problem.code:
-        case "CHANGE_FROM_QUANTITY_STALE":
-            return OtherNumber(
-                f"{shop} shows another number of {sku} at {place} than {write.expected}.",
-                upstream_request_id=request_id,
-            )
-        case "INVALID_INVENTORY_ITEM":
-            text = f"{shop} has the inventory item of {sku} no more ({words}); its listings have to be read again."
-            return NotFound(text, upstream_request_id=request_id, upstream_code=problem.code)
-        case "INVALID_LOCATION":
-            text = f"{shop} has no location {place} ({words}); correct the place's name in this channel."
-            return NotFound(text, upstream_request_id=request_id, upstream_code=problem.code)
-        case "ITEM_NOT_STOCKED_AT_LOCATION":
-            text = (
-                f"{sku} is not stocked at {place} yet ({words}); its turn to be put there comes with the next attempt."
-            )
-            return Transient(text, upstream_request_id=request_id, upstream_code=problem.code)
-        case _:
-            text = f"{shop} does not take {write.quantity} of {sku} at {place}: {words}."
-            return Invalid(text, upstream_request_id=request_id, upstream_code=problem.code)
+def _refusal(shop: str, write: StockWrite, problem: Problem, request_id: str | None) -> HouseError:
+    sku, place = write.key.channel_sku, write.key.place
+    if meaning(SET_AVAILABLE.operation, problem.code).kind is OtherNumber:
+        text = f"{shop} shows another number of {sku} at {place} than {write.expected}."
+        return OtherNumber(text, upstream_request_id=request_id)
+    what = f"{shop} does not take {write.quantity} of {sku} at {place}"
+    return raised(SET_AVAILABLE.operation, problem, what, request_id)
 
 
 def _bystander(request_id: str | None, *, applied: bool) -> HouseError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from adapters.wire import Price, Unclear, Wire
+from domain.errors import Invalid
 from domain.ids import ChannelId
 from domain.money import Money
 from domain.product import Rejected
@@ -21,6 +24,15 @@ def _in_utc(at: datetime) -> datetime:
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 W = TypeVar("W", bound=BaseModel)
+
+# Currencies whose smallest coin is the unit itself.
+WHOLE = frozenset(
+    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+)
+CENT, UNIT = Decimal("0.01"), Decimal(1)
+
+# Statuses of fulfillments that are, or will be, a parcel; the others never left.
+SENT = frozenset({"SUCCESS", "OPEN", "PENDING"})
 
 
 class MoneyBag(Wire):
@@ -66,6 +78,23 @@ def rejected(channel: ChannelId, what: str, raw: object, reason: str) -> Rejecte
     return Rejected(channel, what, str(key or "?"), reason, orjson.dumps(raw, default=str).decode())
 
 
+def coin(currency: str) -> Decimal:
+    """The smallest amount of it."""
+    return UNIT if currency in WHOLE else CENT
+
+
+def exact(money: Money, what: str) -> Decimal:
+    """The amount with the decimals that its currency has, never rounded. Raises Invalid, calling it `what`."""
+    try:
+        amount = money.amount.quantize(coin(money.currency))
+    except InvalidOperation:
+        raise Invalid(f"{what} is {money.amount} {money.currency}, which is more than anything costs.") from None
+    if amount != money.amount:
+        places = "no decimals" if money.currency in WHOLE else "two decimals"
+        raise Invalid(f"{what} is {money.amount}; {money.currency} has {places}.")
+    return amount
+
+
 def number_of(gid: str) -> int:
     """The number at the end of a global id. Raises Unclear for another form."""
     tail = gid.rpartition("/")[2].partition("?")[0]
@@ -78,6 +107,11 @@ def quoted(text: str) -> str:
     """`text` as one value of the search syntax: hyphens, colons and spaces in it then mean nothing."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def literal(text: str) -> str:
+    """`text` as a string of a GraphQL document: such as bulk operations take, which have no variables."""
+    return json.dumps(text)
 
 
 def stamp(at: datetime) -> str:

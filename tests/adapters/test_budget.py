@@ -395,6 +395,15 @@ async def test_without_the_record_of_uses_nothing_is_granted(bench: Bench) -> No
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
 
 
+async def test_a_throttled_caller_is_left_what_the_platform_says_is_left(bench: Bench) -> None:
+    plan = Plan("points", 0.001, 2000)
+    await bench.budgets.spend(bench.channel, plan, Ask())
+    for left, kept in ((300.0, 300), (None, 0)):
+        await bench.set_tokens(plan, 500)
+        await bench.budgets.drain(bench.channel, plan.operation, left=left)
+        assert await bench.tokens(plan) == pytest.approx(kept, abs=1)
+
+
 async def test_an_adopted_rate_outlives_the_process_that_heard_it(bench: Bench, redis_url: str) -> None:
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
     await bench.budgets.adopt(bench.channel, SUMMARIES.operation, rate=5)

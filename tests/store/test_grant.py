@@ -112,6 +112,43 @@ async def test_a_renewed_token_never_replaces_a_consent_that_came_meanwhile(stor
     assert (state.source, state.expires_at) == (Source.RENEWED, NOW)
 
 
+async def test_tokens_that_change_at_each_use_are_kept_with_those_before(store: Store) -> None:
+    vault, lives = grants(store), timedelta(days=90)
+    await keep(store, "R0")
+    for number in range(1, 8):
+        assert await vault.renew(EU, "A1", f"R{number - 1}", f"R{number}", lives=lives)
+    kept = await vault.kept(EU, CLIENT)
+    assert (kept.refresh_token, kept.older) == ("R7", ("R6", "R5", "R4", "R3"))
+    # Two were given for one and the same: both are kept.
+    assert await vault.renew(EU, "A1", "R6", "R8", lives=lives)
+    assert (await vault.kept(EU, CLIENT)).older[0] == "R7"
+    assert not await vault.renew(EU, "A1", "R1", "R9", lives=lives)
+    assert "R8" not in await raw(store)
+    async with store.begin() as tx:
+        state = (await grant.states(tx))[EU]
+    assert state.expires_at is not None
+    assert timedelta(days=89) < state.expires_at - datetime.now(UTC) <= lives
+    await keep(store, "R10")
+    kept = await vault.kept(EU, CLIENT)
+    assert (kept.refresh_token, kept.older) == ("R10", ())
+
+
+async def test_what_is_read_fresh_is_never_remembered(store: Store) -> None:
+    running = grants(store, believed_s=3600)
+    await keep(store, "R1")
+    assert (await running.kept(EU, CLIENT)).refresh_token == "R1"
+    await keep(store, "R2")
+    assert (await running.kept(EU, CLIENT)).refresh_token == "R1"
+    assert (await running.fresh(EU, CLIENT)).refresh_token == "R2"
+    assert (await running.kept(EU, CLIENT)).refresh_token == "R2"
+    away = Store("postgresql://nobody@127.0.0.1:9/nothing")
+    running._store = away
+    with pytest.raises(Transient, match="does not answer"):
+        await running.fresh(EU, CLIENT)
+    assert (await running.kept(EU, CLIENT)).refresh_token == "R2"
+    await away.close()
+
+
 async def test_a_missing_role_is_told_once_and_ends_with_a_success(store: Store) -> None:
     vault = grants(store)
     assert await vault.bar(EU, "getOrder", "no role", 3600)

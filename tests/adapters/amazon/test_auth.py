@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -49,8 +50,11 @@ class Vault(OwnMemory):
         self.looks += 1
         self.seen = self.now
 
-    async def renew(self, channel: ChannelId, seller_id: str, used: str, new: str) -> None:
+    async def renew(
+        self, channel: ChannelId, account: str, used: str, new: str, *, lives: timedelta | None = None
+    ) -> bool:
         self.now = self.seen = replace(self.now, refresh_token=new)
+        return True
 
 
 def client_of(desk: Desk) -> Client:

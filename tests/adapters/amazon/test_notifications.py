@@ -10,8 +10,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from adapters.amazon.notifications import SCOPE, VERSIONS, Bus, Desk, Finding, Queue, arn_of, wanted
+from adapters.amazon.notifications import SCOPE, VERSIONS, Bus, Desk, Queue, arn_of, wanted
 from adapters.amazon.platform import AmazonPort
+from adapters.notices import Finding
 from adapters.wire import Wire
 from domain.budget import Ask
 from domain.errors import Invalid, Refused

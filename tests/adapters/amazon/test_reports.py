@@ -88,6 +88,25 @@ async def test_a_report_is_asked_for_waited_for_and_found(quick: Desk, line: Lin
     )
 
 
+@pytest.mark.parametrize(
+    ("report_type", "pause_s"),
+    [(reports.FBA_STOCK, 1800), ("GET_RESERVED_INVENTORY_DATA", 1800), ("GET_LEDGER_SUMMARY_VIEW_DATA", 14_400)],
+)
+async def test_a_report_that_amazon_makes_only_so_often_is_not_asked_for_sooner(
+    quick: Desk, line: Line, report_type: str, pause_s: float
+) -> None:
+    line.answers.append(answer(CREATED, 202))
+    client = client_of(quick)
+    assert await reports.create(client, report_type, ["US"], Ask(), go) == "R1"
+    with pytest.raises(Throttled) as caught:
+        await reports.create(client, report_type, ["US"], Ask(deadline=time.monotonic() + 60), go)
+    # Of a bucket we use a part alone, so that ours is never the one that is full.
+    assert pause_s * 0.9 < caught.value.retry_after_s <= pause_s * 1.2
+    assert paths(line) == ["POST reports"]
+    for _ in range(2):
+        assert await reports.create(client, reports.LISTINGS, ["US"], Ask(deadline=time.monotonic() + 60), go) == "R1"
+
+
 async def test_a_cancelled_report_is_no_data_and_not_an_empty_document(quick: Desk, line: Line) -> None:
     line.answers.extend(answer(body) for body in (CREATED, told("CANCELLED")))
     found = await reports.run(client_of(quick), reports.ORDERS, ["US"], Ask(), go, pauses_s=QUICK)

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 from adapters.budget import Budgets
 from adapters.shopify.config import ShopifyConfig
 from adapters.shopify.platform import ShopifyPort
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
-from domain.ids import ChannelId
+from adapters.vault import Vault
 from sandbox.visit import serving
 from tests.adapters.shopify.bench import CHANNEL, LAG_S, OpenPort, Sandbox, location
-
-
-class Memory:
-    """No bucket was ever used."""
-
-    async def last_use(self, channel: ChannelId, operation: str) -> datetime | None:
-        return None
-
-    async def note_use(self, channel: ChannelId, operation: str) -> None:
-        return None
 
 
 @pytest.fixture(scope="session")
@@ -43,29 +31,17 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def budgets(redis: Redis) -> AsyncIterator[Budgets]:
-    made = Budgets(redis, Memory())
-    yield made
-    await made.settle()
-
-
-@pytest.fixture
-async def tokens(redis: Redis) -> AsyncIterator[TokenStore]:
-    made = TokenStore(redis)
-    yield made
-    await made.settle()
-
-
-@pytest.fixture
 async def open_port(budgets: Budgets, tokens: TokenStore) -> AsyncIterator[OpenPort]:
     """Makes a port to `endpoint`, or one whose network is `wire`."""
     made: list[Transport] = []
 
-    def build(endpoint: str = "http://shop.test", wire: Any = None, **settings: Any) -> ShopifyPort:
+    def build(
+        endpoint: str = "http://shop.test", wire: Any = None, vault: Vault | None = None, **settings: Any
+    ) -> ShopifyPort:
         made.append(Transport(wire=wire))
         known = {"access_token": "shpat_sandbox"} | settings
         config = ShopifyConfig(CHANNEL, "acorn.myshopify.com", endpoint=endpoint, visibility_lag_s=LAG_S, **known)
-        return ShopifyPort(config, made[-1], tokens, budgets)
+        return ShopifyPort(config, made[-1], tokens, budgets, vault)
 
     yield build
     for transport in made:

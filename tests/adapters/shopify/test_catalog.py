@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -42,7 +42,7 @@ async def test_a_full_run_reads_the_whole_world(sandbox: Sandbox, port: ShopifyP
     ]
     assert [page.rejected for page in told] == [[], [], []]
     assert [page.until is not None for page in told] == [False, False, True]
-    assert await journal.calls() == ["shop"] + ["productVariants"] * 3
+    assert await journal.calls() == ["shop", "productVariantsCount"] + ["productVariants"] * 3
     await pages(port)
     assert (await journal.calls()).count("shop") == 1
 
@@ -62,8 +62,25 @@ async def test_a_later_run_reads_what_has_changed(sandbox: Sandbox, port: Shopif
     now = datetime.fromisoformat((await sandbox.get("clock"))["now"])
     sku = (await sandbox.get("world", limit=1, offset=590))["skus"][0]["sku"]
     await sandbox.post("state", prices=[{"sku": sku, "amount": "12.34"}])
-    (page,) = await pages(port, now)
-    assert [(each.channel_sku, each.price) for each in page.items] == [(sku, Money(Decimal("12.34"), "USD"))]
+    changed, siblings = await pages(port, now)
+    assert [(each.channel_sku, each.price) for each in changed.items] == [(sku, Money(Decimal("12.34"), "USD"))]
+    product = changed.items[0].refs["product"]
+    assert {each.refs["product"] for each in siblings.items} == {product}
+    assert len(siblings.items) == 4
+    assert (changed.until, siblings.until is not None) == (None, True)
+
+
+async def test_a_product_that_changes_by_itself_is_told_with_all_its_variants(
+    sandbox: Sandbox, port: ShopifyPort
+) -> None:
+    await sandbox.post("clock", advance=3600)
+    now = datetime.fromisoformat((await sandbox.get("clock"))["now"])
+    entry = (await sandbox.get("world", limit=1, offset=580))["skus"][0]
+    for status in ("ARCHIVED", "DRAFT", "UNLISTED", "ACTIVE"):
+        await sandbox.post("products", productId=entry["productId"], status=status)
+        told = [each for page in await pages(port, now) for each in page.items]
+        assert [(each.refs["product"], each.status) for each in told] == [(entry["productId"], status)] * 5
+        assert entry["sku"] in {each.channel_sku for each in told}
 
 
 def variant(number: int, sku: str | None, **told: Any) -> dict[str, Any]:
@@ -84,6 +101,7 @@ def variant(number: int, sku: str | None, **told: Any) -> dict[str, Any]:
         },
         "inventoryItem": {
             "id": f"gid://shopify/InventoryItem/{number}",
+            "duplicateSkuCount": 0,
             "unitCost": {"amount": "9.5", "currencyCode": "EUR"},
         },
     } | told
@@ -93,6 +111,8 @@ def shop_with(*variants: dict[str, Any]) -> Script:
     def answer(name: str, given: dict[str, Any]) -> Any:
         if name == "Currency":
             return {"shop": {"currencyCode": "EUR"}}
+        if name == "Products":
+            return {"products": connection()}
         return {"productVariants": connection(*variants)}
 
     return Script(answer)
@@ -116,6 +136,13 @@ async def test_a_listing(open_port: OpenPort) -> None:
         Attribute("tag", "tee", "tee"),
         Attribute("tag", "winter", "winter"),
     ]
+
+
+async def test_an_option_is_no_tag_whatever_it_is_called(open_port: OpenPort) -> None:
+    script = shop_with(variant(1, "A-1", selectedOptions=[{"name": "Tag", "value": "winter sale"}]))
+    (page,) = await pages(open_port(wire=script.wire()))
+    told = [(one.name, one.value) for one in page.items[0].attributes]
+    assert told == [("option tag", "winter sale"), ("tag", "tee"), ("tag", "winter")]
 
 
 @pytest.mark.parametrize(
@@ -188,3 +215,68 @@ async def test_an_unknown_search_field_fails(open_port: OpenPort) -> None:
 
     with pytest.raises(Invalid, match="Invalid search field"):
         await pages(open_port(wire=Script(answer).wire()), datetime(2026, 11, 20, tzinfo=UTC))
+
+
+def doubles(*variants: dict[str, Any], owners: list[dict[str, Any]]) -> Script:
+    """A shop that tells of these as changed, while `owners` are all variants that carry the SKUs."""
+
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        if name == "Currency":
+            return {"shop": {"currencyCode": "EUR"}}
+        if name == "Products":
+            return {"products": connection()}
+        if name == "Owners":
+            assert given["query"] == "(sku:'A-1')"
+            return {"productVariants": connection(*owners)}
+        return {"productVariants": connection(*variants)}
+
+    return Script(answer)
+
+
+def shared(number: int, sku: str) -> dict[str, Any]:
+    row = variant(number, sku)
+    return row | {"inventoryItem": row["inventoryItem"] | {"duplicateSkuCount": 1}}
+
+
+def owner(number: int, sku: str) -> dict[str, Any]:
+    return {"id": f"gid://shopify/ProductVariant/{number}", "sku": sku}
+
+
+async def test_of_variants_that_share_a_sku_the_first_keeps_it_whichever_of_them_changed(open_port: OpenPort) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    owners = [owner(1, "A-1"), owner(2, "a-1"), owner(4, "A-1")]
+    script = doubles(shared(4, "A-1"), variant(5, "A-2"), owners=owners)
+    (page,) = await pages(open_port(wire=script.wire()), since)
+    assert [each.external_id for each in page.items] == ["gid://shopify/ProductVariant/5"]
+    assert [each.key for each in page.rejected] == ["gid://shopify/ProductVariant/4"]
+    assert "gid://shopify/ProductVariant/1 is kept" in page.rejected[0].reason
+    script = doubles(shared(1, "A-1"), owners=owners)
+    (page,) = await pages(open_port(wire=script.wire()), since)
+    assert [each.external_id for each in page.items] == ["gid://shopify/ProductVariant/1"]
+    assert page.rejected == []
+
+
+async def test_nobody_is_asked_for_owners_where_no_sku_is_shared(open_port: OpenPort) -> None:
+    script = doubles(variant(1, "A-1"), owners=[])
+    await pages(open_port(wire=script.wire()), datetime.now(UTC) - timedelta(hours=1))
+    assert [name for name, _ in script.asked] == ["Currency", "Variants", "Products"]
+
+
+async def test_products_with_more_variants_than_a_page_holds_are_read_to_the_end(open_port: OpenPort) -> None:
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        if name == "Currency":
+            return {"shop": {"currencyCode": "EUR"}}
+        if name == "Products":
+            return {"products": connection({"id": "gid://shopify/Product/1", "updatedAt": "2026-11-20T12:00:00Z"})}
+        if given["query"].startswith("updated_at"):
+            return {"productVariants": connection(variant(7, "A-7"))}
+        assert given["query"] == "product_ids:1"
+        start = int(given["after"] or 0)
+        rows = [variant(n, f"A-{n}") for n in range(start, min(start + 250, 600))]
+        return {"productVariants": connection(*rows, after=None if start >= 500 else str(start + 250))}
+
+    since = datetime.now(UTC) - timedelta(hours=1)
+    told = await pages(open_port(wire=Script(answer).wire()), since)
+    skus = [each.channel_sku for page in told for each in page.items]
+    assert (len(skus), len(set(skus)), skus[0]) == (600, 600, "A-7")
+    assert [page.until for page in told[:-1]] == [None] * (len(told) - 1)

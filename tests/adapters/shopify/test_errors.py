@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from adapters.shopify.cost import cost_of
@@ -12,6 +13,7 @@ from adapters.transport import Answer
 from domain.errors import (
     HouseError,
     Invalid,
+    MissingRole,
     NotFound,
     OutcomeUnknown,
     Throttled,
@@ -80,7 +82,7 @@ def error(code: str | None, message: str = "no", **more: Any) -> dict[str, Any]:
     ("code", "read", "write"),
     [
         ("THROTTLED", Throttled, Throttled),
-        ("ACCESS_DENIED", Unauthorized, Unauthorized),
+        ("ACCESS_DENIED", MissingRole, MissingRole),
         ("SHOP_INACTIVE", Unauthorized, Unauthorized),
         ("INTERNAL_SERVER_ERROR", Transient, OutcomeUnknown),
         ("TIMEOUT", Transient, OutcomeUnknown),
@@ -138,9 +140,20 @@ def test_a_missing_scope_is_named() -> None:
 
 def test_the_most_telling_error_decides() -> None:
     internal, denied, missing = error("INTERNAL_SERVER_ERROR"), error("ACCESS_DENIED"), error("RESOURCE_NOT_FOUND")
-    assert type(graphql_failure([missing, denied], None, SHOP, None, write=True)) is Unauthorized
+    frozen = error("SHOP_INACTIVE")
+    assert type(graphql_failure([missing, denied], None, SHOP, None, write=True)) is MissingRole
+    assert type(graphql_failure([denied, frozen], None, SHOP, None, write=True)) is Unauthorized
     assert type(graphql_failure([missing, internal], None, SHOP, None, write=True)) is OutcomeUnknown
     assert type(graphql_failure([internal, error("THROTTLED")], None, SHOP, None, write=True)) is Throttled
+
+
+def test_what_is_denied_inside_the_answer_of_a_write_was_carried_out() -> None:
+    denied = error("ACCESS_DENIED", "Access denied for order field.")
+    inside = denied | {"path": ["fulfillmentCreate", "fulfillment", "order"]}
+    assert type(graphql_failure([inside], None, SHOP, None, write=True)) is OutcomeUnknown
+    assert type(graphql_failure([inside], None, SHOP, None, write=False)) is MissingRole
+    at_root = denied | {"path": ["fulfillmentCreate"]}
+    assert type(graphql_failure([at_root], None, SHOP, None, write=True)) is MissingRole
 
 
 def test_the_request_id_of_a_server_fault_is_kept() -> None:
@@ -171,6 +184,21 @@ def test_a_search_warning_is_an_error() -> None:
     assert problem.message == f"{SHOP} did not understand the search 'foo:1': foo: Invalid"
     assert problem.upstream_code == "invalid_field"
     assert search_warning({"search": [{"query": "sku:1", "warnings": []}]}, SHOP, None) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"error": "invalid_client", "error_description": "No."}, "invalid_client", "Check both"),
+        ({"error": "invalid_grant"}, "invalid_grant", "acorn channels authorize shopify shop"),
+        ({"errors": "Not found"}, "400", "Is the app still installed?"),
+        (None, "400", "Is the app still installed?"),
+    ],
+)
+def test_a_refused_login_says_what_to_do(body: Any, code: str, words: str) -> None:
+    told = Answer(400, {}, b"<html>" if body is None else orjson.dumps(body), "req-1")
+    problem = login_failure(told, SHOP, again="acorn channels authorize shopify shop")
+    assert (problem.upstream_code, words in problem.message) == (code, True)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_all_orders_of_the_world(sandbox: Sandbox, port: ShopifyPort) -> N
     assert sum(len(page.items) for page in told) == len(orders)
     assert [page.rejected for page in told] == [[]] * len(told)
     calls = await journal.calls()
-    assert calls == ["orders"] * len(told)
+    assert calls == ["ordersCount"] + ["orders"] * len(told)
     world = (await sandbox.get("world", limit=10_000))["orders"]
     assert len(world) > 100
     for row in world:
@@ -118,15 +118,33 @@ async def test_an_unknown_order(port: ShopifyPort) -> None:
         await port.order(OrderKey("1001", None), Ask())
 
 
+async def test_named_orders_come_in_one_call_as_each_would_alone(sandbox: Sandbox, port: ShopifyPort) -> None:
+    ids = [row["id"] for row in (await sandbox.get("world", limit=10))["orders"]]
+    alone = [await port.order(OrderKey(id, None), Ask()) for id in ids]
+    journal = await sandbox.journal()
+    assert await port.orders_named([*ids, "gid://shopify/Order/1"], Ask()) == alone
+    assert await journal.calls() == ["nodes"]
+
+
+async def test_of_named_orders_those_are_missing_that_alone_would_be_refused(open_port: OpenPort) -> None:
+    rows = [raw(1), raw(2, test=True), None, raw(3, displayFulfillmentStatus="TELEPORTED"), raw(4)]
+    port = open_port(wire=Script(lambda name, given: {"nodes": rows}).wire())
+    found = await port.orders_named([f"gid://shopify/Order/{number}" for number in range(5)], Ask())
+    assert [one.external_id for one in found] == [rows[0]["id"], rows[4]["id"]]  # type: ignore[index]
+
+
 def money(amount: str) -> dict[str, Any]:
     return {"shopMoney": {"amount": amount, "currencyCode": "EUR"}}
 
 
-def line(number: int, sku: str | None = "A-1", current: int = 3, unfulfilled: int = 3) -> dict[str, Any]:
+def line(
+    number: int, sku: str | None = "A-1", current: int = 3, unfulfilled: int = 3, quantity: int | None = None
+) -> dict[str, Any]:
     return {
         "id": f"gid://shopify/LineItem/{number}",
         "sku": sku,
         "title": "Tee",
+        "quantity": current if quantity is None else quantity,
         "currentQuantity": current,
         "unfulfilledQuantity": unfulfilled,
         "originalUnitPriceSet": money("10.0"),
@@ -151,12 +169,15 @@ def raw(number: int = 1, lines: list[dict[str, Any]] | None = None, **told: Any)
     } | told
 
 
-def fulfillment(number: int, status: str, *marks: tuple[str | None, str | None], display: str = "FULFILLED") -> Any:
+def fulfillment(
+    number: int, status: str, *marks: tuple[str | None, str | None], display: str = "FULFILLED", units: int = 1
+) -> Any:
     return {
         "id": f"gid://shopify/Fulfillment/{number}",
         "status": status,
         "displayStatus": display,
         "createdAt": "2026-11-20T09:00:00Z",
+        "totalQuantity": units,
         "trackingInfo": [{"company": company, "number": tracking} for company, tracking in marks],
     }
 

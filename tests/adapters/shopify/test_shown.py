@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from adapters.port import Receipt, Shown, ShownKey, StockKey, StockWrite
@@ -401,6 +402,53 @@ async def test_check_tells_whether_it_can_be_told_numbers(sandbox: Sandbox, open
     scopes = ["read_products", "read_inventory", "read_locations", "read_orders", "read_all_orders"]
     scopes.append("write_merchant_managed_fulfillment_orders")
     await sandbox.post("tokens", token="shpat_reader", scopes=scopes)
-    said = (await open_port(sandbox.url, access_token="shpat_reader").check(Ask())).said
-    assert said.endswith("Without write_inventory, it cannot be told what it may sell.")
-    assert "write_inventory" not in (await open_port(sandbox.url).check(Ask())).said
+    words = "Without write_inventory, it cannot be told what it may sell."
+    told = (await open_port(sandbox.url, access_token="shpat_reader").check(Ask())).warnings
+    assert words in [one.found for one in told]
+    assert (await open_port(sandbox.url).check(Ask())).warnings == ()
+
+
+async def test_a_refusal_that_names_no_entry_comes_down_to_the_one_it_is_about(open_port: OpenPort) -> None:
+    """The shop refuses whatever call holds the bundle, and does not say what for."""
+    rows = [{"sku": f"A-{n}", "inventoryItemId": f"gid://shopify/InventoryItem/{n}"} for n in range(1, 10)]
+    bundle = rows[4]["inventoryItemId"]
+
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        if any(one["inventoryItemId"] == bundle for one in given["input"]["quantities"]):
+            return payload(("NON_MUTABLE_INVENTORY_ITEM", ["input"]))
+        return payload(group="gid://shopify/InventoryAdjustmentGroup/1")
+
+    script = Script(answer)
+    answers = await open_port(wire=script.wire()).tell_stock([write(row, 4) for row in rows], Ask(), nothing)
+    assert kinds(answers) == [Invalid if row["inventoryItemId"] == bundle else Receipt for row in rows]
+    told = [one["inventoryItemId"] for _, given in script.asked for one in given["input"]["quantities"]]
+    assert {gid: told.count(gid) for gid in told}[bundle] == len(script.asked) // 2 + 1
+
+
+async def test_what_stops_the_second_half_leaves_the_answers_of_the_first(open_port: OpenPort) -> None:
+    def answer(name: str, given: dict[str, Any]) -> Any:
+        asked = [one["inventoryItemId"] for one in given["input"]["quantities"]]
+        if len(asked) == 2:
+            return payload(("NON_MUTABLE_INVENTORY_ITEM", None))
+        if asked == [OTHER["inventoryItemId"]]:
+            return httpx.Response(429, headers={"Retry-After": "4"})
+        return payload(group="gid://shopify/InventoryAdjustmentGroup/1")
+
+    port = open_port(wire=Script(answer).wire())
+    assert kinds(await port.tell_stock([write(ROW, 4), write(OTHER, 4)], Ask(), nothing)) == [Receipt, Throttled]
+
+
+async def test_a_key_of_other_contents_is_left_for_a_new_one(open_port: OpenPort) -> None:
+    script = Script(
+        lambda name, given: (
+            payload(("IDEMPOTENCY_KEY_PARAMETER_MISMATCH", None)) if len(script.asked) == 1 else payload()
+        )
+    )
+    assert kinds(await open_port(wire=script.wire()).tell_stock([write(ROW, 4)], Ask(), nothing)) == [Receipt]
+    assert len({given["key"] for _, given in script.asked}) == 2
+
+
+async def test_an_attempt_that_is_still_at_work_concerns_all_whatever_entry_it_names(open_port: OpenPort) -> None:
+    busy = payload(("IDEMPOTENCY_CONCURRENT_REQUEST", ["input", "quantities", "0"]))
+    with pytest.raises(Transient, match="same key"):
+        await told(open_port, busy, write(ROW, 4), write(OTHER, 4))
