@@ -7,11 +7,13 @@ import sys
 
 EACH = (
     ["benchmarks.budget", "--processes", "4", "--seconds", "60"],
+    ["benchmarks.budget", "--platform", "shopify", "--processes", "3", "--callers", "4", "--seconds", "30"],
     ["benchmarks.reads"],
     ["benchmarks.reserve"],
     ["benchmarks.refresh"],
     ["benchmarks.edge"],
     ["benchmarks.subscriptions"],
+    ["benchmarks.webhooks_out"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
 )
 

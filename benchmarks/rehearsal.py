@@ -124,6 +124,25 @@ external_id = "gid://shopify/Location/72000000000002"
 """
 
 
+SHOPIFY = CONFIG[CONFIG.index('[[channels]]\nid = "shop"') : CONFIG.index("[[locations]]")]
+REST = """\
+[[channels]]
+id = "shop"
+name = "Shop"
+platform = "rest"
+url = "{shop}/api/v1"
+token = "st_sandbox"
+sandbox = true
+visibility_lag = "PT0.5S"
+
+"""
+
+
+def self_built(config: str) -> str:
+    """The same houses, with a shop that is self-built: one block is another, and the places have its names."""
+    return config.replace(SHOPIFY, REST).replace("gid://shopify/Location/7200000000000", "loc_")
+
+
 def ledger_kept(config: str) -> str:
     """The same houses, their warehouses counted by the ledger and shown at the shop, which opens it."""
     return re.sub(

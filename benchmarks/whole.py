@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from benchmarks.rehearsal import CONFIG, ledger_kept
+from benchmarks.rehearsal import CONFIG, ledger_kept, self_built
 from gateway.app import App
 from gateway.auth import hash_secret, new_secret
 from gateway.server import Server, listen
@@ -100,19 +100,26 @@ async def whole_house(
     speed: float = 50,
     load: bool = True,
     ledger: bool = False,
+    shop: str = "shopify",
     **sizes: Any,
 ) -> AsyncIterator[Whole]:
-    """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes. With `ledger` we count the warehouses."""
+    """Sandboxes, first load, a served gateway; `sizes` are options of the sandboxes. With `ledger` we count the warehouses.
+    `shop` is what the shop runs on: "shopify", or "rest" for a self-built one."""
     async with Redis.from_url(redis_url) as redis:
         await redis.flushdb()  # tokens and budgets of another house's sandboxes open nothing here
     async with AsyncExitStack() as stack:
-        options = {"speed": speed, "lag": 0.3 * speed, **sizes}
-        urls = [await stack.enter_async_context(serving(name, **options)) for name in ("amazon", "shopify")]
-        amazon, shop = [
+        lag = {"lag": 0.3 * speed}
+        # A self-built shop shows at once what it has taken.
+        wanted = [("amazon", lag), ("shopify", lag) if shop == "shopify" else ("shop", {})]
+        urls = [
+            await stack.enter_async_context(serving(name, **{"speed": speed, **more, **sizes})) for name, more in wanted
+        ]
+        amazon, storefront = [
             Platform(await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))) for url in urls
         ]
         path = folder / "acorn.toml"
-        config = ledger_kept(CONFIG) if ledger else CONFIG
+        config = CONFIG if shop == "shopify" else self_built(CONFIG)
+        config = ledger_kept(config) if ledger else config
         path.write_text(config.format(amazon=urls[0], shop=urls[1]), encoding="utf-8")
         settings = Settings(
             _env_file=None,  # type: ignore[call-arg]  # a developer's own .env is no part of a test
@@ -129,7 +136,7 @@ async def whole_house(
         if load:
             problems = await sync_once(deps_of(app.standing.house), lambda *_: None)
             assert problems == {}
-        yield Whole(amazon, shop, app, settings, url, http, keys[0], keys[1])
+        yield Whole(amazon, storefront, app, settings, url, http, keys[0], keys[1])
 
 
 @asynccontextmanager

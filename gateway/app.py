@@ -25,6 +25,9 @@ from gateway.execution import Executor, write_json
 from gateway.expiry import Expiry
 from gateway.feeds import PREFIX, Feeds
 from gateway.front import Front
+from gateway.hooks import PATH as HOOKS
+from gateway.hooks import Hooks
+from gateway.inbox import Inbox
 from gateway.pages import page
 from gateway.plan import SECOND_USE, Plans
 from gateway.quota import Budget, Quotas
@@ -79,7 +82,9 @@ class App:
         self._singles: SingleStreams | None = None
         self._feeds: Feeds | None = None
         self._consents: Consents | None = None
+        self._inbox: Inbox | None = None
         self._webhooks: Webhooks | None = None
+        self._hooks: Hooks | None = None
 
     @property
     def standing(self) -> Standing:
@@ -139,7 +144,9 @@ class App:
         self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
         self._consents = Consents(house.store, house.ring, house.consents, keys)
-        self._webhooks = Webhooks(house.store, house.notices.webhooks)
+        self._inbox = Inbox(house.store, house.redis)
+        self._hooks = Hooks(self._standing.shelf, keys)
+        self._webhooks = Webhooks(self._inbox, house.channels, house.notices.webhooks)
         memory.settle()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -156,6 +163,8 @@ class App:
         await self.drain()
         if self._quotas is not None:
             await self._quotas.settle()
+        if self._inbox is not None:
+            await self._inbox.close()
         await self.standing.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -195,6 +204,10 @@ class App:
         if path.startswith(PREFIX):
             assert self._feeds is not None
             await self._feeds(scope, receive, send)
+            return
+        if path == HOOKS or path.startswith(f"{HOOKS}/"):
+            assert self._hooks is not None
+            await self._hooks(scope, receive, send)
             return
         if path.startswith(WEBHOOKS):
             assert self._webhooks is not None

@@ -15,9 +15,12 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
 
 from domain.channel import LEDGER, Location, StreamName
+from domain.errors import Invalid
 from domain.ids import ChannelId, ChannelSku, Sku
+from domain.mapping import FieldMap, check_rule, folded, words
 from domain.product import SkuMap
 from gateway.entries import (
+    SHOPS,
     AmazonEntry,
     FeedEntry,
     FeedInEntry,
@@ -26,6 +29,7 @@ from gateway.entries import (
     LocationEntry,
     NotificationsEntry,
     PoolEntry,
+    RestEntry,
     ShopifyEntry,
     StockEntry,
     StreamsEntry,
@@ -33,6 +37,7 @@ from gateway.entries import (
 from gateway.lines import Lines, Place
 from gateway.settings import ENV_FILE
 
+_ENTRIES: Mapping[str, type[BaseModel]] = {"amazon": AmazonEntry, "shopify": ShopifyEntry, "rest": RestEntry}
 AMAZON_ORDERS_EVERY = timedelta(minutes=3)
 
 
@@ -66,6 +71,18 @@ class Config:
         )
 
     @property
+    def field_map(self) -> FieldMap:
+        """From each channel's fields and words to ours."""
+        return FieldMap(
+            {
+                (ChannelId(channel), folded(theirs)): entry.rule()
+                for channel, fields in self.file.fields.items()
+                for theirs, entry in fields.items()
+            },
+            {(name, word): ours for name, told in self.file.words.items() for word, ours in words(told).items()},
+        )
+
+    @property
     def intervals(self) -> dict[tuple[ChannelId, StreamName], timedelta]:
         """The intervals of streams that differ from the defaults."""
         return {
@@ -88,7 +105,7 @@ class Config:
         return [
             f"{shop.id} shows no place of the ledger, so its numbers are left alone; name its places under [locations.shown]."
             for shop in self.file.channels
-            if isinstance(shop, ShopifyEntry)
+            if isinstance(shop, SHOPS)
             and shop.id not in kept
             and any(one.sells_to is None or shop.id in one.sells_to for one in ours)
             and not any(shop.id in one.shown for one in ours)
@@ -142,7 +159,7 @@ def _first_of_each(errors: list[Any], data: Mapping[str, Any]) -> list[Any]:
         for one, place in zip(errors, places, strict=True)
         if one["type"] == "extra_forbidden"
     }
-    around = {place[:-1] for place in places if place}
+    around = {place[:depth] for place in places for depth in range(len(place))}
     return [
         one
         for one, place in zip(errors, places, strict=True)
@@ -152,7 +169,7 @@ def _first_of_each(errors: list[Any], data: Mapping[str, Any]) -> list[Any]:
 
 def _place(error: Any) -> Place:
     """pydantic puts the platform's word into the place, the file does not."""
-    return tuple(part for index, part in enumerate(error["loc"]) if not (index == 2 and part in ("amazon", "shopify")))
+    return tuple(part for index, part in enumerate(error["loc"]) if not (index == 2 and part in _ENTRIES))
 
 
 def _near(place: Place, data: Mapping[str, Any]) -> str | None:
@@ -176,7 +193,7 @@ def _told(path: Path, lines: Lines, data: Mapping[str, Any], error: Any) -> str:
             what = f"`{_name(place)}` is empty. Name at least one"
         case "union_tag_not_found" | "union_tag_invalid":
             place = (*place, "platform")
-            what = '`platform` must say what this channel runs on: "amazon" or "shopify"'
+            what = '`platform` must say what this channel runs on: "amazon", "shopify" or "rest"'
         case "string_pattern_mismatch":
             what = f"`{_name(place)}` must match {error['ctx']['pattern']}"
         case _:
@@ -197,7 +214,7 @@ def _known(place: Place, data: Mapping[str, Any]) -> list[str]:
     models: dict[tuple[str, ...], type[BaseModel]] = {
         (): FileEntry,
         ("stock",): StockEntry,
-        ("channels",): AmazonEntry if channel.get("platform") == "amazon" else ShopifyEntry,
+        ("channels",): _ENTRIES.get(channel.get("platform"), ShopifyEntry),
         ("channels", "pools"): PoolEntry,
         ("channels", "streams"): StreamsEntry,
         ("channels", "notifications"): NotificationsEntry,
@@ -260,8 +277,9 @@ def _pooled(config: Config) -> Problems:
 
 def _kept(config: Config) -> Problems:
     """Own places are counted by the ledger or by a shop of ours; SKU maps are of channels of ours."""
-    shops = [one.id for one in config.file.channels if isinstance(one, ShopifyEntry)]
+    shops = [one.id for one in config.file.channels if isinstance(one, SHOPS)]
     keepers = ", ".join([f'"{LEDGER}" for what we count ourselves', *shops])
+    named: dict[tuple[str, str], str] = {}
     for index, location in enumerate(config.file.locations):
         at: Place = ("locations", index)
         if location.ours:
@@ -283,6 +301,11 @@ def _kept(config: Config) -> Problems:
                 f"`external_id` is missing here: what {location.keeper} calls this place. Add it, or count here "
                 f'yourself with `keeper = "{LEDGER}"`.',
             )
+        elif (other := named.setdefault((location.keeper, location.external_id), location.code)) != location.code:
+            yield (
+                (*at, "external_id"),
+                f"{other} is this place of {location.keeper} already; its units would count twice. Remove one.",
+            )
         for key in ("shown", "opens_from"):
             if getattr(location, key):
                 yield (
@@ -296,10 +319,31 @@ def _kept(config: Config) -> Problems:
             yield ("sku_map", channel), f"no channel is called {channel}; there are {', '.join(channels)}."
 
 
+def _mapped(config: Config) -> Problems:
+    """Fields are of channels of ours and mean one thing each; so do words."""
+    channels = [one.id for one in config.file.channels]
+    for channel, fields in config.file.fields.items():
+        if channel not in channels:
+            yield ("fields", channel), f"no channel is called {channel}; there are {', '.join(channels)}."
+        seen: dict[str, str] = {}
+        for theirs, entry in fields.items():
+            if (other := seen.setdefault(folded(theirs), theirs)) != theirs:
+                yield ("fields", channel, theirs), f"{theirs!r} and {other!r} are the same field; remove one."
+            try:
+                check_rule(entry.rule())
+            except Invalid as problem:
+                yield ("fields", channel, theirs), problem.message
+    for name, told in config.file.words.items():
+        try:
+            words(told)
+        except Invalid as problem:
+            yield ("words", name), problem.message
+
+
 def _shown(config: Config) -> Problems:
     """Places of the ledger show up at places of storefronts, one at each; none shows up where the shop counts itself."""
     channels = {one.id: one for one in config.file.channels}
-    shops = [one.id for one in config.file.channels if isinstance(one, ShopifyEntry)]
+    shops = [one.id for one in config.file.channels if isinstance(one, SHOPS)]
     taken = {(one.keeper, one.external_id): one.code for one in config.file.locations if not one.ours}
     counted = dict(taken)
     for index, location in enumerate(config.file.locations):
@@ -366,4 +410,4 @@ def _paced(config: Config) -> Problems:
             )
 
 
-_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _shown, _fed, _paced)
+_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _mapped, _shown, _fed, _paced)

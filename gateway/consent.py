@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from adapters.amazon.consent import AmazonConsent
-from domain.errors import HouseError, Invalid
+from adapters.consent import Consent, Consented, Query
+from domain.errors import Conflict, Forbidden, HouseError, Invalid, Refused
 from domain.grant import Source
 from domain.ids import ChannelId
 from gateway import metrics
@@ -39,6 +39,8 @@ COOKIE = "acorn_consent"
 LIFE_S = 600
 LOOK_S = 0.5
 HTML = "text/html; charset=utf-8"
+# What a platform's own rule finds wrong with what came back.
+_STATUS: Mapping[type[Refused], int] = {Conflict: 409, Forbidden: 403}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Started:
     url: str
 
 
-async def start(store: Store, ring: Keyring, asked: AmazonConsent) -> Started:
+async def start(store: Store, ring: Keyring, asked: Consent) -> Started:
     """Ask for a consent whose page is opened at once, by whoever asks. Raises Invalid where it cannot be asked for, or kept."""
     ring.check()
     id, state = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -59,7 +61,7 @@ async def start(store: Store, ring: Keyring, asked: AmazonConsent) -> Started:
     return Started(id, url)
 
 
-async def start_link(store: Store, ring: Keyring, asked: AmazonConsent, base: str) -> Started:
+async def start_link(store: Store, ring: Keyring, asked: Consent, base: str) -> Started:
     """A link under `base`, the gateway's address, that somebody else may open once. Raises Invalid as `start` does."""
     ring.check()
     id, link = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -79,7 +81,7 @@ async def outcome(store: Store, id: str) -> Progress | None:
         await asyncio.sleep(LOOK_S)
 
 
-def base_of(asked: AmazonConsent, host: str, port: int) -> str:
+def base_of(asked: Consent, host: str, port: int) -> str:
     """The gateway's own address: that of the redirect URI, else where it listens."""
     if asked.redirect_uri is None:
         return f"http://{host}:{port}"
@@ -87,11 +89,11 @@ def base_of(asked: AmazonConsent, host: str, port: int) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-async def keep(store: Store, ring: Keyring, asked: AmazonConsent, refresh_token: str, source: Source) -> None:
-    """Keep a consent; a public application's ends after a year."""
-    expires_at = datetime.now(UTC) + asked.life if source is Source.CONSENT else None
+async def keep(store: Store, ring: Keyring, asked: Consent, given: Consented, source: Source) -> None:
+    """Keep a consent, with its end where it has one."""
+    expires_at = None if given.life is None else datetime.now(UTC) + given.life
     async with store.begin() as tx:
-        await grant.keep_token(tx, ring, asked.channel.id, asked.seller_id, refresh_token, source, expires_at)
+        await grant.keep_token(tx, ring, asked.channel.id, asked.account, given.token, source, expires_at)
     log.info("consent.kept", extra={"channel": asked.channel.id, "source": source.value})
 
 
@@ -112,7 +114,7 @@ class Refusal(Exception):
 class Consents:
     """Answers GET under /channels/."""
 
-    def __init__(self, store: Store, ring: Keyring, accounts: Mapping[ChannelId, AmazonConsent], keys: Keys) -> None:
+    def __init__(self, store: Store, ring: Keyring, accounts: Mapping[ChannelId, Consent], keys: Keys) -> None:
         self._store = store
         self._ring = ring
         self._accounts = accounts
@@ -135,17 +137,16 @@ class Consents:
     async def _answer(self, scope: Scope) -> tuple[int, str, dict[str, str]]:
         if scope["method"] != "GET":
             raise BadRequest("Open this address in a browser.", status=405, headers={"allow": "GET"})
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        told = {name: values[0] for name, values in query.items()}
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if scope["path"] == BACK:
-            return 200, await self._come_back(scope, told), {"set-cookie": _cookie("", 0, secure=False)}
+            return 200, await self._come_back(scope, query), {"set-cookie": _cookie("", 0, secure=False)}
         id, _, rest = scope["path"].removeprefix(PREFIX).partition("/")
         account = self._accounts.get(ChannelId(id))
         if rest != "authorize" or account is None:
             raise Refusal(404, "There is nothing here. A consent is asked for at /channels/<channel>/authorize.")
-        return await self._go(scope, account, told.get("link"))
+        return await self._go(scope, account, dict(query).get("link"))
 
-    async def _go(self, scope: Scope, account: AmazonConsent, link: str | None) -> tuple[int, str, dict[str, str]]:
+    async def _go(self, scope: Scope, account: Consent, link: str | None) -> tuple[int, str, dict[str, str]]:
         """On to the platform's page, with a cookie that the way back is known by."""
         if link is None:
             await self._admit(scope, account)
@@ -162,11 +163,15 @@ class Consents:
             elif not await consent.open_link(tx, account.channel.id, hashed(link), **hashes):
                 raise Refusal(410, "This link was opened before, or is older than ten minutes. Ask for a new one.")
         secure = (account.redirect_uri or "").startswith("https://")
-        return 303, "On to Amazon.", {"location": url, "set-cookie": _cookie(browser, LIFE_S, secure=secure)}
+        return (
+            303,
+            f"On to {account.service}.",
+            {"location": url, "set-cookie": _cookie(browser, LIFE_S, secure=secure)},
+        )
 
-    async def _admit(self, scope: Scope, account: AmazonConsent) -> None:
+    async def _admit(self, scope: Scope, account: Consent) -> None:
         """Let a key of the scope `admin` in. Raises Refusal and BadRequest, which tell people in a browser of links."""
-        way = f"In a browser, open a link that `acorn channels authorize amazon {account.channel.id} --link` prints."
+        way = f"In a browser, open a link that `{account.again} --link` prints."
         try:
             caller = await self._keys.caller(header(scope, "authorization"), address(scope))
         except BadRequest as problem:
@@ -176,18 +181,19 @@ class Consents:
         if "admin" not in caller.scopes:
             raise Refusal(403, f"This wants a key with the scope admin. {way}")
 
-    async def _come_back(self, scope: Scope, told: Mapping[str, str]) -> str:
+    async def _come_back(self, scope: Scope, query: Query) -> str:
         """What the person is told when the consent is kept. Raises Refusal; whoever waits at a command line is told as well."""
-        if not all(told.get(name) for name in ("state", "selling_partner_id", "spapi_oauth_code")):
-            raise Refusal(400, "Amazon has sent no consent along. Start again from the beginning.")
+        state = dict(query).get("state")
+        if not state:
+            raise Refusal(400, "No consent was sent along. Start again from the beginning.")
         async with self._store.begin() as tx:
-            asked = await consent.take(tx, hashed(told["state"]))
+            asked = await consent.take(tx, hashed(state))
         if asked is None:
             raise Refusal(
                 400, "This consent is not expected: it was used before, or took longer than ten minutes. Start again."
             )
         try:
-            words = await self._grant(scope, asked, told)
+            words = await self._grant(scope, asked, query)
         except Refusal as problem:
             log.warning("consent.refused", extra={"channel": asked.channel, "reason": problem.words})
             await self._end(asked, problem.words, granted=False)
@@ -195,26 +201,24 @@ class Consents:
         await self._end(asked, words, granted=True)
         return words
 
-    async def _grant(self, scope: Scope, asked: Asked, told: Mapping[str, str]) -> str:
+    async def _grant(self, scope: Scope, asked: Asked, query: Query) -> str:
         account = self._accounts.get(asked.channel)
         if account is None:
-            raise Refusal(409, f"No channel of Amazon is called {asked.channel} any more.")
+            raise Refusal(409, f"No channel that consents is called {asked.channel} any more.")
         if asked.browser_hash is not None and not hmac.compare_digest(asked.browser_hash, hashed(_browser(scope))):
             raise Refusal(403, "This consent was started in another browser. Start again, and finish in the same one.")
-        seller = told["selling_partner_id"]
-        if seller != account.seller_id:
-            raise Refusal(
-                409,
-                f"The account that consented is {seller}; {asked.channel} is set up for {account.seller_id}. Sign in to Seller "
-                "Central with that one, or mend `seller_id` in acorn.toml. Nothing was kept.",
-            )
         try:
-            await keep(
-                self._store, self._ring, account, await account.exchange(told["spapi_oauth_code"]), Source.CONSENT
-            )
+            code = account.code(query, datetime.now(UTC))
+        except Refused as problem:
+            status = next((one for kind, one in _STATUS.items() if isinstance(problem, kind)), 400)
+            raise Refusal(status, problem.message) from None
+        try:
+            given = await account.exchange(code)
+            await keep(self._store, self._ring, account, given, Source.CONSENT)
         except HouseError as problem:
             raise Refusal(502, f"The consent could not be kept. {problem.message}") from None
-        return f"{asked.channel} ({account.channel.name}, account {seller}) is authorized. Its work goes on by itself."
+        name = f"{asked.channel} ({account.channel.name}, account {account.account})"
+        return " ".join(filter(None, (f"{name} is authorized. Its work goes on by itself.", given.but)))
 
     async def _end(self, asked: Asked, words: str, *, granted: bool) -> None:
         async with self._store.begin() as tx:
@@ -228,7 +232,7 @@ def _browser(scope: Scope) -> str:
 
 
 def _cookie(value: str, life_s: int, *, secure: bool) -> str:
-    # Lax: it must come along when Amazon sends the browser back.
+    # Lax: it must come along when the platform sends the browser back.
     return f"{COOKIE}={value}; Path={PREFIX}; Max-Age={life_s}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from gateway import metrics
-from gateway.asgi import ClientLeft, Receive, Scope, Send, request_id, respond
+from gateway.asgi import ClientLeft, Receive, Scope, Send, head_lines, our_server, request_id, respond
 from gateway.body import BadRequest
 from gateway.execution import write_json
 
 JSON = "application/json; charset=utf-8"
 RETRY_AFTER_S = 5
 
-Told: TypeAlias = tuple[int, dict[str, Any], Mapping[str, str]]
+Told: TypeAlias = tuple[int, Any, Mapping[str, str]]
 """Status, body and headers of an answer."""
 
 
@@ -30,7 +31,10 @@ async def deliver(
     except BadRequest as problem:
         status, body, headers = problem.status, {"error": problem.message}, problem.headers
     metrics.REQUESTS.labels(route, status).inc()
-    await respond(send, status, write_json(body), {"content-type": JSON, "x-request-id": id, **headers})
+    told, lines = write_json(body), {"content-type": JSON, "x-request-id": id, **headers}
+    whole = our_server(scope) if status == HTTPStatus.OK else None
+    if whole is None or not whole["answer"](head_lines({**lines, "content-length": str(len(told))}), told):
+        await respond(send, status, told, lines)
 
 
 def database_away() -> Told:

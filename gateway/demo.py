@@ -27,7 +27,7 @@ from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, Examples, four_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, four_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
@@ -56,19 +56,23 @@ class Ports:
         return self.gateway + 10
 
     @property
-    def shopify(self) -> int:
-        """The Shopify sandbox."""
+    def shop(self) -> int:
+        """The shop's sandbox."""
         return self.gateway + 20
 
 
-def run(port: int) -> int:
-    """Run until Ctrl-C or SIGTERM. Answers the exit code. Raises DemoFailed."""
+def run(port: int, shop: str = "shopify") -> int:
+    """Run until Ctrl-C or SIGTERM, with a shop that runs on "shopify" or is self-built ("rest"). Answers the exit code. Raises
+    DemoFailed."""
+    if shop not in STOREFRONTS:
+        raise DemoFailed(f"{shop!r} is no shop that there is a sandbox of: {', '.join(STOREFRONTS)}.")
     if not 1 <= port <= 65_515:
         raise DemoFailed(f"ACORN_PORT is {port}; it must lie between 1 and 65515, since two sandboxes listen above it.")
     ports = Ports(port)
-    _check_free(ports)
+    storefront = STOREFRONTS[shop]
+    _check_free(ports, storefront)
     try:
-        asyncio.run(_Demo(ports).run())
+        asyncio.run(_Demo(ports, storefront).run())
     except asyncio.CancelledError:
         return 0
     except engines.EnginesFailed as problem:
@@ -76,12 +80,12 @@ def run(port: int) -> int:
     return 0
 
 
-def _check_free(ports: Ports) -> None:
+def _check_free(ports: Ports, storefront: Storefront) -> None:
     """Raises DemoFailed for a taken port, before anything is started."""
     for what, number in (
         ("the gateway", ports.gateway),
         ("the Amazon sandbox", ports.amazon),
-        ("the Shopify sandbox", ports.shopify),
+        (f"the {storefront.called}", ports.shop),
     ):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,8 +99,9 @@ def _check_free(ports: Ports) -> None:
 
 
 class _Demo:
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, storefront: Storefront = STOREFRONTS["shopify"]) -> None:
         self.ports = ports
+        self.storefront = storefront
         self.console = Console(highlight=False)
         self.children: list[Child] = []
         self.engines: engines.Engines | None = None
@@ -117,8 +122,9 @@ class _Demo:
     async def _start(self, folder: Path, stack: ExitStack) -> None:
         self.console.print("Starting PostgreSQL, Valkey and the sandboxes …")
         lag = ["--lag", str(VISIBILITY_LAG_S)]
-        for name, port in (("amazon", self.ports.amazon), ("shopify", self.ports.shopify)):
-            command = [sys.executable, "-m", "sandbox", name, "--port", str(port), *lag]
+        shop = self.storefront.sandbox
+        for name, port, lags in (("amazon", self.ports.amazon, True), (shop, self.ports.shop, self.storefront.lags)):
+            command = [sys.executable, "-m", "sandbox", name, "--port", str(port), *(lag if lags else ())]
             self._child(f"{name}-sandbox", command, folder, {})
         # Never the user's own engines: keys that everybody knows are about to be made.
         running = await asyncio.to_thread(engines.start, folder, environ={}, throwaway=True)
@@ -134,7 +140,7 @@ class _Demo:
             await _make_keys(house)
             self._child("gateway", [sys.executable, "-m", "gateway", "serve"], folder, environ)
             await self._answers("amazon-sandbox", f"http://{HOST}:{self.ports.amazon}/_sandbox/clock")
-            await self._answers("shopify-sandbox", f"http://{HOST}:{self.ports.shopify}/_sandbox/clock")
+            await self._answers(f"{shop}-sandbox", f"http://{HOST}:{self.ports.shop}/_sandbox/clock")
             await self._load(house)
             self._child("worker", [sys.executable, "-m", "gateway", "work"], folder, environ)
             await self._answers("gateway", f"http://{HOST}:{self.ports.gateway}/readyz")
@@ -145,11 +151,14 @@ class _Demo:
 
     def _settings(self, folder: Path, running: engines.Engines) -> Settings:
         path = folder / "acorn.toml"
+        shop = self.storefront
         path.write_text(
             CHANNELS.format(
                 home=f"http://{HOST}:{self.ports.gateway}",
                 amazon=f"http://{HOST}:{self.ports.amazon}",
-                shopify=f"http://{HOST}:{self.ports.shopify}",
+                storefront=shop.block.format(shop=f"http://{HOST}:{self.ports.shop}", lag=VISIBILITY_LAG_S),
+                berlin=shop.berlin,
+                reno=shop.reno,
                 lag=VISIBILITY_LAG_S,
             ),
             encoding="utf-8",
@@ -213,7 +222,8 @@ class _Demo:
         addresses = ADDRESSES.format(
             home=home,
             amazon=f"http://{HOST}:{self.ports.amazon}",
-            shopify=f"http://{HOST}:{self.ports.shopify}",
+            called=self.storefront.called,
+            shop=f"http://{HOST}:{self.ports.shop}",
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )
@@ -256,6 +266,8 @@ def _environ(settings: Settings) -> dict[str, str]:
         "ACORN_PORT": str(settings.port),
         "ACORN_GRAPHIQL_KEY": settings.graphiql_key.get_secret_value(),
         "ACORN_KEYS": ",".join(one.get_secret_value() for one in settings.keys),
+        # Whoever tries webhooks has a receiver on this machine.
+        "ACORN_WEBHOOK_LOOPBACK": "true",
     }
 
 

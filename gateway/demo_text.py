@@ -93,16 +93,7 @@ endpoint = "{amazon}"
 visibility_lag = "PT{lag}S"
 streams = {{ orders = "PT3M", shown = "PT5M" }}
 
-[[channels]]
-id = "shop"
-platform = "shopify"
-name = "Acorn shop"
-shop = "acorn-sandbox.myshopify.com"
-access_token = "shpat_sandbox"
-sandbox = true
-endpoint = "{shopify}"
-visibility_lag = "PT{lag}S"
-
+{storefront}
 [[locations]]
 code = "BER"
 name = "Berlin"
@@ -110,7 +101,7 @@ keeper = "ledger"
 opens_from = "shop"
 
 [locations.shown]
-shop = "gid://shopify/Location/72000000000001"
+shop = "{berlin}"
 
 [[locations]]
 code = "RNO"
@@ -119,7 +110,7 @@ keeper = "ledger"
 opens_from = "shop"
 
 [locations.shown]
-shop = "gid://shopify/Location/72000000000002"
+shop = "{reno}"
 
 [[feeds_in]]
 id = "wms-berlin"
@@ -127,11 +118,60 @@ secret = "whsec_a25vd24gdG8gZXZlcnlib2R5LCBmb3IgdGhlIGRlbW8="
 locations = ["BER"]
 """
 
+SHOPIFY = """\
+[[channels]]
+id = "shop"
+platform = "shopify"
+name = "Acorn shop"
+shop = "acorn-sandbox.myshopify.com"
+access_token = "shpat_sandbox"
+sandbox = true
+endpoint = "{shop}"
+visibility_lag = "PT{lag}S"
+"""
+
+REST = """\
+[[channels]]
+id = "shop"
+platform = "rest"
+name = "Acorn shop"
+url = "{shop}/api/v1"
+token = "st_sandbox"
+sandbox = true
+visibility_lag = "PT{lag}S"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Storefront:
+    """What the demo's shop can run on: the sandbox that stands in for it, how it is called, its block of acorn.toml, and its own
+    names of our two places."""
+
+    sandbox: str
+    called: str
+    block: str
+    berlin: str
+    reno: str
+    lags: bool
+
+
+STOREFRONTS: Mapping[str, Storefront] = {
+    "shopify": Storefront(
+        "shopify",
+        "Shopify sandbox",
+        SHOPIFY,
+        "gid://shopify/Location/72000000000001",
+        "gid://shopify/Location/72000000000002",
+        lags=True,
+    ),
+    "rest": Storefront("shop", "Shop sandbox", REST, "loc_1", "loc_2", lags=False),
+}
+
 ADDRESSES = """
 GraphQL            {home}/graphql    (a browser gets GraphiQL)
 Health             {home}/readyz   {home}/metrics
 Amazon sandbox     {amazon}/_sandbox/
-Shopify sandbox    {shopify}/_sandbox/
+{called:<18} {shop}/_sandbox/
 Logs, acorn.toml   {folder}
 Command line       cd {folder} && {acorn} --help
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -13,15 +13,19 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from adapters.port import Port
+from adapters.storefront import Places
 from domain.budget import Ask, Priority
+from domain.channel import Location
 from domain.errors import HouseError, Throttled, Transient, Unauthorized
+from domain.place import misplaced
+from domain.webhook import WebhookState
 from gateway.config import ConfigError, read_config
 from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, event, feed, grant, migrate, quarantine
-from store.session import UNAVAILABLE
+from store import api_key, beat, event, feed, grant, migrate, quarantine, webhook
+from store.session import UNAVAILABLE, why
 
 CHANNEL_PATIENCE_S = 20.0
 BEAT_S = 30.0
@@ -90,10 +94,14 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             yield await _quarantine(house)
             for finding in await _feeds(house):
                 yield finding
+            for finding in await _webhooks(house):
+                yield finding
             for finding in await _consents(house):
                 yield finding
             if redis.grade is Grade.WELL:
-                for findings in await asyncio.gather(*(_channel(port) for port in house.ports.values())):
+                for findings in await asyncio.gather(
+                    *(_channel(port, house.locations) for port in house.ports.values())
+                ):
                     for finding in findings:
                         yield finding
     if not install.installed():
@@ -106,7 +114,7 @@ async def _database(house: House) -> Finding:
     try:
         await house.store.ping()
     except UNAVAILABLE as problem:
-        found = f"no answer ({type(problem).__name__})"
+        found = f"no answer ({why(problem)})"
         return Finding(
             Grade.ILL, "database", found, "Check ACORN_DATABASE_URL, and that PostgreSQL runs and lets us in."
         )
@@ -198,6 +206,28 @@ def _feed(id: str, state: feed.FeedState | None, oldest: int) -> Finding:
     return Finding(Grade.WELL, what, "takes what it is told")
 
 
+async def _webhooks(house: House) -> list[Finding]:
+    """Outgoing webhooks that stand still or fail, and whose secrets cannot be opened."""
+    async with house.store.begin() as tx:
+        every, unopened = await webhook.all_of(tx), await webhook.unopened(tx, house.ring)
+    found = []
+    for one in every:
+        what = f"webhook {one.id}"
+        if webhook.seal_name(one.id) in unopened:
+            do = "Put the key back that it was kept under, or make it a new secret with `rotateWebhookSecret`."
+            found.append(Finding(Grade.ILL, what, "its secret cannot be opened with ACORN_KEYS", do))
+        elif one.state is WebhookState.PAUSED:
+            do = "Mend what it says, then resume it with `updateWebhook`; it goes on where it stopped."
+            found.append(Finding(Grade.NOTE, what, f"{one.made_by}'s is paused. {one.reason}", do))
+        elif one.failures:
+            do = "Check its address and whether it answers; it is tried for a day, then paused."
+            told = f"{one.made_by}'s has failed {one.failures} times in a row. {one.last_error}"
+            found.append(Finding(Grade.NOTE, what, told, do))
+    if every and not found:
+        found.append(Finding(Grade.WELL, "webhooks", f"{len(every)} take what they are told"))
+    return found
+
+
 async def _consents(house: House) -> list[Finding]:
     """Who has consented, whether what is kept of it can be opened, and what runs out soon."""
     async with house.store.begin() as tx:
@@ -207,13 +237,13 @@ async def _consents(house: House) -> list[Finding]:
     found = []
     for id, account in house.consents.items():
         what, state = f"consent {id}", kept.get(id)
-        again = f"Run `acorn channels authorize amazon {id}`."
+        again = f"Run `{account.again}`."
         if {id, account.client_id} & unopened:
             told = "what is kept of it cannot be opened with ACORN_KEYS"
             found.append(Finding(Grade.ILL, what, told, f"Put the key back that it was kept under. Or: {again}"))
         elif state is None and not account.configured:
             found.append(Finding(Grade.ILL, what, "there is none, neither kept nor in the configuration", again))
-        elif state is not None and state.expires_at is not None and state.expires_at - now < WARN:
+        elif state is not None and state.expires_at is not None and state.expires_at - now < account.warn:
             found.append(Finding(Grade.NOTE, what, f"it ends on {state.expires_at:%Y-%m-%d}", again))
         else:
             since = "in the configuration" if state is None else f"kept since {state.granted_at:%Y-%m-%d}"
@@ -226,7 +256,7 @@ async def _consents(house: House) -> list[Finding]:
     return found
 
 
-async def _channel(port: Port) -> list[Finding]:
+async def _channel(port: Port, locations: Sequence[Location]) -> list[Finding]:
     """One cheap read proves address, credentials and budget, and may show more that is wrong."""
     what = f"channel {port.channel.id}"
     try:
@@ -234,7 +264,23 @@ async def _channel(port: Port) -> list[Finding]:
     except HouseError as problem:
         return [Finding(Grade.ILL, what, problem.message, _remedy(problem))]
     whole = Finding(Grade.NOTE if checked.warnings else Grade.WELL, what, checked.said)
-    return [whole, *(Finding(Grade.NOTE, what, one.found, one.do) for one in checked.warnings)]
+    warned = [Finding(Grade.NOTE, what, one.found, one.do) for one in checked.warnings]
+    return [whole, *warned, *await _places(port, locations)]
+
+
+async def _places(port: Port, locations: Sequence[Location]) -> list[Finding]:
+    """Whether the places that the channel knows are those that are configured; nothing of a channel that tells of none."""
+    if not isinstance(port, Places):
+        return []
+    what = f"places of {port.channel.id}"
+    try:
+        places = await port.places(Ask(Priority.INTERACTIVE, time.monotonic() + CHANNEL_PATIENCE_S))
+    except HouseError as problem:
+        return [Finding(Grade.NOTE, what, problem.message, _remedy(problem))]
+    wrong = misplaced(port.channel.id, locations, places)
+    if not wrong:
+        return [Finding(Grade.WELL, what, f"{', '.join(one.name for one in places) or 'none'}, as configured")]
+    return [Finding(Grade.NOTE, what, one.found, one.do) for one in wrong]
 
 
 def _remedy(problem: HouseError) -> str:

@@ -8,11 +8,21 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import isodate
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+)
 
 from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
 from domain.feed import FeedIn, FeedOut, secret_bytes
 from domain.ids import ChannelId, LocationCode
+from domain.mapping import FieldRule
 
 ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -175,18 +185,51 @@ class AmazonEntry(ChannelEntry):
 
 
 class ShopifyEntry(ChannelEntry):
-    """One shop, with an access token or with an app's client id and secret."""
+    """One shop, and how access tokens for it are come by: `grant`, or what the credentials that are given speak for."""
 
     platform: Literal["shopify"]
     shop: Text
+    grant: Literal["token", "client_credentials", "expiring", "lasting"] | None = None
     access_token: Secret | None = None
     client_id: Text | None = None
     client_secret: Secret | None = None
+    redirect_uri: Address | None = None
+    scopes: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z_]+$")], ...], Field(min_length=1)] | None = None
     api_version: str = "2026-07"
+    webhook_url: Address | None = None
+    webhook_topics: tuple[Annotated[str, Field(pattern=r"^[A-Z_]+$")], ...] = ()
+    previous_client_secret: Secret | None = None
+    client_secret_since: AwareDatetime | None = None
 
     def channel(self) -> Channel:
         """As the house knows it."""
         return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox)
+
+
+class RestEntry(ChannelEntry):
+    """A self-built shop that meets docs/rest/openapi.yaml, with a token or with a client id and secret."""
+
+    platform: Literal["rest"]
+    url: Address
+    token: Secret | None = None
+    client_id: Text | None = None
+    client_secret: Secret | None = None
+    webhook_url: Address | None = None
+    webhook_secret: SigningSecret | None = None
+    previous_webhook_secret: SigningSecret | None = None
+
+    def channel(self) -> Channel:
+        """As the house knows it."""
+        return Channel(ChannelId(self.id), Platform.REST, self.name, self.sandbox)
+
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What signs the shop's deliveries, the newest first; empty where it delivers none."""
+        secrets = (self.webhook_secret, self.previous_webhook_secret)
+        return tuple(secret_bytes(one.get_secret_value()) for one in secrets if one is not None)
+
+
+# Channels that know places, and count or show units at each.
+SHOPS = (ShopifyEntry, RestEntry)
 
 
 class LocationEntry(Entry):
@@ -260,10 +303,32 @@ def _channels(shown: Mapping[str, str]) -> dict[ChannelId, str]:
     return {ChannelId(channel): place for channel, place in shown.items()}
 
 
+class FieldEntry(Entry):
+    """What a channel's field is here: `to` is our name of it, None for what is none of our business."""
+
+    to: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ ]*$")] | None
+    unit: Annotated[str, Field(min_length=1)] | None = None
+
+    def rule(self) -> FieldRule:
+        """As the house knows it."""
+        return FieldRule(self.to, self.unit)
+
+
+def _field(value: Any) -> Any:
+    """`"Farbe" = "color"` is short for a table with `to`; `false` leaves the field out."""
+    if value is False:
+        return {"to": None}
+    return {"to": value} if isinstance(value, str) else value
+
+
 class FileEntry(Entry):
     stock: StockEntry = StockEntry()
-    channels: tuple[Annotated[AmazonEntry | ShopifyEntry, Field(discriminator="platform")], ...] = Field(min_length=1)
+    channels: tuple[Annotated[AmazonEntry | ShopifyEntry | RestEntry, Field(discriminator="platform")], ...] = Field(
+        min_length=1
+    )
     locations: tuple[LocationEntry, ...] = ()
     feeds_in: tuple[FeedInEntry, ...] = ()
     feeds_out: tuple[FeedOutEntry, ...] = ()
     sku_map: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = {}
+    fields: dict[str, dict[str, Annotated[FieldEntry, BeforeValidator(_field)]]] = {}
+    words: dict[str, dict[str, tuple[Annotated[str, Field(min_length=1)], ...]]] = {}

@@ -101,7 +101,11 @@ CHANNELS_PAUSED = Gauge(
 ROLES_MISSING = Gauge(
     "acorn_channel_role_missing", "Operations that a channel refuses for want of a role.", ["channel", "operation"]
 )
+WEBHOOKS = Gauge("acorn_webhooks", "Webhooks that are told of events, and those that are paused.", ["state"])
+WEBHOOK_DELIVERIES = Gauge("acorn_webhook_deliveries", "Deliveries that wait, and those given up.", ["state"])
+WEBHOOK_LAG = Gauge("acorn_webhook_lag_seconds", "How long the delivery that waits longest has waited.")
 AUTH_FAILURES = Counter("acorn_auth_failures_total", "Requests without a valid key.", ["reason"])
+DELIVERIES = Counter("acorn_deliveries_total", "Deliveries of platforms kept, by where.", ["place"])
 UPSTREAM_CALLS = Counter("acorn_upstream_calls_total", "Upstream calls made for requests.", ["channel", "operation"])
 COALESCED = Counter(
     "acorn_upstream_coalesced_total", "Answers that a call of another request gave as well.", ["channel", "operation"]

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     documents: Literal["any", "trusted"] = "any"
     answer_cache_s: float = Field(default=1.0, ge=0, le=60)
     public_max_age_s: int = Field(default=1, ge=0, le=3_600)
+    webhook_ports: Annotated[tuple[str, ...], NoDecode] = ("443",)
+    webhook_private_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_loopback: bool = False
+    webhook_source: str = "/acorn"
+    webhook_days: int = Field(default=30, ge=1, le=400)
     tracing: Literal["off", "otlp"] = "off"
     tracing_endpoint: str = "http://localhost:4318"
     tracing_share: float = Field(default=0.1, ge=0, le=1)
@@ -151,7 +156,37 @@ class Settings(BaseSettings):
             raise ValueError(f"it must name some of {', '.join(ALGORITHMS)}, separated by commas")
         return value
 
-    @field_validator("allowed_origins", "trusted_proxies", "jwt_algorithms", "keys", mode="before")
+    @field_validator("webhook_ports")
+    @classmethod
+    def _ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(one.isascii() and one.isdigit() and 1 <= int(one) <= 65_535 for one in value):
+            raise ValueError("it must be ports such as 443,8443")
+        return value
+
+    @field_validator("webhook_private_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not re.fullmatch(r"([a-z0-9.-]+|[0-9a-f:]+)(:[0-9]{1,5})?", one):
+                raise ValueError(f"{one!r} is no host such as events.internal or events.internal:8443")
+        return value
+
+    @field_validator("webhook_source")
+    @classmethod
+    def _as_in_addresses(cls, value: str) -> str:
+        if not re.fullmatch(r"[\x21-\x7e]{1,200}", value):
+            raise ValueError("it must be a URI or the path of one, such as /acorn or https://shop.example/acorn")
+        return value
+
+    @field_validator(
+        "allowed_origins",
+        "trusted_proxies",
+        "jwt_algorithms",
+        "keys",
+        "webhook_ports",
+        "webhook_private_hosts",
+        mode="before",
+    )
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """A list in the environment is separated by commas."""

@@ -10,6 +10,7 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
+from adapters.outside import Guard
 from adapters.route import Routes
 from domain.grant import Lack
 from domain.ids import ChannelId
@@ -18,12 +19,12 @@ from gateway.auth import Keys
 from gateway.events import EventHub
 from gateway.jwt import Issuer, Tokens
 from gateway.settings import Settings
-from gateway.wiring import House, build_house
+from gateway.wiring import House, build_house, webhook_terms
 from resolvers import stock_changes
 from resolvers.live import LiveStock
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
-from store import channel, grant, migrate
+from store import channel, grant, migrate, webhook
 from store.channel import ChannelPause
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
@@ -57,20 +58,27 @@ class Standing:
     async def tell_of_channels(self) -> None:
         """Bring the metrics of what stands still up to date; while the database is away they tell of nothing."""
         try:
-            paused, lacking = await asyncio.wait_for(self._standing_still(), PROBE_S)
+            paused, lacking, told = await asyncio.wait_for(self._standing_still(), PROBE_S)
         except UNAVAILABLE:
             metrics.CHANNELS_PAUSED.clear()
             metrics.ROLES_MISSING.clear()
+            metrics.WEBHOOKS.clear()
+            metrics.WEBHOOK_DELIVERIES.clear()
             return
+        metrics.WEBHOOKS.labels("active").set(told.active)
+        metrics.WEBHOOKS.labels("paused").set(told.paused)
+        metrics.WEBHOOK_DELIVERIES.labels("pending").set(told.pending)
+        metrics.WEBHOOK_DELIVERIES.labels("failed").set(told.failed)
+        metrics.WEBHOOK_LAG.set(told.oldest_s)
         metrics.ROLES_MISSING.clear()
         for id in self.house.channels:
             metrics.CHANNELS_PAUSED.labels(id).set(id in paused)
         for lack in lacking:
             metrics.ROLES_MISSING.labels(lack.channel, lack.operation).set(1)
 
-    async def _standing_still(self) -> tuple[dict[ChannelId, ChannelPause], list[Lack]]:
+    async def _standing_still(self) -> tuple[dict[ChannelId, ChannelPause], list[Lack], webhook.Counts]:
         async with self.house.store.begin() as tx:
-            return await channel.states(tx), await grant.lacks(tx)
+            return await channel.states(tx), await grant.lacks(tx), await webhook.counts(tx)
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""
@@ -136,7 +144,10 @@ def stand(house: House) -> Standing:
         stock_cache=cache,
         locations=house.locations,
         safety_stock=house.safety_stock,
+        field_map=house.field_map,
         stock_max_age=house.stock_max_age,
+        ring=house.ring,
+        guard=Guard(webhook_terms(house.settings).reach),
     )
     hub.before = partial(stock_changes.prepare, shelf)
     tail = asyncio.create_task(hub.run())

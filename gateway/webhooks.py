@@ -1,49 +1,43 @@
-"""POST /webhooks/amazon/<channel>: an API destination of EventBridge brings us Amazon's notifications.
+"""POST /webhooks/<platform>/<channel>: platforms tell us what has changed, each signed in its own way.
 
-Answers: 200 once the hint is durable, also for one that came before or that we cannot read (it is in the quarantine); 401 for a
-key that is not good, whatever the reason; 405, 413 and 503. EventBridge repeats what was not answered with 200, for a day.
+Answers: 200 once what was told is durable, also for what came before or cannot be read (it is in the quarantine); 401 for a
+sender that is not proven, whatever the reason; 405, 413 and 503. Platforms repeat what was not answered with 200.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from adapters.notices import Delivered, NewSecret
+from redis.exceptions import RedisError
+
+from adapters.notices import Delivery, Webhook
+from domain.channel import Channel
 from domain.ids import ChannelId
 from domain.product import Rejected
 from gateway import metrics
-from gateway.asgi import Receive, Scope, Send, header, read_body, unless_left
+from gateway.asgi import Receive, Scope, Send, read_body
 from gateway.body import BadRequest
 from gateway.deliveries import Told, database_away, deliver
-from store.session import UNAVAILABLE, Store
-from workers.hints import take
+from gateway.inbox import Inbox
+from store.session import UNAVAILABLE
+from workers.spill import Full
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/webhooks/amazon/"
-# EventBridge sends no event that is larger.
-BODY_LIMIT = 256 * 1024
-# Compared with where there is no channel of that name: that takes as long.
-NOBODY = (b"\x00" * 32,)
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """What opens the webhook of a channel, the newest key first, and what a body says."""
-
-    keys: tuple[bytes, ...] = field(repr=False)
-    understood: Callable[[bytes], Delivered | None]
+PREFIX = "/webhooks/"
+NOWHERE: tuple[type[Exception], ...] = (*UNAVAILABLE, RedisError, Full)
 
 
 class Webhooks:
-    """Answers POST /webhooks/amazon/<channel>."""
+    """Answers POST /webhooks/<platform>/<channel>."""
 
-    def __init__(self, store: Store, webhooks: Mapping[ChannelId, Webhook]) -> None:
-        self._store = store
-        self._webhooks = webhooks
+    def __init__(
+        self, inbox: Inbox, channels: Mapping[ChannelId, Channel], webhooks: Mapping[ChannelId, Webhook]
+    ) -> None:
+        self._inbox = inbox
+        self._webhooks = {f"{channels[id].platform.value.lower()}/{id}": one for id, one in webhooks.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver("/webhooks", self._answer, scope, receive, send)
@@ -51,30 +45,25 @@ class Webhooks:
     async def _answer(self, scope: Scope, receive: Receive) -> Told:
         if scope["method"] != "POST":
             raise BadRequest("Notifications are sent by POST.", status=405, headers={"allow": "POST"})
-        webhook = self._proven(scope)
-        raw = await read_body(scope, receive, BODY_LIMIT)
+        webhook, delivery = await self._proven(scope, receive)
+        told = webhook.understood(delivery)
         try:
-            new = await unless_left(receive, self._take(webhook, raw))
-        except UNAVAILABLE as problem:
-            log.warning("webhook.database_away", extra={"reason": type(problem).__name__})
+            # Also for a client that leaves meanwhile: what is kept need not come again.
+            await self._inbox.keep(told)
+        except NOWHERE as problem:
+            log.warning("webhook.nowhere_to_keep", extra={"reason": type(problem).__name__})
             return database_away()
-        return 200, {"taken": new}, {}
+        return 200, {"taken": sum(not isinstance(one, Rejected) for one in told)}, {}
 
-    async def _take(self, webhook: Webhook, raw: bytes) -> int:
-        told = webhook.understood(raw)
-        if isinstance(told, NewSecret):
-            # Amazon sends it to a queue. Whoever knows this key may make us ask, and not put a secret in the place of ours.
-            told = Rejected(told.channel, "secret", told.client_id, "A new secret comes by the queue alone.", "")
-        async with self._store.begin() as tx:
-            return await take(tx, [told])
-
-    def _proven(self, scope: Scope) -> Webhook:
-        """The webhook whose key the request carries; its body is not read before. Raises BadRequest, without a word on what is
-        wrong."""
-        found = self._webhooks.get(ChannelId(scope["path"].removeprefix(PREFIX)))
-        given = (header(scope, "x-api-key") or "").encode("latin-1", "replace")
-        good = [hmac.compare_digest(given, key) for key in (NOBODY if found is None else found.keys)]
-        if found is None or not any(good):
-            metrics.AUTH_FAILURES.labels("webhook").inc()
-            raise BadRequest("The key is not good.", status=401)
-        return found
+    async def _proven(self, scope: Scope, receive: Receive) -> tuple[Webhook, Delivery]:
+        """A delivery whose sender is who it says; the body of one that cannot be is not read. Raises BadRequest, without a word
+        on what is wrong: a webhook that there is none of, an old delivery and a forged one look alike."""
+        found = self._webhooks.get(scope["path"].removeprefix(PREFIX))
+        # Of a header that comes twice, the first.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        if found is not None and found.expected(headers):
+            delivery = Delivery(headers, await read_body(scope, receive, found.limit), datetime.now(UTC))
+            if found.proven(delivery):
+                return found, delivery
+        metrics.AUTH_FAILURES.labels("webhook").inc()
+        raise BadRequest("The sender is not proven.", status=401)

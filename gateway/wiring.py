@@ -19,9 +19,14 @@ from adapters.amazon.consent import AmazonConsent
 from adapters.amazon.platform import AmazonPort
 from adapters.budget import Budgets
 from adapters.call_log import CallLog
+from adapters.consent import Consent
 from adapters.port import Port
-from adapters.shopify.config import ShopifyConfig
+from adapters.rest.config import RestConfig
+from adapters.rest.platform import RestPort
+from adapters.shopify.config import Kind, ShopifyConfig
+from adapters.shopify.consent import ShopifyConsent
 from adapters.shopify.platform import ShopifyPort
+from adapters.shopify.scopes import ASKED
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import Vault
@@ -29,10 +34,12 @@ from domain.channel import Channel, Location, StreamName
 from domain.errors import Invalid
 from domain.feed import FeedIn, FeedOut
 from domain.ids import ChannelId
+from domain.mapping import FieldMap
 from domain.product import SkuMap
+from domain.target import Reach
 from gateway import metrics
 from gateway.config import Config, read_config
-from gateway.entries import AmazonEntry, ShopifyEntry
+from gateway.entries import AmazonEntry, RestEntry, ShopifyEntry
 from gateway.notices import Notices
 from gateway.notices import build as build_notices
 from gateway.settings import Settings
@@ -41,6 +48,7 @@ from store.exchange import ExchangeLog
 from store.grant import Grants
 from store.keyring import Keyring
 from store.session import Store
+from workers.deps import WebhookTerms
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing  # it needs what is not always installed
@@ -57,6 +65,7 @@ class House:
     ports: dict[ChannelId, Port]
     locations: list[Location]
     sku_map: SkuMap
+    field_map: FieldMap
     store: Store
     redis: Redis
     budgets: Budgets
@@ -67,7 +76,7 @@ class House:
     feeds_out: list[FeedOut]
     intervals: dict[tuple[ChannelId, StreamName], timedelta]
     ring: Keyring
-    consents: dict[ChannelId, AmazonConsent]
+    consents: dict[ChannelId, Consent]
     notices: Notices
     tracing: Tracing | None = None
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -129,6 +138,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
         ports=ports,
         locations=config.locations,
         sku_map=config.sku_map,
+        field_map=config.field_map,
         store=store,
         redis=redis,
         budgets=budgets,
@@ -140,11 +150,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
         intervals=config.intervals,
         ring=ring,
         notices=notices,
-        consents={
-            ChannelId(one.id): AmazonConsent(amazon_config(one), transport, grants)
-            for one in config.file.channels
-            if isinstance(one, AmazonEntry)
-        },
+        consents=build_consents(config, transport, grants),
         tracing=tracing,
         _closing=closing,
     )
@@ -164,6 +170,16 @@ def keyring(settings: Settings) -> Keyring:
     return Keyring([one.get_secret_value() for one in settings.keys])
 
 
+def webhook_terms(settings: Settings) -> WebhookTerms:
+    """On which terms events are told to others."""
+    reach = Reach(
+        ports=frozenset(map(int, settings.webhook_ports)),
+        private=frozenset(settings.webhook_private_hosts),
+        loopback=settings.webhook_loopback,
+    )
+    return WebhookTerms(reach, settings.webhook_source, settings.webhook_days)
+
+
 def build_ports(
     config: Config, transport: Transport, tokens: TokenStore, budgets: Budgets, vault: Vault
 ) -> dict[ChannelId, Port]:
@@ -171,15 +187,30 @@ def build_ports(
     ports: dict[ChannelId, Port] = {}
     for index, entry in enumerate(config.file.channels):
         try:
-            port: Port = (
-                AmazonPort(amazon_config(entry), transport, tokens, budgets, vault)
-                if isinstance(entry, AmazonEntry)
-                else ShopifyPort(shopify_config(entry), transport, tokens, budgets)
-            )
+            match entry:
+                case AmazonEntry():
+                    port: Port = AmazonPort(amazon_config(entry), transport, tokens, budgets, vault)
+                case ShopifyEntry():
+                    port = ShopifyPort(shopify_config(entry), transport, tokens, budgets, vault)
+                case RestEntry():
+                    port = RestPort(rest_config(entry), transport, tokens, budgets)
         except Invalid as problem:
             raise config.problem(("channels", index), problem.message) from None
         ports[port.channel.id] = port
     return ports
+
+
+def build_consents(config: Config, transport: Transport, vault: Vault) -> dict[ChannelId, Consent]:
+    """Who can be asked for a consent, or given a token: all but those that need neither."""
+    found: list[Consent] = []
+    for entry in config.file.channels:
+        if isinstance(entry, AmazonEntry):
+            found.append(AmazonConsent(amazon_config(entry), transport, vault))
+        elif isinstance(entry, ShopifyEntry):
+            shop = shopify_config(entry)
+            if shop.kind is not Kind.CLIENT_CREDENTIALS:
+                found.append(ShopifyConsent(shop, transport, vault))
+    return {one.channel.id: one for one in found}
 
 
 def amazon_config(entry: AmazonEntry) -> AmazonConfig:
@@ -210,6 +241,22 @@ def shopify_config(entry: ShopifyEntry) -> ShopifyConfig:
         client_id=entry.client_id,
         client_secret=None if entry.client_secret is None else entry.client_secret.get_secret_value(),
         api_version=entry.api_version,
+        visibility_lag_s=entry.visibility_lag.total_seconds(),
+        endpoint=entry.endpoint,
+        grant=None if entry.grant is None else Kind(entry.grant),
+        redirect_uri=entry.redirect_uri,
+        scopes=entry.scopes or ASKED,
+    )
+
+
+def rest_config(entry: RestEntry) -> RestConfig:
+    """As the adapter takes it. Raises Invalid."""
+    return RestConfig(
+        channel=entry.channel(),
+        url=entry.url,
+        token=None if entry.token is None else entry.token.get_secret_value(),
+        client_id=entry.client_id,
+        client_secret=None if entry.client_secret is None else entry.client_secret.get_secret_value(),
         visibility_lag_s=entry.visibility_lag.total_seconds(),
         endpoint=entry.endpoint,
     )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from adapters.route import Routes
-from gateway.wiring import House
+from gateway.wiring import House, webhook_terms
 from workers.deps import Deps, Timing
 from workers.worker import work
 
@@ -26,6 +26,7 @@ def deps_of(house: House, timing: Timing | None = None) -> Deps:
         channels=house.channels,
         locations=house.locations,
         sku_map=house.sku_map,
+        field_map=house.field_map,
         redis=house.redis,
         clock=lambda: datetime.now(UTC),
         worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}",
@@ -37,6 +38,7 @@ def deps_of(house: House, timing: Timing | None = None) -> Deps:
         sources=house.notices.sources,
         subscriptions=house.notices.desks,
         ring=house.ring,
+        webhooks=webhook_terms(house.settings),
         timing=timing or replace(Timing(), finish_s=float(house.settings.stop_within_s)),
     )
 

@@ -11,8 +11,9 @@ from domain.drift import DriftCount, DriftKind
 from domain.hint import WELL, HintKind
 from domain.ids import ChannelId
 from domain.lag import Lag
+from domain.privacy import SOON
 from resolvers.shelf import Shelf
-from store import channel, channel_numbers, drift, grant, hint, stock_push, stream
+from store import channel, channel_numbers, drift, grant, hint, privacy, stock_push, stream
 
 LONG = timedelta(minutes=5)
 ENDING = timedelta(days=14)
@@ -32,6 +33,7 @@ async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
         lacking = await grant.lacks(tx, [one])
         consent = (await grant.states(tx)).get(one)
         standing = await hint.last_of(tx, one, HintKind.ACCOUNT)
+        asked = await privacy.all_of(tx, one)
     told = [] if paused is None else [f"paused: {paused.reason}"]
     told += [f"{lack.operation}: {lack.reason}" for lack in lacking]
     ends_at = None if consent is None else consent.expires_at
@@ -39,6 +41,11 @@ async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
         told.append(f"consent: it ends on {ends_at:%Y-%m-%d}; let the account consent again before")
     if standing is not None and standing.subject != WELL:
         told.append(f"account: {standing.subject} since {standing.event_at:%Y-%m-%d}, says the channel")
+    told += [
+        f"privacy: {each.request.kind.value} is due on {each.due_at:%Y-%m-%d}; see `acorn privacy list`"
+        for each in asked
+        if each.due_at - shelf.clock() < SOON[each.request.kind]
+    ]
     told += [f"{state.name.value}: {state.last_error}" for state in states if state.last_error is not None]
     if drifts:
         told.append(

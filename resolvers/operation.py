@@ -14,6 +14,7 @@ from domain.event import Event, EventKind
 from domain.ids import OperationId
 from domain.operation import (
     FINISHED,
+    READERS,
     Item,
     ItemStatus,
     Kind,
@@ -28,16 +29,10 @@ from resolvers.followed import KnownOperation
 from resolvers.shelf import Shelf
 from store import agenda, event, operation
 
-# Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
-SCOPES: Mapping[Kind, frozenset[str]] = {
-    Kind.CONFIRM_SHIPMENTS: frozenset({"shipments:write", "operations:approve", "admin"}),
-    Kind.ADJUST_STOCK: frozenset({"stock:write", "operations:approve", "admin"}),
-}
-
 
 def kinds_for(scopes: frozenset[str]) -> frozenset[Kind]:
     """The kinds of operations that a caller with these scopes may see."""
-    return frozenset(kind for kind, any_of in SCOPES.items() if scopes & any_of)
+    return frozenset(kind for kind, any_of in READERS.items() if scopes & any_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,18 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from adapters.budget import Budgets
+from adapters.outside import Guard
 from adapters.port import Port
 from domain.channel import Channel, Location
 from domain.event import Event, EventKind
 from domain.ids import ChannelId
+from domain.mapping import FieldMap
 from domain.operation import Capability
+from domain.target import Reach
 from resolvers.followed import Followed
 from resolvers.live import LiveStock
 from resolvers.stock_cache import StockCache
+from store.keyring import Keyring
 from store.session import Store
 
 
@@ -47,7 +51,7 @@ class Bell(Protocol):
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
-    does."""
+    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]
@@ -62,3 +66,6 @@ class Shelf:
     locations: Sequence[Location] = ()
     safety_stock: int = 0
     stock_max_age: timedelta = timedelta(minutes=5)
+    ring: Keyring = field(default_factory=Keyring)
+    guard: Guard = field(default_factory=lambda: Guard(Reach()))
+    field_map: FieldMap = field(default_factory=FieldMap)

@@ -367,7 +367,7 @@ def _graded_place(place: Place, live: bool, now: datetime, wished: timedelta) ->
 
 def _stock(known: Facts, number: Number, now: datetime, at: datetime | None) -> Stock:
     """The number with its parts. A kit lies nowhere: its counts are the kits that its components make."""
-    on_hand, free = _counts(known, now)
+    on_hand, free = policy.counts(known, now)
     # Of a kit's components each has its own safety stock: what they cost in kits is what is left of the sum.
     safety_stock = max(0, free) - number.quantity if known.components else policy.safety_stock(known, now)[0]
     places = _places(known)
@@ -385,16 +385,6 @@ def _stock(known: Facts, number: Number, now: datetime, at: datetime | None) -> 
         explanation=told_at(number.terms, now),
         at=at,
     )
-
-
-def _counts(known: Facts, now: datetime) -> tuple[int, int]:
-    """(units on hand, units of them that nobody was promised and nobody holds)."""
-    if known.components:
-        counts = [(_counts(part, now), units) for part, units in known.components]
-        return min(one[0] // units for one, units in counts), min(one[1] // units for one, units in counts)
-    on_hand = sum(place.on_hand for place in known.places)
-    held = sum(hold.quantity for hold in known.holds if hold.expires_at > now)
-    return on_hand, on_hand - sum(place.reserved for place in known.places) - held
 
 
 def _level(place: Place) -> Level:

@@ -8,10 +8,13 @@ from domain.channel import LocationKind, Platform
 from domain.drift import DriftKind
 from domain.freshness import Freshness, OnStale
 from domain.ledger import EntryKind
+from domain.mapping import TaskState as MappingTaskState
 from domain.operation import ItemStatus, OperationStatus
 from domain.order import OrderStatus
 from domain.product import FulfilledBy
 from domain.rule import RuleKind
+from domain.webhook import DeliveryState as WebhookDeliveryState
+from domain.webhook import WebhookFormat, WebhookState
 
 __all__ = [
     "DriftKind",
@@ -20,11 +23,15 @@ __all__ = [
     "FulfilledBy",
     "ItemStatus",
     "LocationKind",
+    "MappingTaskState",
     "OnStale",
     "OperationStatus",
     "OrderStatus",
     "Platform",
     "RuleKind",
+    "WebhookDeliveryState",
+    "WebhookFormat",
+    "WebhookState",
 ]
 
 strawberry.enum(Platform, description="What a channel runs on.")
@@ -87,4 +94,22 @@ strawberry.enum(
         "EXTERNAL_EDIT: somebody else wrote there. NOT_OFFERED: not for sale there any more. POOL_DISAGREEMENT: two "
         "marketplaces tell one FBA pool differently."
     ),
+)
+strawberry.enum(
+    MappingTaskState,
+    name="MappingTaskState",
+    description=(
+        "OPEN: nobody has said what it means. ANSWERED: somebody has. IGNORED: it stays as the channel spells it, and nobody is "
+        "asked any more."
+    ),
+)
+strawberry.enum(WebhookState, description="Whether anything is delivered.")
+strawberry.enum(
+    WebhookFormat,
+    description="CLOUDEVENTS: the envelope of CloudEvents 1.0. FLAT: one object without objects in it, for tools that map.",
+)
+strawberry.enum(
+    WebhookDeliveryState,
+    name="WebhookDeliveryState",
+    description="PENDING: it waits. DELIVERED: it was taken. FAILED: not for a day, while others were.",
 )

@@ -29,6 +29,9 @@ class Attribute:
     name: str
     value: str
     raw: str | None
+    understood: bool = strawberry.field(
+        description="False while no dictionary knows what `raw` means: `value` is the same then, and a mapping task is open."
+    )
 
 
 @strawberry.type(description="What the platform finds wrong with a listing, in its own words.")
@@ -53,7 +56,7 @@ class Listing(Node):
     channel_sku: str = strawberry.field(description="The channel's own SKU.")
     external_id: str = strawberry.field(description="The platform's id of what is offered: an ASIN, a variant.")
     title: str | None
-    status: str = strawberry.field(description="The platform's own word.")
+    status: str = strawberry.field(description="The platform's own word; WITHDRAWN where it has the listing no more.")
     price: Money | None
     sale_price: Money | None
     url: str | None

@@ -21,10 +21,12 @@ from domain import order as order_domain
 from domain import oversale as oversale_domain
 from domain import product as product_domain
 from domain import stock as stock_domain
+from domain import webhook as webhook_domain
 from domain.errors import HouseError, Insufficient, Invalid, NotFound, Refused
 from domain.exchange import Exchange
 from domain.freshness import OnStale as OnStaleDomain
 from domain.ids import ChannelId, LocationCode, OperationId, OrderId, ReservationId, RuleId, Sku, node_key
+from domain.mapping import Task
 from resolvers import (
     adjustment,
     api_calls,
@@ -32,6 +34,7 @@ from resolvers import (
     drift,
     kit,
     ledger,
+    mapping,
     node,
     operation,
     order,
@@ -41,17 +44,19 @@ from resolvers import (
     stock,
     stock_changes,
     stock_rule,
+    webhook,
 )
 from resolvers.connection import Connection
 from schema.adjustment import AdjustStockInput
 from schema.api_calls import ApiCallConnection, ApiCallFilter
 from schema.channel import Channel, RateBudget, rate_budgets
 from schema.drift import OversaleConnection, StockDriftConnection
-from schema.enums import OnStale
+from schema.enums import MappingTaskState, OnStale
 from schema.federation import VERSION, Entity, Service, entities
 from schema.info import Info, path_of
 from schema.kit import KitConnection, KitPayload, SetKitInput
 from schema.ledger import LedgerCheck, LedgerCheckPayload, LedgerEntry, LedgerEntryConnection
+from schema.mapping import AnswerMappingTaskInput, MappingTaskConnection, MappingTaskPayload
 from schema.node import Node
 from schema.operation import (
     Operation,
@@ -69,6 +74,15 @@ from schema.scalars import SCALARS, Duration
 from schema.scopes import NODE_SCOPES
 from schema.stock import Stock, StockEvent
 from schema.stock_rule import StockRule, StockRuleInput, StockRulePayload, StockRulePreview, in_input
+from schema.webhook import (
+    CreateWebhookInput,
+    UpdateWebhookInput,
+    Webhook,
+    WebhookDeliveryPayload,
+    WebhookPayload,
+    WebhookSecretPayload,
+    maker,
+)
 
 
 @dataclass(slots=True)
@@ -92,6 +106,32 @@ class KitChange:
     """What a kit's mutation answers."""
 
     kit: kit.Kit | None
+    user_errors: list[UserError]
+
+
+@dataclass(slots=True)
+class MappingAnswer:
+    """What a mapping task's mutation answers."""
+
+    task: Task | None
+    changed_products: int
+    user_errors: list[UserError]
+
+
+@dataclass(slots=True)
+class WebhookChange:
+    """What a webhook's mutation answers; `secret` where it made a new one."""
+
+    webhook: webhook_domain.Webhook | None
+    user_errors: list[UserError]
+    secret: str | None = None
+
+
+@dataclass(slots=True)
+class WebhookAsked:
+    """What a mutation answers that has something delivered."""
+
+    delivery: webhook_domain.Delivery | None
     user_errors: list[UserError]
 
 
@@ -225,6 +265,20 @@ class Query:
         return await kit.page(info.context.shelf, first, after)
 
     @strawberry.field(
+        graphql_type=MappingTaskConnection,
+        description="Values of products' properties that no dictionary knows, newest first.",
+    )
+    async def mapping_tasks(
+        self,
+        info: Info,
+        first: int | None = 50,
+        after: str | None = None,
+        channel_id: strawberry.ID | None = None,
+        state: MappingTaskState | None = MappingTaskState.OPEN,
+    ) -> Connection[Task]:
+        return await mapping.page(info.context.shelf, first, after, _channel(channel_id), state)
+
+    @strawberry.field(
         graphql_type=StockDriftConnection,
         description="Numbers that differ now from what we believe, newest first.",
     )
@@ -250,6 +304,18 @@ class Query:
         return await api_calls.page(info.context.shelf, first, after, wanted)
 
     @strawberry.field(
+        graphql_type=list[Webhook],
+        description="Who is told of events: of this key's name, or all for an administrator.",
+    )
+    async def webhook_endpoints(self, info: Info) -> list[webhook_domain.Webhook]:
+        return await webhook.all_of(info.context.shelf, maker(info))
+
+    @strawberry.field(graphql_type=Webhook | None, description="One of them by its id.")
+    async def webhook_endpoint(self, info: Info, id: strawberry.ID) -> webhook_domain.Webhook | None:
+        key = _key_or_none("Webhook", id)
+        return None if key is None else await webhook.by_id(info.context.shelf, maker(info), key)
+
+    @strawberry.field(
         name="_entities",
         graphql_type=list[Entity | None],
         description="For routers: entities by their keys, in the order asked; at most 250, null for an unknown one.",
@@ -265,6 +331,14 @@ class Query:
 def _channel(id: str | None) -> ChannelId | None:
     """Raises NotFound for an id of another kind."""
     return None if id is None else ChannelId(node_key("Channel", id))
+
+
+def _task(id: str) -> int:
+    """The number of a mapping task. Raises NotFound for an id of anything else."""
+    key = node_key("MappingTask", id)
+    if not (key.isascii() and key.isdecimal() and len(key) < 19):
+        raise NotFound(f"There is no task {id}.", field=("id",))
+    return int(key)
 
 
 def _key_or_none(kind: str, id: str) -> str | None:
@@ -291,6 +365,20 @@ async def _held(id: str, decide: Callable[[ReservationId], Awaitable[reservation
     except Refused as problem:
         problem.field = problem.field or ("id",)
         return Held(None, user_errors([problem]))
+
+
+async def _of_webhook(id: str, decide: Callable[[str], Awaitable[webhook_domain.Webhook]], *at: str) -> WebhookChange:
+    """What is decided about a webhook; `at` is the argument that refused fields lie in."""
+    try:
+        return WebhookChange(await decide(node_key("Webhook", id)), [])
+    except Refused as problem:
+        return WebhookChange(None, _in(problem, at))
+
+
+def _in(problem: Refused, at: tuple[str, ...]) -> list[UserError]:
+    """A refusal with its field in the argument `at`, unless it is about the id."""
+    problem.field = problem.field or ("id",)
+    return user_errors([problem], () if problem.field == ("id",) else at)
 
 
 def _kinds(info: Info) -> frozenset[operation_domain.Kind]:
@@ -393,6 +481,35 @@ class Mutation:
             return KitChange(None, user_errors([problem], ("input",)))
         return KitChange(kept, [])
 
+    @strawberry.mutation(
+        graphql_type=MappingTaskPayload,
+        description="Say what a channel's word means; products that have it change at once.",
+    )
+    async def answer_mapping_task(self, info: Info, input: AnswerMappingTaskInput) -> MappingAnswer:
+        context = info.context
+        try:
+            task, changed = await mapping.answer(
+                context.shelf,
+                _task(input.id),
+                input.value,
+                context.caller.name,
+                everywhere=input.everywhere,
+                new=input.new_word,
+            )
+        except Refused as problem:
+            return MappingAnswer(None, 0, user_errors([problem], ("input",)))
+        return MappingAnswer(task, changed, [])
+
+    @strawberry.mutation(
+        graphql_type=MappingTaskPayload, description="Leave a channel's word as it is, and ask nobody any more."
+    )
+    async def ignore_mapping_task(self, info: Info, id: strawberry.ID) -> MappingAnswer:
+        try:
+            task = await mapping.ignore(info.context.shelf, _task(id), info.context.caller.name)
+        except Refused as problem:
+            return MappingAnswer(None, 0, user_errors([problem]))
+        return MappingAnswer(task, 0, [])
+
     @strawberry.mutation(description="Prove now that the ledger adds up.")
     async def check_ledger(self, info: Info) -> LedgerCheckPayload:
         return LedgerCheckPayload(check=LedgerCheck.of(await ledger.check(info.context.shelf)), user_errors=[])
@@ -426,6 +543,75 @@ class Mutation:
     async def retry_operation(self, info: Info, id: strawberry.ID) -> Payload:
         shelf, kinds = info.context.shelf, _kinds(info)
         return await _decided(id, lambda one: operation.retry(shelf, one, kinds))
+
+    @strawberry.mutation(
+        graphql_type=WebhookSecretPayload,
+        description="Have an endpoint told of events from now on. The secret signs them.",
+    )
+    async def create_webhook(self, info: Info, input: CreateWebhookInput) -> WebhookChange:
+        try:
+            made, secret = await webhook.create(info.context.shelf, maker(info), input.to_domain())
+        except Refused as problem:
+            return WebhookChange(None, user_errors([problem], ("input",)))
+        return WebhookChange(made, [], secret)
+
+    @strawberry.mutation(
+        graphql_type=WebhookPayload, description="Change where or what an endpoint is told; pause it, or let it go on."
+    )
+    async def update_webhook(self, info: Info, id: strawberry.ID, input: UpdateWebhookInput) -> WebhookChange:
+        shelf, by = info.context.shelf, maker(info)
+        return await _of_webhook(id, lambda key: webhook.update(shelf, by, key, input.to_domain()), "input")
+
+    @strawberry.mutation(graphql_type=WebhookPayload, description="Tell an endpoint nothing more, and forget it.")
+    async def delete_webhook(self, info: Info, id: strawberry.ID) -> WebhookChange:
+        shelf, by = info.context.shelf, maker(info)
+        return await _of_webhook(id, lambda key: webhook.delete(shelf, by, key))
+
+    @strawberry.mutation(
+        graphql_type=WebhookSecretPayload,
+        description="Sign with a new secret; the one before it signs too for `overlap`, a day unless told.",
+    )
+    async def rotate_webhook_secret(
+        self, info: Info, id: strawberry.ID, overlap: Duration | None = None
+    ) -> WebhookChange:
+        try:
+            key = node_key("Webhook", id)
+            made, secret = await webhook.rotate(info.context.shelf, maker(info), key, overlap)
+        except Refused as problem:
+            return WebhookChange(None, _in(problem, ()))
+        return WebhookChange(made, [], secret)
+
+    @strawberry.mutation(
+        graphql_type=WebhookPayload,
+        description="Tell all after a cursor, or since an instant, once more, under the same event ids.",
+    )
+    async def replay_webhook(
+        self, info: Info, id: strawberry.ID, after: str | None = None, since: datetime | None = None
+    ) -> WebhookChange:
+        shelf, by = info.context.shelf, maker(info)
+        return await _of_webhook(id, lambda key: webhook.replay(shelf, by, key, after, since))
+
+    @strawberry.mutation(
+        graphql_type=WebhookDeliveryPayload, description="Deliver once more what was delivered, or given up."
+    )
+    async def redeliver_webhook(self, info: Info, delivery_id: strawberry.ID) -> WebhookAsked:
+        try:
+            key = node_key("WebhookDelivery", delivery_id)
+            return WebhookAsked(await webhook.again(info.context.shelf, maker(info), key), [])
+        except Refused as problem:
+            problem.field = ("deliveryId",)
+            return WebhookAsked(None, user_errors([problem]))
+
+    @strawberry.mutation(
+        graphql_type=WebhookDeliveryPayload,
+        description="Deliver an event that tells nothing, to a paused endpoint too.",
+    )
+    async def test_webhook(self, info: Info, id: strawberry.ID) -> WebhookAsked:
+        try:
+            key = node_key("Webhook", id)
+            return WebhookAsked(await webhook.test(info.context.shelf, maker(info), key), [])
+        except Refused as problem:
+            return WebhookAsked(None, _in(problem, ()))
 
 
 @strawberry.type

@@ -10,6 +10,7 @@ ALL = frozenset(
         "stock:read",
         "stock:reserve",
         "catalog:read",
+        "catalog:write",
         "orders:read",
         "orders:pii",
         "shipments:write",
@@ -19,6 +20,7 @@ ALL = frozenset(
         "operations:approve",
         "schema:read",
         "apicalls:read",
+        "webhooks:write",
         "admin",
     }
 )
@@ -31,6 +33,8 @@ _INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 def _only(*scopes: str) -> frozenset[str]:
     return frozenset({*scopes, "admin"})
 
+
+_WEBHOOKS = _only("webhooks:write")
 
 # What a client may learn of the schema: all of it by introspection, and names near to a mistyped one.
 SCHEMA = _only("schema:read")
@@ -51,11 +55,14 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.stockEntries": _only("stock:write"),
     "Query.stockRules": _only("stock:write"),
     "Query.previewStockRule": _only("stock:write"),
+    "Query.mappingTasks": _only("catalog:write"),
     "Query.kits": _only("catalog:read", "stock:write"),
     "Query.stockDrift": _INSIDERS,
     "Query.oversales": _INSIDERS,
     "Query.ledgerCheck": _INSIDERS,
     "Query.apiCalls": _only("apicalls:read"),
+    "Query.webhookEndpoints": _WEBHOOKS,
+    "Query.webhookEndpoint": _WEBHOOKS,
     "Query._entities": _ANY,  # each type asked for is checked again, as for node
     "Query._service": SCHEMA,
     "Mutation.confirmShipments": _only("shipments:write"),
@@ -67,11 +74,21 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.setStockRule": _only("stock:write"),
     "Mutation.removeStockRule": _only("stock:write"),
     "Mutation.setKit": _only("stock:write"),
+    "Mutation.answerMappingTask": _only("catalog:write"),
+    "Mutation.ignoreMappingTask": _only("catalog:write"),
     "Mutation.checkLedger": _only("stock:write"),
     "Mutation.revertOperation": _only("stock:write"),  # only adjustments of stock can be taken back
     "Mutation.approveOperation": _only("operations:approve"),
     "Mutation.cancelOperation": _WRITERS - {"operations:approve"},
     "Mutation.retryOperation": _WRITERS - {"operations:approve"},
+    # Which events a key may have told is decided by its other scopes.
+    "Mutation.createWebhook": _WEBHOOKS,
+    "Mutation.updateWebhook": _WEBHOOKS,
+    "Mutation.deleteWebhook": _WEBHOOKS,
+    "Mutation.rotateWebhookSecret": _WEBHOOKS,
+    "Mutation.replayWebhook": _WEBHOOKS,
+    "Mutation.redeliverWebhook": _WEBHOOKS,
+    "Mutation.testWebhook": _WEBHOOKS,
     "Subscription.operation": _WRITERS,
     "Subscription.stock": _only("stock:read"),
     # What a storefront's key must not see through a product.

@@ -36,6 +36,12 @@ POINTS = (
     "after_relay_commit",
     "after_page",
     "before_cursor",
+    # webhooks out: deliveries made, claimed, sent, noted
+    "before_spread_commit",
+    "after_webhook_claim",
+    "after_webhook_send",
+    "inside_webhook_record",
+    "after_webhook_record",
 )
 
 

@@ -14,7 +14,9 @@ from adapters.route import Routes
 from domain.channel import Channel, Location, StreamName
 from domain.feed import FeedOut
 from domain.ids import ChannelId
+from domain.mapping import FieldMap
 from domain.product import SkuMap
+from domain.target import Reach
 from store.keyring import Keyring
 from store.session import Store
 
@@ -41,10 +43,20 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookTerms:
+    """Which addresses may be told of events, what calls itself the source of them, and for how long deliveries are kept."""
+
+    reach: Reach = field(default_factory=Reach)
+    source: str = "/acorn"
+    days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Deps:
     """What every worker of one process shares. `intervals` are those of streams that differ from the defaults; `safety_stock`
     holds where no rule does; `feeds` are told of every change of stock; calls to platforms are kept for `call_months`.
-    `sources` are where notifications come from, `subscriptions` what channels should be told; `ring` closes new secrets."""
+    `sources` are where notifications come from, `subscriptions` what channels should be told; `ring` opens and
+    closes secrets; `webhooks` are the terms of outgoing ones."""
 
     store: Store
     ports: Mapping[ChannelId, Port]
@@ -55,6 +67,7 @@ class Deps:
     clock: Callable[[], datetime]
     worker: str
     routes: Routes
+    field_map: FieldMap = field(default_factory=FieldMap)
     intervals: Mapping[tuple[ChannelId, StreamName], timedelta] = field(default_factory=dict)
     safety_stock: int = 0
     feeds: Sequence[FeedOut] = ()
@@ -62,4 +75,5 @@ class Deps:
     sources: Sequence[Source] = ()
     subscriptions: Mapping[ChannelId, Subscriptions] = field(default_factory=dict)
     ring: Keyring = field(default_factory=Keyring)
+    webhooks: WebhookTerms = WebhookTerms()
     timing: Timing = Timing()

@@ -11,26 +11,26 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.notices import Catalog, Mailbox, NewSecret, Source
+from adapters.notices import Catalog, Kept, Mailbox, NewSecret, OrderBook, Source, Workshop
 from adapters.port import OrderKey, Page, Port, StockKey
 from domain.budget import Ask, Priority
-from domain.channel import Location, LocationKind, StreamName
+from domain.channel import Location, StreamName
 from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
 from domain.hint import WELL, Errand, Hint, HintKind
 from domain.ids import ChannelId, ChannelSku, listing_id, order_id
-from domain.product import Listing, Rejected
-from store import channel, grant, hint, order, product, quarantine, stock, stream
+from domain.privacy import PrivacyRequest
+from domain.product import ITEM_REF, PRODUCT_REF, Listing, Rejected
+from store import channel, grant, hint, order, privacy, product, quarantine, stock, stream
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, batches
 from workers.deps import Deps
-from workers.mapping import with_our_skus
-from workers.streams import keep_alone, keep_listings
+from workers.streams import keep_listings, keep_orders
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,10 @@ FIRST_REST_S = 1.0
 LONGEST_REST_S = 300.0
 
 
-async def take(tx: AsyncConnection, delivered: Iterable[Hint | Rejected | None]) -> int:
-    """Make durable what was delivered: hints, and what is not understood. How many hints are new."""
+async def take(tx: AsyncConnection, delivered: Iterable[Kept | None]) -> int:
+    """Make durable what was delivered: hints, what people have to do, and what is not understood. How many hints are new."""
     all_of_it = list(delivered)
+    await privacy.keep(tx, [one for one in all_of_it if isinstance(one, PrivacyRequest)])
     await quarantine.keep(tx, [one for one in all_of_it if isinstance(one, Rejected)])
     return await hint.keep(tx, [one for one in all_of_it if isinstance(one, Hint)])
 
@@ -129,7 +130,7 @@ class Listen:
 
 @dataclass(slots=True)
 class Hints:
-    """Looks after what hints name. `pulse` is called at each look, and each second of one. `asked` counts the upstream questions
+    """Looks after what hints name. `pulse` is called at each look. `asked` counts the upstream questions
     of this process, `saved` the subjects that needed none."""
 
     deps: Deps
@@ -138,34 +139,44 @@ class Hints:
     saved: int = 0
 
     async def run(self) -> None:
-        """For ever."""
-        while True:
-            found = await self.once()
-            self.pulse()
-            if not found:
-                await asyncio.sleep(LOOK_EVERY_S)
+        """For ever. A channel that answers slowly holds up no other."""
+        under_way: dict[ChannelId, asyncio.Task[int]] = {}
+        try:
+            while True:
+                under_way |= await self._begin(self.deps.ports.keys() - under_way.keys())
+                if under_way:
+                    await asyncio.wait(under_way.values(), timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(LOOK_EVERY_S)
+                # One slow answer of a platform is no sign of death.
+                self.pulse()
+                for id in [id for id, task in under_way.items() if task.done()]:
+                    under_way.pop(id).result()
+        finally:
+            await end(under_way.values())
 
     async def once(self) -> int:
         """One look: claim what waits and look after it, channels side by side; how many subjects there were."""
+        tasks = (await self._begin(self.deps.ports.keys())).values()
+        try:
+            return sum(await asyncio.gather(*tasks))
+        finally:
+            await end(tasks)
+
+    async def _begin(self, channels: Collection[ChannelId]) -> dict[ChannelId, asyncio.Task[int]]:
+        """Claim what waits of these channels; what looks after that of each."""
         async with self.deps.store.begin() as tx:
-            errands = await hint.claim(tx, set(self.deps.ports), LEASE_S, AT_ONCE)
+            errands = await hint.claim(tx, channels, LEASE_S, AT_ONCE)
         grouped: defaultdict[ChannelId, list[Errand]] = defaultdict(list)
         for one in errands:
             grouped[one.channel].append(one)
-        rounds = [Round(self.deps, self.deps.ports[id]) for id in grouped]
-        tasks = [asyncio.create_task(one.work(found)) for one, found in zip(rounds, grouped.values(), strict=True)]
-        going_on = set(tasks)
-        try:
-            while going_on:
-                # One slow answer of a platform is no sign of death.
-                _, going_on = await asyncio.wait(going_on, timeout=1.0)
-                self.pulse()
-        finally:
-            await end(tasks)
-        for task in tasks:
-            task.result()
-        self.asked += sum(one.asked for one in rounds)
-        self.saved += sum(one.saved for one in rounds)
+        return {id: asyncio.create_task(self._look_after(id, found)) for id, found in grouped.items()}
+
+    async def _look_after(self, id: ChannelId, errands: Sequence[Errand]) -> int:
+        work = Round(self.deps, self.deps.ports[id])
+        await work.work(errands)
+        self.asked += work.asked
+        self.saved += work.saved
         return len(errands)
 
 
@@ -187,17 +198,30 @@ class Round:
         for kind, found in kinds.items():
             match kind:
                 case HintKind.ORDER:
-                    for one in await self._fresh(found, self._known_orders):
-                        await self._try([one], self._order)
+                    for few in batches(await self._fresh(found, self._known_orders), self._orders_batch):
+                        await self._orders(few)
+                case HintKind.WORK if isinstance(self.port, Workshop):
+                    for one in found:
+                        await self._try([one], self._work)
+                case HintKind.STOCK | HintKind.ITEM if not self._places():
+                    await self._settle(found, "Nothing is counted there; what it shows, its stream compares.")
                 case HintKind.STOCK:
                     for few in batches(await self._fresh(found, self._known_stock), self.port.stock_batch):
                         await self._try(few, self._stock)
+                case HintKind.ITEM if isinstance(self.port, Catalog):
+                    for few in batches(await self._fresh(found, self._known_items), self.port.stock_batch):
+                        await self._try(few, self._items)
+                case HintKind.PRODUCT if isinstance(self.port, Catalog):
+                    for few in batches(found, self.port.listings_batch):
+                        await self._try(few, self._products)
                 case HintKind.LISTING | HintKind.OFFER if isinstance(self.port, Catalog):
                     fresh = await self._fresh(found, self._known_listings) if kind is HintKind.LISTING else found
                     for few in batches(fresh, self.port.listings_batch):
                         await self._try(few, self._listings)
-                case HintKind.LISTING | HintKind.OFFER:
+                case HintKind.LISTING | HintKind.OFFER | HintKind.PRODUCT:
                     await self._settle(found, "The channel is not asked for single listings; its stream reads them.")
+                case HintKind.ACCESS:
+                    await self._try(found, self._access)
                 case _:
                     for one in found:
                         _alert(one)
@@ -225,13 +249,29 @@ class Round:
         return {ids[id].subject for id, one in kept.items() if one.updated_at >= ids[id].event_at}
 
     async def _known_stock(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
-        skus = {ChannelSku(one.subject): one for one in errands}
-        pools = {place.code for place in self._pools()}
-        found = {
-            sku: [one.as_of for one in told if one.location in pools]
-            for sku, told in (await stock.of_channel_skus(tx, self.port.channel.id, set(skus))).items()
+        read = await self._read_at(tx, {ChannelSku(one.subject) for one in errands})
+        return {one.subject for one in errands if _young(read.get(ChannelSku(one.subject)), one)}
+
+    async def _known_items(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
+        skus = await self._skus_of(tx, [one.subject for one in errands])
+        read = await self._read_at(tx, {one.channel_sku for one in skus.values()})
+        return {
+            one.subject for one in errands if (key := skus.get(one.subject)) and _young(read.get(key.channel_sku), one)
         }
-        return {sku for sku, read in found.items() if read and min(read) > skus[sku].event_at + MARGIN}
+
+    async def _read_at(self, tx: AsyncConnection, skus: set[ChannelSku]) -> dict[ChannelSku, datetime]:
+        """When each was read at all of the channel's places, at the oldest."""
+        places = {place.code for place in self._places()}
+        told = await stock.of_channel_skus(tx, self.port.channel.id, skus)
+        at = {sku: [one.as_of for one in found if one.location in places] for sku, found in told.items()}
+        return {sku: min(found) for sku, found in at.items() if found}
+
+    async def _skus_of(self, tx: AsyncConnection, items: Sequence[str]) -> dict[str, StockKey]:
+        """Of inventory items those that are listed, as they are asked for."""
+        found = await product.listings_by_ref(tx, self.port.channel.id, ITEM_REF, items)
+        return {
+            one.refs[ITEM_REF]: StockKey(one.channel_sku, tuple(sorted(one.refs.items()))) for one in reversed(found)
+        }
 
     async def _known_listings(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
         found = set()
@@ -258,27 +298,119 @@ class Round:
         else:
             await self._settle(errands)
 
+    async def _orders(self, errands: Sequence[Errand]) -> None:
+        """In one call; what that leaves out is asked for alone, and so is each when all of them are refused."""
+        told: set[str] = set()
+        if isinstance(self.port, OrderBook) and len(errands) > 1:
+            self.asked += 1
+            try:
+                read = await self.port.orders_named([one.subject for one in errands], self.ask)
+                await keep_orders(self.deps, read)
+            except Refused:
+                read = []
+            except Exception as problem:
+                await self._failed(errands, problem)
+                return
+            told = {one.external_id for one in read}
+            await self._settle([one for one in errands if one.subject in told])
+        for one in errands:
+            if one.subject not in told:
+                await self._try([one], self._order)
+
     async def _order(self, errands: Sequence[Errand]) -> None:
         (one,) = errands
-        read = await self.port.order(OrderKey(one.subject, one.marketplace), self.ask)
-        await keep_alone(self.deps, replace(read, lines=with_our_skus(self.deps.sku_map, read.channel, read.lines)))
+        await self._read_order(OrderKey(one.subject, one.marketplace))
+
+    async def _work(self, errands: Sequence[Errand]) -> None:
+        (one,) = errands
+        assert isinstance(self.port, Workshop)
+        await self._read_order(await self.port.order_of(one.subject, self.ask))
+
+    async def _read_order(self, key: OrderKey) -> None:
+        read = await self.port.order(key, self.ask)
+        await keep_orders(self.deps, [read])
 
     async def _stock(self, errands: Sequence[Errand]) -> None:
-        keys = [StockKey(ChannelSku(one.subject)) for one in errands]
-        for group in self.port.stock_groups(self._pools()):
+        await self._read_stock([StockKey(ChannelSku(one.subject)) for one in errands])
+
+    async def _items(self, errands: Sequence[Errand]) -> None:
+        """What is not known to be listed is looked up first: it may be new."""
+        items = [one.subject for one in errands]
+        async with self.deps.store.begin() as tx:
+            keys = await self._skus_of(tx, items)
+        if unknown := [one for one in items if one not in keys]:
+            assert isinstance(self.port, Catalog)
+            for few in batches(unknown, self.port.listings_batch):
+                await self._read_listings("ITEM", few)
+            async with self.deps.store.begin() as tx:
+                keys = await self._skus_of(tx, items)
+        if keys:
+            await self._read_stock(list(dict.fromkeys(keys.values())))
+
+    async def _read_stock(self, keys: Sequence[StockKey]) -> None:
+        for group in self.port.stock_groups(self._places()):
             readings = await self.port.stock(group, keys, self.ask)
             async with self.deps.store.begin() as tx:
                 await stock.keep_and_tell(tx, readings)
 
     async def _listings(self, errands: Sequence[Errand]) -> None:
-        assert isinstance(self.port, Catalog)
         by = "SKU" if errands[0].kind is HintKind.LISTING else "ITEM"
-        page: Page[Listing] = await self.port.listings_named(by, [one.subject for one in errands], self.ask)
-        await keep_listings(self.deps, self.port.channel.id, page, self.deps.clock())
+        await self._read_listings(by, [one.subject for one in errands])
 
-    def _pools(self) -> list[Location]:
-        id = self.port.channel.id
-        return [one for one in self.deps.locations if one.keeper == id and one.kind is LocationKind.FBA]
+    async def _products(self, errands: Sequence[Errand]) -> None:
+        """Those of a product that are not told of any more are gone; what was told and not understood is not."""
+        names = [one.subject for one in errands]
+        asked_at = self.deps.clock()
+        told = await self._read_listings("ITEM", names)
+        async with self.deps.store.begin() as tx:
+            kept = [
+                *await product.listings_by_ref(tx, self.port.channel.id, PRODUCT_REF, names),
+                *await product.listings_by_ref(tx, self.port.channel.id, ITEM_REF, names),
+            ]
+        # A product that could not be read as a whole says nothing of what it has.
+        gone = [one for one in kept if told.isdisjoint((one.id, one.external_id, one.refs.get(PRODUCT_REF)))]
+        # Before that is written down, so that another attempt finds what is left to do.
+        await self._count_anew({one.channel_sku for one in gone if one.status != product.WITHDRAWN})
+        async with self.deps.store.begin() as tx:
+            await product.withdraw(tx, {one.id for one in gone}, asked_at)
+
+    async def _count_anew(self, skus: set[ChannelSku]) -> None:
+        """Read what is counted of SKUs that are offered no more: nothing, where they are gone."""
+        if self._places():
+            for few in batches(sorted(skus), self.port.stock_batch):
+                await self._read_stock([StockKey(sku) for sku in few])
+
+    async def _read_listings(self, by: str, names: Sequence[str]) -> set[str]:
+        """The listings that were told of, which are kept by now, and the channel's ids of those that were not understood."""
+        assert isinstance(self.port, Catalog)
+        id, started_at = self.port.channel.id, self.deps.clock()
+        page: Page[Listing] = await self.port.listings_named(by, names, self.ask)
+        told = {str(one.id) for one in page.items} | {one.key for one in page.rejected}
+        async with self.deps.store.begin() as tx:
+            contested = await self._contested(tx, page.items)
+        if contested and by != "SKU":
+            page.items = [one for one in page.items if one.channel_sku not in contested]
+            for few in batches(sorted(contested), self.port.listings_batch):
+                await keep_listings(self.deps, id, await self.port.listings_named("SKU", few, self.ask), started_at)
+        await keep_listings(self.deps, id, page, started_at)
+        return told
+
+    async def _contested(self, tx: AsyncConnection, found: Sequence[Listing]) -> set[ChannelSku]:
+        """The SKUs that another of the channel's listings has: which of them counts, all that have it tell together."""
+        ids = {one.id: one for one in found}
+        kept = await product.listings_by_ids(tx, set(ids))
+        return {one.channel_sku for one in kept if one.external_id != ids[one.id].external_id}
+
+    async def _access(self, errands: Sequence[Errand]) -> None:
+        """Whether we may still do there what we have to: a refusal pauses the channel until it is mended."""
+        await self.port.check(self.ask)
+
+    @property
+    def _orders_batch(self) -> int:
+        return self.port.orders_batch if isinstance(self.port, OrderBook) else 1
+
+    def _places(self) -> list[Location]:
+        return [one for one in self.deps.locations if one.keeper == self.port.channel.id]
 
     async def _settle(self, errands: Sequence[Errand], reason: str | None = None) -> None:
         async with self.deps.store.begin() as tx:
@@ -309,6 +441,10 @@ class Round:
                     # What was just made may not be found everywhere yet.
                     await hint.put_off(tx, others, wait_s, words, free=False)
                     await hint.give_up(tx, tired, words)
+
+
+def _young(read_at: datetime | None, one: Errand) -> bool:
+    return read_at is not None and read_at > one.event_at + MARGIN
 
 
 def _alert(one: Errand) -> None:

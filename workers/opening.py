@@ -22,7 +22,7 @@ from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.product import Listing, Rejected
 from domain.stock import Reading
-from store import allocation, ledger, order, product, quarantine
+from store import allocation, ledger, product, quarantine
 from workers.deps import Deps
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ async def _open(deps: Deps, places: Sequence[Location], wanted: BySku, told: Tol
             await quarantine.keep(tx, rejected)
             # What was ordered before still lies there, so it is promised together with the first count.
             waiting = await allocation.waiting(tx, batch)
-            await order.lock(tx, [one.id for one in waiting])
+            await allocation.lock(tx, waiting, batch)
             await ledger.post(tx, entries)
             await allocation.settle(tx, waiting, deps.locations)
         await _settle_rest(deps, batch)

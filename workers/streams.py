@@ -22,11 +22,12 @@ from domain.budget import Ask, Priority
 from domain.channel import Location, StreamName, StreamState
 from domain.errors import HouseError, MissingRole, Refused, Throttled, Unauthorized
 from domain.ids import ChannelId
+from domain.mapping import FieldMap, Unseen, understood
 from domain.order import Order
 from domain.product import Listing, Rejected
 from domain.route import Way, Wish
 from domain.stock import Reading
-from store import channel, intake, product, quarantine, stock, stream
+from store import channel, intake, mapping, product, quarantine, stock, stream
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S
 from workers.crash import point
@@ -35,6 +36,7 @@ from workers.drift import Sweep, places_shown
 from workers.mapping import with_our_skus
 from workers.opening import open_places
 from workers.pools import compare_pools
+from workers.untold import ask_for_untold
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -241,7 +243,7 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
                 await _keep_listings(deps, run, listings)
                 yield len(listings.items), listings.expected
         case StreamName.STOCK:
-            async for readings in _readings(deps, port, ask):
+            async for readings in _readings(deps, port, run, ask):
                 await _keep_readings(deps, readings)
                 yield len(readings.items), readings.expected
             async for opened in open_places(deps, port, ask):
@@ -263,12 +265,16 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
                 raise Refused(words)
 
 
-async def _readings(deps: Deps, port: Port, ask: Ask) -> AsyncIterator[Page[Reading]]:
-    """The pages of all places of a channel, group by group, each by the route that is there first."""
+async def _readings(deps: Deps, port: Port, run: Run, ask: Ask) -> AsyncIterator[Page[Reading]]:
+    """The pages of all places of a channel, group by group, each by the route that is there first; what a group has not told of
+    is asked for when all its pages are kept."""
     places = [place for place in deps.locations if place.keeper == port.channel.id]
     for group in port.stock_groups(places):
+        began_at = run.started_at
         async for page in port.stock_pages(group, ask, await _way(deps, port, group, ask)):
+            began_at = min([began_at, *(one.as_of for one in page.items)])
             yield page
+        await ask_for_untold(deps, port.channel.id, group, began_at)
 
 
 async def _way(deps: Deps, port: Port, group: Sequence[Location], ask: Ask) -> Way:
@@ -289,8 +295,24 @@ async def keep_listings(deps: Deps, id: ChannelId, page: Page[Listing], started_
     ]
     async with deps.store.begin() as tx:
         good, rejected = await _sorted_out(tx, listings, started_at)
+        await _understand(tx, deps.field_map, id, good)
         await product.upsert_listings(tx, good, prefer=deps.ports[id].leads)
         await quarantine.keep(tx, [*page.rejected, *rejected])
+
+
+async def _understand(tx: AsyncConnection, fields: FieldMap, id: ChannelId, listings: Sequence[Listing]) -> None:
+    """Put the listings' attributes into the house's words, and open a task for each word that nobody knows."""
+    if not any(one.attributes for one in listings):
+        return
+    # An answer that is given meanwhile comes before this page, or finds its products.
+    await product.lock_mapping(tx, {id})
+    answers = await mapping.answers(tx, id)
+    unseen: list[Unseen] = []
+    for one in listings:
+        one.attributes, more = understood(fields, id, one.channel_sku, one.attributes, answers)
+        unseen += more
+    if opened := await mapping.ask(tx, unseen):
+        log.warning("mapping.tasks_opened", extra={"channel": id, "tasks": opened})
 
 
 async def _sorted_out(
@@ -330,15 +352,20 @@ async def _keep_readings(deps: Deps, page: Page[Reading]) -> None:
 
 
 async def _keep_orders(deps: Deps, run: Run, page: Page[Order]) -> None:
-    orders = [replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines)) for one in page.items]
+    await keep_orders(deps, page.items, page.rejected)
+    run.until = page.until or run.until
+
+
+async def keep_orders(deps: Deps, read: Sequence[Order], rejected: Sequence[Rejected] = ()) -> None:
+    """Keep orders as they were read; one that cannot be counted goes to the quarantine."""
+    orders = [replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines)) for one in read]
     try:
-        await _keep_together(deps, orders, page.rejected)
+        await _keep_together(deps, orders, rejected)
     except Refused:
         # One that cannot be counted shall hide no other, nor what that one takes.
-        await _keep_together(deps, [], page.rejected)
+        await _keep_together(deps, [], rejected)
         for one in orders:
-            await keep_alone(deps, one)
-    run.until = page.until or run.until
+            await _keep_alone(deps, one)
 
 
 async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence[Rejected]) -> None:
@@ -347,7 +374,7 @@ async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence
         await intake.keep_orders(tx, orders, deps.locations)
 
 
-async def keep_alone(deps: Deps, one: Order) -> None:
+async def _keep_alone(deps: Deps, one: Order) -> None:
     """Keep one order; one that cannot be counted goes to the quarantine."""
     try:
         await _keep_together(deps, [one], [])

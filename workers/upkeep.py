@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store import drift, exchange, feed, hint, ledger, upkeep
+from store import drift, exchange, feed, hint, ledger, upkeep, webhook
 from store.session import UNAVAILABLE
 from workers.deps import Deps
 from workers.watch import end
@@ -110,6 +110,7 @@ async def nightly(deps: Deps) -> None:
     for forget in (upkeep.forget_pushes, upkeep.forget_history, upkeep.forget_reservations, drift.prune):
         await _all(deps, forget, now - REMEMBERED)
     await _all(deps, hint.forget, now - HINTS_REMEMBERED)
+    await _all(deps, webhook.forget, now - timedelta(days=deps.webhooks.days))
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)
 

@@ -13,7 +13,7 @@ from arq.worker import Worker, func
 
 from domain.ids import ChannelId
 from domain.operation import Capability
-from workers import feeds, shipments
+from workers import feeds, shipments, webhooks_out
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.deps import Deps
 from workers.drift import Looks
@@ -22,6 +22,8 @@ from workers.lanes import Handler, Lane, Lanes
 from workers.propagation import Propagation
 from workers.push import Push
 from workers.relay import EventBell, Relay
+from workers.rights import Rights, scoped
+from workers.spill import Drain
 from workers.streams import Streams
 from workers.sweep import Sweep
 from workers.upkeep import Upkeep
@@ -96,7 +98,12 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "drift": (pulse := pulses.beat("drift"), Looks(deps, pulse).run),
         "upkeep": (pulse := pulses.beat("upkeep"), Upkeep(deps, pulse).run),
         "hints": (pulse := pulses.beat("hints"), Hints(deps, pulse).run),
+        "spill": (pulse := pulses.beat("spill"), Drain(deps, pulse).run),
     }
+    sent = pulses.beat("webhooks")
+    loops["webhooks"] = (sent, lambda: webhooks_out.tell(deps, sent))
+    if scoped(deps.ports):
+        loops["rights"] = (pulse := pulses.beat("rights"), Rights(deps, pulse).run)
     if deps.feeds:
         told = pulses.beat("feeds")
         loops["feeds"] = (told, lambda: feeds.tell(deps, told))

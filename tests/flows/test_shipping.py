@@ -21,16 +21,27 @@ SHIP = """mutation($input: ConfirmShipmentsInput!) { confirmShipments(input: $in
   operation { id status progress { total } items { nodes { after } } } userErrors { code field message } } }"""
 ORDER = """query($id: ID!) { order(id: $id) { status lines { id quantity quantityShipped }
   shipments { trackingNumber } } }"""
-EFFECT = {"AMAZON": "confirmShipment", "SHOPIFY": "fulfillmentCreate"}
+EFFECT = {"AMAZON": "confirmShipment", "SHOPIFY": "fulfillmentCreate", "REST": "createShipment"}
+# Houses with either shop, and what is shipped in each.
+EVERYWHERE = pytest.mark.parametrize(
+    ("whole", "platform"),
+    [("shopify", "AMAZON"), ("shopify", "SHOPIFY"), ("rest", "REST")],
+    indirect=["whole"],
+    scope="module",
+)
+ONE_HOUSE = pytest.mark.parametrize("whole", ["shopify"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 async def whole(
-    new_database: Callable[[], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    new_database: Callable[[], str],
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Whole]:
     folder = tmp_path_factory.mktemp("shipping")
     async with (
-        whole_house(new_database(), redis_url, folder, speed=40, products=200, orders=200) as made,
+        whole_house(new_database(), redis_url, folder, speed=40, shop=request.param, products=200, orders=200) as made,
         working(made, QUICK),
     ):
         yield made
@@ -86,7 +97,7 @@ async def heard(whole: Whole, operation: str) -> list[str]:
     return statuses
 
 
-@pytest.mark.parametrize("platform", ["AMAZON", "SHOPIFY"])
+@EVERYWHERE
 async def test_a_part_then_the_rest_and_the_order_knows_at_once(whole: Whole, platform: str) -> None:
     order = (await open_orders(whole, platform, units=2))[0]
     line, there = order["lines"][0], platform_of(whole, platform)
@@ -112,7 +123,7 @@ async def test_a_part_then_the_rest_and_the_order_knows_at_once(whole: Whole, pl
     assert [error["code"] for error in more["userErrors"]] == ["CONFLICT"]
 
 
-@pytest.mark.parametrize("platform", ["AMAZON", "SHOPIFY"])
+@EVERYWHERE
 async def test_a_lost_answer_ends_in_one_effect(whole: Whole, platform: str) -> None:
     order, there = (await open_orders(whole, platform, units=1))[0], platform_of(whole, platform)
     mark = await there.mark()
@@ -124,7 +135,7 @@ async def test_a_lost_answer_ends_in_one_effect(whole: Whole, platform: str) -> 
     assert [effect["key"] for effect in effects] == [order["externalId"]]
 
 
-@pytest.mark.parametrize("platform", ["AMAZON", "SHOPIFY"])
+@EVERYWHERE
 async def test_a_preview_sends_nothing_until_it_is_approved(whole: Whole, platform: str) -> None:
     order, there = (await open_orders(whole, platform, units=1))[0], platform_of(whole, platform)
     mark = await there.mark()
@@ -144,6 +155,7 @@ async def test_a_preview_sends_nothing_until_it_is_approved(whole: Whole, platfo
     assert [effect["detail"]["trackingNumber"] for effect in effects] == ["DRY1"]
 
 
+@ONE_HOUSE
 async def test_a_refusal_fails_with_the_platforms_own_words_and_can_be_retried(whole: Whole) -> None:
     order = (await open_orders(whole, "AMAZON", units=1))[0]
     await whole.amazon.faults({"operation": "confirmShipment", "kind": "status", "status": 400, "count": 1})
@@ -158,6 +170,7 @@ async def test_a_refusal_fails_with_the_platforms_own_words_and_can_be_retried(w
     assert (await heard(whole, id))[-1] == "SUCCEEDED"
 
 
+@ONE_HOUSE
 async def test_withdrawn_consent_pauses_one_channel_tells_why_and_heals(whole: Whole) -> None:
     channels = "{ channels { id healthy ailments } }"
     world = (await whole.amazon.get("world?limit=500"))["orders"]

@@ -32,13 +32,23 @@ RULE = """mutation($input: StockRuleInput!) { setStockRule(input: $input) {
   rule { id name } userErrors { code message } } }"""
 
 
+# What concerns the shop holds of either one.
+EITHER_SHOP = pytest.mark.parametrize("whole", ["shopify", "rest"], indirect=True, scope="module")
+ONE_HOUSE = pytest.mark.parametrize("whole", ["shopify"], indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 async def whole(
-    new_database: Callable[[], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    new_database: Callable[[], str],
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Whole]:
     folder = tmp_path_factory.mktemp("stock")
     async with (
-        whole_house(new_database(), redis_url, folder, speed=40, products=120, orders=40, ledger=True) as made,
+        whole_house(
+            new_database(), redis_url, folder, speed=40, ledger=True, shop=request.param, products=120, orders=40
+        ) as made,
         working(made, QUICK),
     ):
         yield made
@@ -136,6 +146,7 @@ async def sold(whole: Whole, channel: ChannelId, sku: str, left: int) -> None:
     await until(seen)
 
 
+@EITHER_SHOP
 async def test_an_adjustment_reaches_every_channel(whole: Whole, skus: list[str]) -> None:
     await have(whole, skus[0], 23)
     stock = await stock_of(whole, skus[0])
@@ -143,6 +154,7 @@ async def test_an_adjustment_reaches_every_channel(whole: Whole, skus: list[str]
     assert stock["exposure"]["existing"] == 23
 
 
+@EITHER_SHOP
 async def test_a_sale_in_the_shop_lowers_amazon_and_is_reserved_once(whole: Whole, skus: list[str]) -> None:
     sku = skus[1]
     await have(whole, sku, 9)
@@ -156,6 +168,7 @@ async def test_a_sale_in_the_shop_lowers_amazon_and_is_reserved_once(whole: Whol
     assert stock["availableToSell"] == 7
 
 
+@ONE_HOUSE
 async def test_a_sale_on_amazon_lowers_the_shop_while_it_is_still_pending(whole: Whole, skus: list[str]) -> None:
     sku = skus[2]
     await have(whole, sku, 6)
@@ -164,6 +177,7 @@ async def test_a_sale_on_amazon_lowers_the_shop_while_it_is_still_pending(whole:
     await everywhere(whole, sku, 2)
 
 
+@ONE_HOUSE
 async def test_a_reservation_is_felt_everywhere_and_given_back(whole: Whole, skus: list[str]) -> None:
     sku = skus[3]
     await have(whole, sku, 5)
@@ -178,6 +192,7 @@ async def test_a_reservation_is_felt_everywhere_and_given_back(whole: Whole, sku
     await everywhere(whole, sku, 5)
 
 
+@ONE_HOUSE
 async def test_a_reservation_ends_by_itself(whole: Whole, skus: list[str]) -> None:
     sku = skus[4]
     await have(whole, sku, 4)
@@ -193,6 +208,7 @@ async def test_a_reservation_ends_by_itself(whole: Whole, skus: list[str]) -> No
     assert (await reserve(whole, sku, 4, ttl="PT1S"))["userErrors"] == []
 
 
+@ONE_HOUSE
 async def test_a_number_that_somebody_changed_is_set_right(whole: Whole, skus: list[str]) -> None:
     sku = skus[5]
     await have(whole, sku, 8)
@@ -207,6 +223,7 @@ async def test_a_number_that_somebody_changed_is_set_right(whole: Whole, skus: l
     await everywhere(whole, sku, 8)
 
 
+@ONE_HOUSE
 async def test_the_last_unit_has_one_seller(whole: Whole, skus: list[str]) -> None:
     sku = skus[6]
     await have(whole, sku, 3)
@@ -222,6 +239,7 @@ async def test_the_last_unit_has_one_seller(whole: Whole, skus: list[str]) -> No
     await until(settled)
 
 
+@EITHER_SHOP
 async def test_the_ledger_adds_up_after_all_that(whole: Whole) -> None:
     checked = await whole.data("mutation { checkLedger { check { balances wrong { sku } } } }")
     assert checked["checkLedger"]["check"]["wrong"] == []

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncConnection
 from typer.testing import CliRunner, Result
 
 from benchmarks.whole import served as serving
@@ -217,6 +218,20 @@ def acorn(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest
         return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "TERM": "dumb"})
 
     return run
+
+
+def in_store(url: str, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+    """What `work` answers in a transaction of its own."""
+
+    async def once() -> Any:
+        store = Store(url)
+        try:
+            async with store.begin() as tx:
+                return await work(tx)
+        finally:
+            await store.close()
+
+    return asyncio.run(once())
 
 
 def plain(result: Result) -> str:

@@ -16,11 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 from adapters.port import Checked, Warned
 from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
 from domain.ids import ChannelId
+from domain.place import ChannelPlace
 from domain.product import Rejected
 from schema.printed import contract
 from schema.root import schema
@@ -175,7 +177,11 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             return says[0]
         raise says[0]
 
+    async def places(self: ShopifyPort, ask: object) -> list[ChannelPlace]:
+        return []
+
     monkeypatch.setattr(ShopifyPort, "check", check)
+    monkeypatch.setattr(ShopifyPort, "places", places)
     return says
 
 
@@ -262,6 +268,16 @@ def test_doctor_says_what_is_away(acorn: Acorn, monkeypatch: pytest.MonkeyPatch)
     assert told.exit_code == 1
     assert "FAIL  database: no answer" in plain(told)
     assert "FAIL  redis: no answer" in plain(told)
+
+
+def test_a_database_that_nobody_has_made_is_told_in_a_sentence(
+    acorn: Acorn, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = make_url(database_url).set(database="nobody_made_this").render_as_string(hide_password=False)
+    monkeypatch.setenv("ACORN_DATABASE_URL", nowhere)
+    for command in (["doctor"], ["migrate"], ["keys", "list"]):
+        told = acorn(*command)
+        assert (told.exit_code, 'database "nobody_made_this" does not exist' in plain(told)) == (1, True)
 
 
 def test_doctor_sends_to_migrate_and_to_the_file(

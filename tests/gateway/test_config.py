@@ -78,7 +78,7 @@ def test_the_rehearsal_of_the_example_is_sound_once_it_is_wanted(folder: Path) -
 def test_the_example_of_settings_names_all_that_the_example_of_channels_asks_for() -> None:
     text = (EXAMPLE.parent / ".env.example").read_text(encoding="utf-8")
     named = re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 13
     assert sorted(named) == sorted([*NAMES, "ACORN_DATABASE_URL", "ACORN_REDIS_URL", "ACORN_DATABASE_PASSWORD"])
     assert "letters and digits only" in text
 
@@ -221,6 +221,14 @@ async def test_a_mistake_is_told_with_its_line_and_its_mend(
     assert "s3cret" not in found
 
 
+def test_a_list_of_which_one_entry_is_wrong_is_not_called_empty(folder: Path) -> None:
+    only = SOUND[: SOUND.index("[[channels]]", 1)].replace("env:TOKEN", "env:NOWHERE")
+    with pytest.raises(ConfigError) as caught:
+        read(folder, only)
+    [told] = str(caught.value).splitlines()
+    assert "NOWHERE is not set" in told
+
+
 LEDGER = """\
 [[locations]]
 code = "BER"
@@ -307,6 +315,12 @@ def test_a_place_can_be_counted_by_ourselves(folder: Path) -> None:
             'keeper = "shop"\nexternal_id = "gid://shopify/Location/3"',
             'keeper = "shop"',
             "line 29: `external_id` is missing here: what shop calls this place. Add it, or count here yourself",
+        ),
+        (
+            "[[feeds_in]]",
+            '[[locations]]\ncode = "ALT"\nname = "Altona"\nkeeper = "shop"\n'
+            'external_id = "gid://shopify/Location/3"\n[[feeds_in]]',
+            "line 39: HAM is this place of shop already; its units would count twice. Remove one.",
         ),
         (
             'keeper = "shop"\n',

@@ -7,9 +7,7 @@ import html
 import os
 import signal
 import sys
-import webbrowser
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy import text
-from typer.testing import CliRunner, Result
 
 from adapters.amazon.consent import AmazonConsent
 from domain.budget import Ask
@@ -27,20 +24,19 @@ from domain.channel import StreamName
 from domain.errors import MissingRole, Unauthorized
 from domain.grant import Source
 from domain.ids import ChannelId
-from gateway import cli, consent, logs
-from gateway.settings import Settings
+from gateway import consent, logs
 from gateway.worker import deps_of
 from resolvers import channel as channels
 from sandbox.visit import serving
 from store import channel, grant
 from store.keyring import Keyring
-from store.session import Store
 from tests.conftest import emptied
-from tests.gateway.conftest import Acorn, Gateway, plain, served, settings_of
+from tests.gateway import visit as visits
+from tests.gateway.conftest import Acorn, in_store, plain, served, settings_of
+from tests.gateway.visit import KEY, RING
 from workers.streams import sync_once
 
-KEY, OTHER = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-RING = Keyring([KEY])
+OTHER = Fernet.generate_key().decode()
 EU = ChannelId("amazon-eu")
 AMAZON = """
 [[channels]]
@@ -57,52 +53,22 @@ endpoint = "{endpoint}"
 """
 
 
-@dataclass(slots=True)
-class Visit:
-    """A gateway, an Amazon, and a browser that has seen neither."""
-
-    gateway: Gateway
-    amazon: httpx.AsyncClient
-    settings: Settings
-    folder: Path
-
-    @property
-    def store(self) -> Store:
-        return self.gateway.store
+class Visit(visits.Visit):
+    """The one account of Amazon."""
 
     @property
     def account(self) -> AmazonConsent:
-        return self.gateway.app.standing.house.consents[EU]
-
-    def browser(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(follow_redirects=True, trust_env=False, timeout=20)
-
-    async def control(self, path: str, body: dict[str, Any]) -> None:
-        (await self.amazon.post(f"/_sandbox/{path}", json=body)).raise_for_status()
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            "ACORN_DATABASE_URL": self.settings.database_url.get_secret_value(),
-            "ACORN_REDIS_URL": self.settings.redis_url.get_secret_value(),
-            "ACORN_CONFIG": str(self.settings.config),
-            "ACORN_KEYS": KEY,
-            "ACORN_PORT": str(httpx.URL(self.gateway.url).port),
-        }
-
-    async def command(self, *arguments: str, stdin: str | None = None) -> Result:
-        """`acorn` in a thread of its own: the gateway goes on beside it."""
-        return await asyncio.to_thread(CliRunner().invoke, cli.app, list(arguments), input=stdin, env=self.environ)
+        account = self.gateway.app.standing.house.consents[EU]
+        assert isinstance(account, AmazonConsent)
+        return account
 
     async def good(self) -> str:
         """The refresh token that Amazon takes for the account."""
-        shown = (await self.amazon.get("/_sandbox/accounts")).json()["accounts"]
+        shown = (await self.platform.get("/_sandbox/accounts")).json()["accounts"]
         return str(next(one["refreshToken"] for one in shown if one["sellerId"] == "A1SANDBOXEU"))
 
     async def token(self) -> str | None:
-        async with self.store.begin() as tx:
-            sealed = await tx.scalar(text("select sealed from account_grant where channel = 'amazon-eu'"))
-        return None if sealed is None else RING.open(EU, sealed)
+        return await self.kept(EU)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +95,7 @@ async def visit(shared: Visit, redis: object, monkeypatch: pytest.MonkeyPatch) -
     back = f"{shared.gateway.url}/channels/authorized"
     page = {"seller": "A1SANDBOXEU", "refuse": False, "draft": False, "redirectUris": [back]}
     await shared.control("consent", page)
-    shown = (await shared.amazon.get("/_sandbox/accounts")).json()["accounts"][1]
+    shown = (await shared.platform.get("/_sandbox/accounts")).json()["accounts"][1]
     roles = dict.fromkeys(shown["roles"], True)
     await shared.control("accounts", {"sellerId": "A1SANDBOXEU", "revoked": False, "replace": False, "roles": roles})
     await shared.control("plans", {"getMarketplaceParticipations": {"rate": 100, "burst": 100}})
@@ -140,16 +106,9 @@ async def test_the_command_line_asks_and_tells_what_became_of_it(visit: Visit, m
     port = visit.gateway.app.standing.house.ports[EU]
     with pytest.raises(Unauthorized, match="no consent of its account yet"):
         await port.check(Ask())
-    loop, opened = asyncio.get_running_loop(), asyncio.Queue[str]()
-    monkeypatch.setattr(webbrowser, "open", lambda url: loop.call_soon_threadsafe(opened.put_nowait, url))
-    command = asyncio.create_task(visit.command("channels", "authorize", "amazon", "amazon-eu", "--open"))
-    async with asyncio.timeout(60), visit.browser() as browser:
-        page = await browser.get(url := await opened.get())
-    assert page.status_code == 200
+    page, told = await visit.authorize("amazon", EU, monkeypatch)
     assert "amazon-eu (Amazon Europe, account A1SANDBOXEU) is authorized" in page.text
     assert page.headers["referrer-policy"] == "no-referrer"
-    told = await command
-    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, url)
     assert "is authorized. Its work goes on by itself." in told.stdout
     kept = await visit.token()
     assert kept is not None
@@ -364,18 +323,6 @@ def keyed(acorn: Acorn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acor
     return acorn
 
 
-def in_store(url: str, work: Any) -> Any:
-    async def run() -> Any:
-        store = Store(url)
-        try:
-            async with store.begin() as tx:
-                return await work(tx)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
-
-
 def test_a_new_key_is_one_that_the_settings_take(keyed: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
     key = keyed("channels", "new-key").output.strip()
     Keyring([key])
@@ -425,10 +372,13 @@ def test_doctor_names_a_channel_without_any_consent_and_what_runs_out(keyed: Aco
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("channels", "authorize", "shopify", "amazon-eu"), "Only accounts of amazon consent"),
+        (
+            ("channels", "authorize", "shopify", "amazon-eu"),
+            "No channel of shopify that consents is called amazon-eu; there is none",
+        ),
         (
             ("channels", "authorize", "amazon", "nowhere"),
-            "No channel of Amazon is called nowhere; there is amazon-eu",
+            "No channel of amazon that consents is called nowhere; there is amazon-eu",
         ),
     ],
 )

@@ -76,14 +76,14 @@ def wait_for(true: Callable[[], bool], seconds: float) -> None:
 
 
 @contextmanager
-def started() -> Iterator[Demo]:
+def started(shop: str = "shopify") -> Iterator[Demo]:
     # A short path, as sockets need.
     folder = Path(tempfile.mkdtemp(prefix="ad-", dir="/tmp"))
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ACORN_")}
     with (folder / "said").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "demo"],
+            [sys.executable, "-m", "gateway", "demo", "--shop", shop],
             env={**kept, "ACORN_PORT": str(port), "TMPDIR": str(folder)},
             stdout=out,
             stderr=out,
@@ -132,6 +132,8 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, monkeypatch
         )
     with pytest.raises(DemoFailed, match="must lie between 1 and 65515"):
         run(65_516)
+    with pytest.raises(DemoFailed, match="'magento' is no shop that there is a sandbox of: shopify, rest"):
+        run(8000, "magento")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,7 +164,7 @@ def test_an_engine_that_ends_by_itself_ends_the_demo() -> None:
 
 
 def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
-    with started() as first, started() as second:
+    with started() as first, started("rest") as second:
         wait_for(first.ready, 240)
         wait_for(second.ready, 240)
         for demo in (first, second):

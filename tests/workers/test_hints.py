@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from redis.asyncio import Redis
 from sqlalchemy import select
 
-from adapters.notices import Delivered, Mailbox, Message, NewSecret
+from adapters.notices import Delivered, Finding, Mailbox, Message, NewSecret
 from adapters.port import OrderKey, Page
 from domain.budget import Ask, Priority
 from domain.channel import Location, LocationKind, StreamName
@@ -31,6 +31,7 @@ from tests.workers.fake_port import FakePort, make_listing, make_order, make_por
 from tests.workers.house import SHORT, make_deps, until, working
 from workers.deps import Deps
 from workers.hints import MOST_ATTEMPTS, Hints, Listen, take
+from workers.watch import end
 
 SHOP = ChannelId("shop")
 NOW = datetime.now(UTC)
@@ -222,6 +223,15 @@ async def test_a_name_that_the_platform_refuses_hides_no_other(store: Store, dep
     assert port.calls["stock"] <= 9
 
 
+@asynccontextmanager
+async def _running(work: Hints) -> AsyncIterator[None]:
+    task = asyncio.create_task(work.run())
+    try:
+        yield
+    finally:
+        await end([task])
+
+
 async def test_a_slow_answer_is_no_sign_of_death(store: Store, deps: Deps, port: Platform) -> None:
     port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
     await _came(store, _hint("n-1", HintKind.ORDER, "O-1"))
@@ -235,9 +245,27 @@ async def test_a_slow_answer_is_no_sign_of_death(store: Store, deps: Deps, port:
             port.held.set()
 
     # Nobody but the second pulse lets the platform answer.
-    async with asyncio.timeout(30):
-        await Hints(deps, pulse).once()
-    assert (await _states(store))["n-1"][0] is HintState.DONE
+    async with _running(Hints(deps, pulse)), asyncio.timeout(30):
+        while (await _states(store))["n-1"][0] is not HintState.DONE:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_channel_that_answers_slowly_holds_up_no_other(store: Store, redis: Redis, port: Platform) -> None:
+    quick = make_port("quick")
+    quick.orders["O-2"] = make_order(quick, "O-2", updated_at=NOW)
+    port.orders["O-1"] = make_order(port, "O-1", updated_at=NOW)
+    port.held = asyncio.Event()
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1"))
+    async with _running(Hints(make_deps(store, redis, [port, quick]), lambda: None)), asyncio.timeout(30):
+        while not port.priorities:
+            await asyncio.sleep(0.01)
+        await _came(store, replace(_hint("n-2", HintKind.ORDER, "O-2"), channel=ChannelId("quick")))
+        while (await _states(store))["n-2"][0] is not HintState.DONE:
+            await asyncio.sleep(0.01)
+        assert (await _states(store))["n-1"][0] is HintState.NEW
+        port.held.set()
+        while (await _states(store))["n-1"][0] is not HintState.DONE:
+            await asyncio.sleep(0.01)
 
 
 async def test_refused_credentials_pause_the_channel_and_cost_nothing(store: Store, deps: Deps, port: Platform) -> None:
@@ -380,6 +408,9 @@ class Missing:
 
     async def wrong(self, ask: Ask) -> list[str]:
         return self.told
+
+    async def ensure(self, ask: Ask, *, apply: bool) -> list[Finding]:
+        raise AssertionError("only people ask for this")
 
 
 async def test_missing_subscriptions_are_an_ailment_until_they_are_there(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from domain.stock import Reading
 from store import intake, kit, ledger, order, quarantine, stock, stream
 from store.session import Store
 from store.tables import listing, order_allocation, stock_level
+from tests.store.bench import blocked
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import make_deps
 from tests.workers.market import BERLIN, SHOP, make_market
@@ -203,6 +205,28 @@ async def test_what_was_ordered_before_is_promised_with_the_first_count(
         assert (await tx.execute(select(order_allocation))).all() == []
     await run(deps, StreamName.STOCK)
     assert await balances(store, "A") == {"A": [("BER", 7, 5, 0)]}
+
+
+async def test_opening_takes_its_locks_in_the_order_in_which_orders_take_theirs(
+    store: Store, redis: Redis, shop: FakePort
+) -> None:
+    shop.readings = [Page(told(("A", 7)))]
+    deps = await opened(store, redis, shop, "A")
+    shop.listings, shop.readings = [Page([make_listing(shop, "A"), make_listing(shop, "B")])], [Page(told(("B", 5)))]
+    await run(deps, StreamName.LISTINGS)
+    both = make_order(shop, "O-1", units=2, sku="A")
+    both.lines = [both.lines[0], *make_order(shop, "O-1b", units=2, sku="B").lines]
+    both.lines = with_our_skus(deps.sku_map, SHOP, both.lines)
+    async with store.begin() as tx:
+        await order.upsert(tx, [both])
+    async with store.begin() as tx:
+        await ledger.lock(tx, [Sku("A")])
+        opens_b = asyncio.create_task(run(deps, StreamName.STOCK))
+        await blocked(store, 1)
+        # Nobody who waits for A holds B already.
+        await ledger.lock(tx, [Sku("B")])
+    await opens_b
+    assert await balances(store, "A", "B") == {"A": [("BER", 7, 2, 0)], "B": [("BER", 5, 2, 0)]}
 
 
 async def test_places_that_were_the_channels_are_forgotten_when_they_become_ours(

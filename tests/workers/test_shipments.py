@@ -449,7 +449,7 @@ async def test_what_is_accepted_and_never_seen_is_parked(store: Store, redis: Re
     port.blind = True
     [one] = await place_orders(store, port, 1)
     id = await ship(store, [one])
-    async with working(make_deps(store, redis, [port], timing=replace(SHORT, unseen_s=0.5))):
+    async with working(make_deps(store, redis, [port], timing=replace(SHORT, unseen_s=3.0))):
         await until_status(store, id, "PARKED", within_s=30)
     item = await item_of(store, id)
     assert item.error_message.startswith("shop accepted it, but it is not seen live")

@@ -1,0 +1,122 @@
+"""What commands share: settings, the house, and saying no. All import what they need themselves, so that `--help` answers
+at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import typer
+
+from gateway.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.wiring import House
+    from store.session import Store
+
+T = TypeVar("T")
+
+
+def told_settings() -> Settings:
+    """The settings, with logs going where they say."""
+    from gateway import logs
+
+    try:
+        settings = read_settings()
+    except SettingsError as problem:
+        fail(str(problem))
+    logs.set_up(settings.log_level, settings.log_format)
+    return settings
+
+
+def told_config(settings: Settings) -> Config:
+    from gateway.config import ConfigError, read_config
+
+    try:
+        return read_config(settings.config)
+    except ConfigError as problem:
+        fail(str(problem))
+
+
+def ready(settings: Settings) -> Settings:
+    """Settings of a house that can stand: its channels are sound, its database is at the newest schema."""
+    from store import migrate as migrations
+
+    told_config(settings)
+    current = asked_database(lambda: migrations.current(settings.database_url.get_secret_value()))
+    if current != migrations.head():
+        fail(f"The database is at {current or 'nothing'}, this version needs {migrations.head()}. Run `acorn migrate`.")
+    if names := with_store(partial(_unopened, settings)):
+        fail(
+            f"What is kept for {', '.join(names)} cannot be opened with ACORN_KEYS. Put the key back that it was kept under, "
+            "behind the newest, and run `acorn channels rotate-keys` before taking it out."
+        )
+    return settings
+
+
+async def _unopened(settings: Settings, store: Store) -> list[str]:
+    """Whose secrets none of the keys opens."""
+    from gateway.wiring import keyring
+    from store import grant
+
+    async with store.begin() as tx:
+        return await grant.unopened(tx, keyring(settings))
+
+
+def asked_database(ask: Callable[[], T]) -> T:
+    from store.session import UNAVAILABLE, why
+
+    try:
+        return ask()
+    except BrokenPipeError:
+        raise  # Not the database: whoever reads what we print has read enough, as `head` does.
+    except UNAVAILABLE as problem:
+        fail(f"The database does not answer ({why(problem)}). Check ACORN_DATABASE_URL and that it runs.")
+
+
+def with_store(work: Callable[..., Awaitable[T]]) -> T:
+    """What `work` answers, given connections to the database."""
+    from store.session import Store
+
+    settings = told_settings()
+
+    async def run() -> T:
+        store = Store(settings.database_url.get_secret_value(), pool_size=1)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asked_database(lambda: asyncio.run(run()))
+
+
+def with_house(work: Callable[[House], Awaitable[T]]) -> T:
+    """What `work` answers, given the whole house. What the house refuses is told."""
+    import logging
+
+    from domain.errors import HouseError
+    from gateway.wiring import build_house
+
+    settings = ready(told_settings())
+    # Who runs a command reads its own words; that all went well is no news beside them.
+    logging.getLogger().setLevel(max(logging.WARNING, logging.getLogger().level))
+
+    async def run() -> T:
+        house = await build_house(settings)
+        try:
+            return await work(house)
+        finally:
+            await house.close()
+
+    try:
+        return asked_database(lambda: asyncio.run(run()))
+    except HouseError as problem:
+        fail(problem.message)
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
