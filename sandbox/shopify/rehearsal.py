@@ -54,7 +54,10 @@ def _order(order: Order, shop: Shop) -> dict[str, Any]:
         "name": order.name,
         "status": order.fulfillment_status(shop.now()),
         "financialStatus": order.financial,
-        "lines": [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines],
+        "lines": [
+            {"id": line.id, "sku": line.product.sku, "quantity": line.quantity, "removed": line.removed_quantity}
+            for line in order.lines
+        ],
         "fulfillmentOrders": [
             {
                 "id": work.id,
