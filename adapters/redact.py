@@ -6,7 +6,7 @@ Anything else (labels, flat files, XML, JSON that was cut, and all that a presig
 the words of an error that is a web page or plain text. A login keeps no body at all.
 
 Of what changes something and of what failed all is kept, up to BODY_BYTES. A reading that went well tells the same a thousand
-times a day: its first READING_BYTES are kept.
+times a day: its first READING_BYTES are kept, and as they stand where every name in them is seen to be fine without reading them.
 
 Sources: SP-API documentation, "Access Orders PII" and the Data Protection Policy (no personal data in logs); Shopify's
 "protected customer data".

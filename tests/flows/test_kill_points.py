@@ -23,7 +23,7 @@ from workers import crash
 from workers.bell import ArqBell, SilentBell, arq_redis
 from workers.deps import Timing
 
-QUICK = Timing(lease_s=3.0, budget_wait_s=2.0, settle_s=0.3, stream_lease_s=3.0, finish_s=5.0)
+QUICK = Timing(lease_s=4.0, budget_wait_s=2.0, settle_s=0.8, stream_lease_s=3.0, finish_s=5.0)
 
 # Passed by every shipment; the rest have tests of their own below.
 OF_EACH = (

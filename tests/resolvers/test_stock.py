@@ -545,7 +545,8 @@ async def test_more_skus_than_a_call_takes_are_read_in_batches_and_the_log_says_
     await house.list_everywhere(*skus)
     with caplog.at_level("INFO", "adapters.route"):
         await house.stock(*skus, max_age=NOW)
-    assert [len(call) for call in house.amazon.calls] == [50, 50, 20]
+    # Side by side: which of them is there first is not promised.
+    assert sorted(len(call) for call in house.amazon.calls) == [20, 50, 50]
     (told,) = [one.__dict__ for one in caplog.records if one.getMessage() == "route.chosen"]
     assert (told["channel"], told["keys"], told["way"], told["calls"]) == ("amazon-eu", 120, "batch", 3)
     assert [one.partition(":")[0] for one in told["candidates"]] == ["batch", "pages"]
