@@ -258,11 +258,18 @@ class _Body:
         body = cls(raw or b"")
         told = body.raw.removeprefix(_MARK)
         if not opaque and told[:8].lstrip()[:1] in (b"{", b"["):
-            if not whole and (plain := _plain(told, kept)) is not None:
-                body.plain, body.json = plain, True
-                body.cut = len(told) > READING_BYTES
-                return body
-            body.parsed = None if whole else _first_part(told, kept)
+            part = told if whole else _beginning(told)
+            cut = part is not told
+            if cut and not kept.subjects:
+                # What the rest names is noted where the call has not told before what it is about.
+                for pattern, kind in _NAMED:
+                    kept.note(kind, [orjson.loads(one) for one in pattern.findall(told)])
+            if (cut or len(told) <= READING_BYTES) and not whole:
+                body.plain = _plain(part, kept, cut=cut)
+                if body.plain is not None:
+                    body.json, body.cut = True, cut
+                    return body
+            body.parsed = _ended(part) if cut else None
             body.cut = body.parsed is not None
             try:
                 body.parsed = body.parsed or orjson.loads(told)
@@ -436,25 +443,30 @@ def _plain_words(raw: bytes) -> str | None:
     return None if markup or words[:1] in ("{", "[", '"') or _QUOTED_NAME.search(words) else words
 
 
-def _plain(raw: bytes, kept: _Kept) -> str | None:
-    """JSON of a reading that went well and may be kept as it stands, up to READING_BYTES; None where something may have to go, or
+def _beginning(raw: bytes) -> bytes:
+    """The beginning of a long JSON text, cut between two objects; all of one that is short, or not to be cut.
+
+    Reading all of it only to keep little would take ten times as long.
+    """
+    ends = raw[:READING_BYTES], raw[-READING_BYTES:]
+    # A shop says beside the data what is wrong with them.
+    if len(raw) <= READING_BYTES or any(b'"errors"' in one for one in ends) or (cut := ends[0].rfind(b"},{")) < 0:
+        return raw
+    return raw[: cut + 1]
+
+
+def _plain(part: bytes, kept: _Kept, *, cut: bool) -> str | None:
+    """JSON of a reading that went well, or its beginning, that may be kept as it stands; None where something may have to go, or
     where that cannot be told without reading it. Notes its subjects.
 
     Most of what is read all day is of this kind. Without a backslash every quote begins or ends a text, so names can be told
     apart from all else without parsing, which costs thrice as much.
     """
-    part = raw
-    if len(raw) > READING_BYTES:
-        end = raw.rfind(b"},{", 0, READING_BYTES)
-        # A shop says beside the data what is wrong with them.
-        if end < 0 or b'"errors"' in raw[-READING_BYTES:]:
-            return None
-        part = raw[: end + 1]
     if b"\\" in part or b"\0" in part or b'"INVALID"' in part:
         return None
     pieces = part.split(b'"')
     outside = b"".join(pieces[::2])
-    if part is raw and not (
+    if not cut and not (
         len(pieces) % 2 and outside.count(b"{") == outside.count(b"}") and outside.count(b"[") == outside.count(b"]")
     ):
         return None
@@ -468,9 +480,6 @@ def _plain(raw: bytes, kept: _Kept) -> str | None:
         return None
     if not names.isdisjoint(_UNWELL) or any(verdict == _DROP for _, verdict in verdicts):
         return None
-    if part is not raw and not kept.subjects:
-        for pattern, kind in _NAMED:
-            kept.note(kind, [orjson.loads(one) for one in pattern.findall(raw)])
     for name, verdict in sorted(verdicts, key=lambda one: part.index(b'"%b"' % one[0])):
         told = [one.decode() for found in _value_of(name).findall(part) for one in _values(*found)]
         if verdict == _ID:
@@ -500,20 +509,8 @@ def _values(text: bytes, number: bytes, items: bytes) -> Iterator[bytes]:
         yield text or number
 
 
-def _first_part(raw: bytes, kept: _Kept) -> Any | None:
-    """The beginning of a long JSON text, cut between two objects; None where it is short, or not to be cut. What the rest names
-    is noted where the call has not told before what it is about.
-
-    Reading all of it only to keep little would take ten times as long.
-    """
-    ends = raw[:READING_BYTES], raw[-READING_BYTES:]
-    # A shop says beside the data what is wrong with them.
-    if len(raw) <= READING_BYTES or any(b'"errors"' in one for one in ends) or (cut := ends[0].rfind(b"},{")) < 0:
-        return None
-    if not kept.subjects:
-        for pattern, kind in _NAMED:
-            kept.note(kind, [orjson.loads(one) for one in pattern.findall(raw)])
-    part = raw[: cut + 1]
+def _ended(part: bytes) -> Any | None:
+    """The beginning of a JSON text as if it ended there; None where that cannot be told."""
     found = _closed(part, part)
     # Brackets within its texts mostly come in pairs; where they do not, it is looked at without its texts.
     return _closed(part, b"".join(_STRINGS.split(part))) if found is None else found
