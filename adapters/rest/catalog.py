@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from adapters.offered import claim, regular_and_sale
 from adapters.port import Page
 from adapters.rest.client import RestClient, answered
 from adapters.rest.offers import Offers
@@ -116,19 +117,10 @@ def _keep(page: Page[Listing], channel: ChannelId, row: object, seen: dict[str, 
     for raw in product.variants:
         try:
             variant = read(_Variant, raw)
-            _claim(variant, seen)
+            claim(variant.sku, variant.id, seen)
             page.items.append(_listing(channel, product, variant, as_of))
         except Unclear as problem:
             page.rejected.append(rejected(channel, "listing", raw, str(problem)))
-
-
-def _claim(variant: _Variant, seen: dict[str, str]) -> None:
-    """Raises Unclear for a variant that has no SKU, or one that belongs to another variant already."""
-    if not variant.sku.strip():
-        raise Unclear("no SKU")
-    first = seen.setdefault(variant.sku, variant.id)
-    if first != variant.id:
-        raise Unclear(f"the SKU {variant.sku} is on two variants: {first} is kept, {variant.id} is not")
 
 
 def _listing(channel: ChannelId, product: _Product, variant: _Variant, as_of: datetime) -> Listing:
@@ -155,14 +147,8 @@ def _listing(channel: ChannelId, product: _Product, variant: _Variant, as_of: da
 
 
 def prices(paid: Price, struck: Price | None) -> tuple[Money, Money | None]:
-    """The regular price, and the sale's: what is paid is a sale's price where a higher one stands struck beside it.
-
-    Raises Unclear for two that cannot be compared.
-    """
-    price, regular = paid.money(), None if struck is None else struck.money()
-    if regular is not None and regular.currency != price.currency:
-        raise Unclear(f"the price is in {price.currency}, the one struck beside it in {regular.currency}")
-    return (price, None) if regular is None or regular.amount <= price.amount else (regular, price)
+    """The regular price, and the sale's, of the two that the contract has. Raises Unclear."""
+    return regular_and_sale(paid.money(), None if struck is None else struck.money())
 
 
 def _title(product: _Product, variant: _Variant) -> str:

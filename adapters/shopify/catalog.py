@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+from adapters.offered import claim, regular_and_sale
 from adapters.port import Page
 from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded
 from adapters.shopify.client import ShopClient
@@ -159,7 +161,7 @@ class Catalog:
                     raise variant
                 run.note(variant.updated_at)
                 run.variants.add(variant.id)
-                _claim(variant, run.owners)
+                claim(variant.sku, variant.id, run.owners)
                 page.items.append(_listing(channel, variant, currency, min(run.started, batch.as_of)))
             except Unclear as problem:
                 page.rejected.append(rejected(channel, "listing", row, str(problem)))
@@ -191,19 +193,9 @@ def all_variants(search: str | None) -> BulkQuery:
     return BulkQuery("AcornVariants", f"productVariants{terms} {{ edges {{ node {{ {VARIANT} }} }} }}")
 
 
-def _claim(variant: _Variant, owners: dict[str, str]) -> None:
-    """Raises Unclear for a variant that has no SKU, or one that belongs to another variant already."""
-    sku = variant.sku or ""
-    if not sku.strip():
-        raise Unclear("no SKU")
-    first = owners.setdefault(sku, variant.id)
-    if first != variant.id:
-        raise Unclear(f"the SKU {sku} is on two variants: {first} is kept, {variant.id} is not")
-
-
 def _listing(channel: ChannelId, variant: _Variant, currency: str, as_of: datetime) -> Listing:
     sku = ChannelSku(variant.sku or "")
-    price, sale_price = _prices(variant, currency)
+    price, sale_price = prices(variant.price, variant.compare_at_price, currency)
     unit_cost = variant.inventory_item.unit_cost
     return Listing(
         id=listing_id(channel, None, sku),
@@ -233,12 +225,9 @@ def _attributes(variant: _Variant) -> list[Attribute]:
     return [Attribute(name, value, value) for name, value in options + tags]
 
 
-def _prices(variant: _Variant, currency: str) -> tuple[Money, Money | None]:
-    """The regular price, and the sale's. What a shop calls `price` is paid; a higher `compareAtPrice` is shown crossed out."""
-    price = money(variant.price, currency)
-    if variant.compare_at_price is None or variant.compare_at_price <= variant.price:
-        return price, None
-    return money(variant.compare_at_price, currency), price
+def prices(paid: Decimal, struck: Decimal | None, currency: str) -> tuple[Money, Money | None]:
+    """The regular price, and the sale's, of `price` and `compareAtPrice`. Raises Unclear for what is no money."""
+    return regular_and_sale(money(paid, currency), None if struck is None else money(struck, currency))
 
 
 def _title(variant: _Variant) -> str:

@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from adapters.port import BeforeSend, Receipt
 from adapters.shopify import bulk, bulk_mutation
+from adapters.shopify.catalog import prices
 from adapters.shopify.client import PLAN, Json, Reply, ShopClient
 from adapters.shopify.document import PAGE, PAGE_INFO, Document
 from adapters.shopify.paging import answered, by_id, pages
@@ -24,7 +25,7 @@ from adapters.shopify.problems import Problem, of_all, raised
 from adapters.shopify.wire import Ref, exact, quoted
 from adapters.storefront import PriceKey, PriceWrite, ShownPrice
 from adapters.transport import lost
-from adapters.wire import Amount, Unclear, Wire, money, read
+from adapters.wire import Amount, Unclear, Wire, read
 from domain.budget import Ask, Priority
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Transient
 from domain.ids import ChannelSku
@@ -352,11 +353,8 @@ def _shown(key: PriceKey, found: Found | None, currency: str, as_of: datetime) -
     """Raises Transient for what is no price."""
     if found is None:
         return ShownPrice(key, None, None, as_of)
-    price, compare_at = found.variant.price, found.variant.compare_at_price
-    on_sale = compare_at is not None and compare_at > price
     try:
-        regular = money(compare_at if on_sale and compare_at is not None else price, currency)
-        sale = money(price, currency) if on_sale else None
+        regular, sale = prices(found.variant.price, found.variant.compare_at_price, currency)
     except Unclear as problem:
         raise Transient(f"The price of {key.channel_sku} cannot be read: {problem}") from problem
     return ShownPrice(key, regular, sale, as_of, found.request_id)
