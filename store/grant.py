@@ -18,7 +18,7 @@ from domain.errors import Transient
 from domain.grant import GrantState, Kept, Lack, Source
 from domain.ids import ChannelId
 from store import channel as channel_state
-from store.keyring import Keyring, Unopened
+from store.keyring import Keyring
 from store.session import UNAVAILABLE, Store, from_now, storable
 from store.tables import account_grant, application_secret, missing_role
 
@@ -232,13 +232,7 @@ async def lacks(tx: AsyncConnection, channels: Collection[ChannelId] | None = No
 
 async def unopened(tx: AsyncConnection, ring: Keyring) -> list[str]:
     """Whose secrets `ring` does not open: channels and client ids."""
-    found = []
-    for name, sealed in await _all_sealed(tx):
-        try:
-            ring.open(name, sealed)
-        except Unopened:
-            found.append(name)
-    return list(dict.fromkeys(found))
+    return ring.unopened(await _all_sealed(tx))
 
 
 async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
@@ -249,15 +243,15 @@ async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
     # The rows are locked: what somebody else keeps in between would be lost.
     grants = (await tx.execute(select(g.channel, g.sealed).with_for_update())).all()
     for row in grants:
-        anew = ring.seal(row.channel, ring.open(row.channel, row.sealed))
+        anew = ring.anew(row.channel, row.sealed)
         await tx.execute(update(account_grant).where(g.channel == row.channel).values(sealed=anew))
     await tx.execute(update(application_secret).where(~_previous_lives()).values(previous=None))
     secrets = (await tx.execute(select(a.client_id, a.sealed, a.previous).with_for_update())).all()
     count = len(grants)
     for one in secrets:
-        values = {"sealed": ring.seal(one.client_id, ring.open(one.client_id, one.sealed))}
+        values = {"sealed": ring.anew(one.client_id, one.sealed)}
         if one.previous is not None:
-            values["previous"] = ring.seal(one.client_id, ring.open(one.client_id, one.previous))
+            values["previous"] = ring.anew(one.client_id, one.previous)
         await tx.execute(update(application_secret).where(a.client_id == one.client_id).values(**values))
         count += len(values)
     return count

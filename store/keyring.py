@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -52,3 +52,17 @@ class Keyring:
             f"What is kept for {name} cannot be opened with ACORN_KEYS. Put the key back under which it was kept, behind the "
             "newest; or authorize the account again."
         )
+
+    def unopened(self, kept: Iterable[tuple[str, str]]) -> list[str]:
+        """The names, each once, of those of (name, sealed) that none of our keys opens."""
+        found: dict[str, None] = {}
+        for name, sealed in kept:
+            try:
+                self.open(name, sealed)
+            except Unopened:
+                found[name] = None
+        return list(found)
+
+    def anew(self, name: str, sealed: str) -> str:
+        """The same secret under the newest key. Raises Unopened."""
+        return self.seal(name, self.open(name, sealed))

@@ -41,7 +41,7 @@ from domain.webhook import (
     object_of,
 )
 from store import api_key, event, kit
-from store.keyring import Keyring, Unopened
+from store.keyring import Keyring
 from store.session import AnyRow, among, as_table, from_now, storable
 from store.tables import api_key as key_table
 from store.tables import event as event_table
@@ -586,13 +586,8 @@ async def forget(tx: AsyncConnection, before: datetime, limit: int = 5_000) -> i
 
 async def unopened(tx: AsyncConnection, ring: Keyring) -> list[str]:
     """Whose secrets `ring` does not open: names as `seal_name` makes them."""
-    found = []
-    for row in await tx.execute(select(w.id, w.sealed).order_by(w.id)):
-        try:
-            ring.open(seal_name(row.id), row.sealed)
-        except Unopened:
-            found.append(seal_name(row.id))
-    return found
+    rows = await tx.execute(select(w.id, w.sealed).order_by(w.id))
+    return ring.unopened((seal_name(row.id), row.sealed) for row in rows)
 
 
 async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
@@ -601,8 +596,7 @@ async def reseal(tx: AsyncConnection, ring: Keyring) -> int:
     total = 0
     for row in (await tx.execute(select(w.id, w.sealed, w.previous).order_by(w.id).with_for_update())).all():
         old = {"sealed": row.sealed} | ({} if row.previous is None else {"previous": row.previous})
-        name = seal_name(row.id)
-        anew = {column: ring.seal(name, ring.open(name, sealed)) for column, sealed in old.items()}
+        anew = {column: ring.anew(seal_name(row.id), sealed) for column, sealed in old.items()}
         await tx.execute(update(webhook).where(w.id == row.id).values(**anew))
         total += len(anew)
     return total
