@@ -43,6 +43,11 @@ class Lane(NamedTuple):
     capability: Capability
 
 
+Keep = Callable[[AsyncConnection], Awaitable[None]]
+"""Writes what came with an outcome, in the transaction that records it; not called where the outcome came too late. It may lock
+orders and nothing of stock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A parcel was seen live at its channel; `order` is the order as it stood then, None when it could not be read."""
@@ -57,7 +62,8 @@ class Worked:
     """What came of one item. Without an outcome nothing is recorded: the item is no longer ours, or its lease shall run out.
 
     `hold_s` keeps this process from claiming more of the lane for so long; `failing` says that the channel could not be reached,
-    which holds the lane longer each time in a row; `pause` stops all work of the channel and says why.
+    which holds the lane longer each time in a row; `pause` stops all work of the channel and says why. `seen` and `keep` are
+    written with the outcome.
     """
 
     outcome: Outcome | None
@@ -65,6 +71,7 @@ class Worked:
     failing: bool = False
     pause: str | None = None
     seen: Seen | None = None
+    keep: Keep | None = None
 
 
 Handler = Callable[[Deps, ClaimedItem], Awaitable[Worked]]
@@ -196,7 +203,7 @@ class Lanes:
                     raise
                 # An order that cannot be kept must not keep the outcomes from their rows; it comes again with its stream.
                 log.exception("lane.orders_left_out", extra={"channel": lane.channel})
-                results = [replace(worked, seen=_without_order(worked.seen)) for worked in results]
+                results = [replace(worked, seen=_fewer(worked.seen)) for worked in results]
         point("after_record")
         if taken:
             point("after_accepted")
@@ -212,6 +219,9 @@ class Lanes:
             )
             await order.lock(tx, [seen.order_id for _, seen in parcels])
             recorded = await agenda.record(tx, outcomes)
+            for worked in results:
+                if worked.keep is not None and worked.outcome is not None and worked.outcome.item in recorded:
+                    await worked.keep(tx)
             reason = next((worked.pause for worked in results if worked.pause is not None), None)
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)
@@ -245,9 +255,14 @@ class Lanes:
         await allocation.settle(tx, list(kept.values()), self.deps.locations)
 
 
-def _without_order(seen: Seen | None) -> Seen | None:
+def without_order(seen: Seen | None) -> Seen | None:
+    """What is still known of a parcel whose order cannot be read."""
+    return None if seen is None else replace(seen, order=None)
+
+
+def _fewer(seen: Seen | None) -> Seen | None:
     """What can still be kept of a parcel when something of it cannot: its units without the order, then nothing."""
-    return replace(seen, order=None) if seen is not None and seen.order is not None else None
+    return without_order(seen) if seen is not None and seen.order is not None else None
 
 
 def _fatal(item: ClaimedItem) -> Worked:

@@ -189,7 +189,7 @@ async def test_the_rest_of_a_parcel_follows_its_first_half_and_cannot_be_cancell
 async def test_what_cannot_be_read_back_is_looked_at_again_then_parked(
     store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.shipments.LOOKS", 2)
+    monkeypatch.setattr("workers.writes.LOOKS", 2)
     [one] = await place_orders(store, port, 1)
     port.faults.append(Fault.APPLIED_THEN_LOST)
     port.look_faults.extend([Throttled("No slot.", retry_after_s=0.1)] + [Transient("It does not answer.")] * 3)
@@ -375,7 +375,7 @@ async def test_refused_credentials_at_the_look_pause_and_lose_nothing(
 async def test_a_missing_role_at_the_look_pauses_nobody_and_loses_nothing(
     store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.shipments.ROLE_WAIT_S", 0.1)
+    monkeypatch.setattr("workers.writes.ROLE_WAIT_S", 0.1)
     [one] = await place_orders(store, port, 1)
     port.look_faults.append(MissingRole("No role for orders."))
     id = await ship(store, [one])

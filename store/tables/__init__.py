@@ -1,0 +1,97 @@
+"""All tables. The database itself refuses what would break a promise: the constraints here are the last word.
+
+Times are `timestamptz` and aware; money is `numeric` beside its currency; ids of platforms are text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import DDL
+from sqlalchemy import event as sa_event
+
+from store.tables.access import (
+    account_grant,
+    api_key,
+    application_secret,
+    consent_request,
+    missing_role,
+    privacy_request,
+    trusted_document,
+    worker_beat,
+)
+from store.tables.base import metadata
+from store.tables.catalog import listing, mapping_task, product
+from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
+from store.tables.operation import event, operation, operation_item
+from store.tables.order import order, order_allocation, order_line, oversale
+from store.tables.stock import (
+    channel_stock,
+    feed_cursor,
+    feed_delivery,
+    kit_component,
+    kit_history,
+    ledger_check,
+    reservation,
+    reservation_hold,
+    sku_stock,
+    stock_balance,
+    stock_drift,
+    stock_entry,
+    stock_level,
+    stock_level_history,
+    stock_push,
+    stock_rule,
+    stock_sweep,
+)
+from store.tables.webhook import webhook, webhook_attempt, webhook_delivery
+from store.triggers import STATEMENTS
+
+__all__ = [
+    "account_grant",
+    "api_key",
+    "application_secret",
+    "budget_use",
+    "channel_state",
+    "channel_stock",
+    "consent_request",
+    "event",
+    "exchange",
+    "feed_cursor",
+    "feed_delivery",
+    "hint",
+    "kit_component",
+    "kit_history",
+    "ledger_check",
+    "listing",
+    "mapping_task",
+    "metadata",
+    "missing_role",
+    "operation",
+    "operation_item",
+    "order",
+    "order_allocation",
+    "order_line",
+    "oversale",
+    "privacy_request",
+    "product",
+    "quarantine",
+    "reservation",
+    "reservation_hold",
+    "sku_stock",
+    "stock_balance",
+    "stock_drift",
+    "stock_entry",
+    "stock_level",
+    "stock_level_history",
+    "stock_push",
+    "stock_rule",
+    "stock_sweep",
+    "sync_stream",
+    "trusted_document",
+    "webhook",
+    "webhook_attempt",
+    "webhook_delivery",
+    "worker_beat",
+]
+
+for _statement in STATEMENTS:
+    sa_event.listen(metadata, "after_create", DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]

@@ -1,0 +1,88 @@
+"""Orders, and what they take from the ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Numeric, Table, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from store.tables.base import instant, metadata, words
+
+order = Table(
+    "order",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("marketplace", Text),
+    Column("external_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("channel_status", Text, nullable=False),
+    Column("fulfilled_by", Text, nullable=False),
+    instant("placed_at"),
+    instant("updated_at"),
+    instant("ship_by", nullable=True),
+    Column("total_amount", Numeric),
+    Column("total_currency", Text),
+    Column("shipments", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("refs", JSONB, nullable=False, server_default=text("'{}'")),
+    # The id is made of the two, so the primary key holds that there is one; a second unique index would race with ON CONFLICT.
+    Index("order_channel_external_id_idx", "channel", "external_id"),
+    words("fulfilled_by", "MERCHANT", "CHANNEL"),
+    words("status", "PENDING", "UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED", "DELIVERED", "CANCELLED", "ON_HOLD"),
+    Index("order_placed_at_id_idx", text("placed_at DESC"), text("id DESC")),
+    Index("order_updated_at_idx", "updated_at"),
+    Index("order_external_id_idx", "external_id"),
+)
+
+order_line = Table(
+    "order_line",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("order_id", Text, ForeignKey("order.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("channel_sku", Text, nullable=False),
+    Column("sku", Text),
+    Column("title", Text),
+    Column("quantity", Integer, nullable=False),
+    Column("quantity_shipped", Integer, nullable=False),
+    Column("unit_amount", Numeric),
+    Column("unit_currency", Text),
+    Column("total_amount", Numeric),
+    Column("total_currency", Text),
+    UniqueConstraint("order_id", "external_id"),
+    CheckConstraint("quantity >= 0 and quantity_shipped >= 0", name="counts"),
+    Index("order_line_sku_idx", "sku"),
+)
+
+# What of an order line is promised at which own place, and what has left from there.
+order_allocation = Table(
+    "order_allocation",
+    metadata,
+    Column("order_line_id", Text, primary_key=True),
+    Column("sku", Text, ForeignKey("product.sku"), primary_key=True),
+    Column("location", Text, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("shipped", Integer, nullable=False, server_default="0"),
+    instant("changed_at", now=True),
+    CheckConstraint("quantity >= 0 and shipped >= 0", name="counts"),
+    Index("order_allocation_order_id_idx", "order_id"),
+)
+
+# Sales of a marketplace beyond what there was, with the lag that let each in.
+oversale = Table(
+    "oversale",
+    metadata,
+    Column("order_line_id", Text, primary_key=True),
+    Column("sku", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    instant("placed_at"),
+    instant("seen_at", now=True),
+    # What the channel showed when the order was placed, and since when it had been told otherwise; null where it never was told.
+    Column("shown", Integer),
+    instant("told_at", nullable=True),
+    Column("cause", Text, nullable=False),
+    CheckConstraint("units > 0", name="units"),
+    Index("oversale_seen_at_idx", "seen_at"),
+)
