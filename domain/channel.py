@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from domain.address import Address
 from domain.ids import ChannelId, LocationCode
 
 LEDGER = ChannelId("ledger")
@@ -53,7 +54,7 @@ class Location:
     that channel: a Shopify location's gid, or the country code of the marketplace through which an FBA pool is asked.
     `marketplaces` are those that share an FBA pool. `shown` says under which name of its own a channel shows what may be sold
     from here, and `opens_from` which channel's first count opens the ledger of a SKU here. `sells_to` are the channels that may
-    sell from here; None means all.
+    sell from here; None means all. `address` is where parcels are sent from.
     """
 
     code: LocationCode
@@ -65,6 +66,7 @@ class Location:
     shown: Mapping[ChannelId, str] = field(default_factory=dict)
     opens_from: ChannelId | None = None
     sells_to: frozenset[ChannelId] | None = None
+    address: Address | None = None
 
     @property
     def ours(self) -> bool:

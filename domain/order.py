@@ -9,6 +9,7 @@ from enum import Enum
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
 from domain.money import Money
+from domain.person import Destination, Person
 from domain.product import FulfilledBy
 
 
@@ -61,7 +62,11 @@ class Shipment:
 
 @dataclass(slots=True)
 class Order:
-    """One order of one channel. `channel_status` keeps the platform's own word; `refs` what later calls need."""
+    """One order of one channel. `channel_status` keeps the platform's own word; `refs` what later calls need.
+
+    `service` is how fast it was sold to be, in the channel's own word, and `deliver_by` what the buyer was promised. `person` is
+    there only where an order has just been read: it is kept apart, and two versions that differ in it alone are equal.
+    """
 
     id: OrderId
     channel: ChannelId
@@ -74,6 +79,10 @@ class Order:
     updated_at: datetime
     lines: list[OrderLine]
     ship_by: datetime | None = None
+    deliver_by: datetime | None = None
+    service: str | None = None
+    destination: Destination | None = None
     total: Money | None = None
     shipments: list[Shipment] = field(default_factory=list)
     refs: Mapping[str, str] = field(default_factory=dict)
+    person: Person | None = field(default=None, repr=False, compare=False)

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from domain.address import Address as PostalAddress
 from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
 from domain.feed import FeedIn, FeedOut, secret_bytes
 from domain.ids import ChannelId, LocationCode
@@ -232,6 +233,24 @@ class RestEntry(ChannelEntry):
 SHOPS = (ShopifyEntry, RestEntry)
 
 
+class AddressEntry(Entry):
+    """Where parcels are sent from: what carriers want to know of it."""
+
+    name: str = Field(min_length=1)
+    line1: str = Field(min_length=1)
+    line2: str = ""
+    city: str = Field(min_length=1)
+    state: str = ""
+    postal_code: str = Field(min_length=1)
+    country: str = Field(pattern="^[A-Z]{2}$")
+    phone: str = ""
+    email: str = ""
+
+    def address(self) -> PostalAddress:
+        """As the house knows it. Raises Invalid."""
+        return PostalAddress(**self.model_dump())
+
+
 class LocationEntry(Entry):
     """An own place: counted by our ledger, or by a storefront."""
 
@@ -243,6 +262,7 @@ class LocationEntry(Entry):
     shown: dict[str, Text] = {}
     opens_from: str | None = None
     sells_to: tuple[str, ...] | None = None
+    address: AddressEntry | None = None
 
     @property
     def ours(self) -> bool:
@@ -260,6 +280,7 @@ class LocationEntry(Entry):
             shown=_channels(self.shown),
             opens_from=None if self.opens_from is None else ChannelId(self.opens_from),
             sells_to=None if self.sells_to is None else frozenset(map(ChannelId, self.sells_to)),
+            address=None if self.address is None else self.address.address(),
         )
 
 

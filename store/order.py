@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
 from domain.order import SHIPPABLE, Order, OrderLine, OrderStatus, Shipment
+from domain.person import Destination
 from domain.product import FulfilledBy
 from store import locks, money
 from store.session import AnyRow, among
@@ -246,6 +247,10 @@ def _row(one: Order) -> dict[str, Any]:
         "placed_at": one.placed_at,
         "updated_at": one.updated_at,
         "ship_by": one.ship_by,
+        "deliver_by": one.deliver_by,
+        "service": one.service,
+        "country": None if one.destination is None else one.destination.country,
+        "area": None if one.destination is None else one.destination.area,
         **money.columns("total", one.total),
         "shipments": [_shipment_row(shipment) for shipment in one.shipments],
         "refs": dict(one.refs),
@@ -265,6 +270,9 @@ def _order(row: AnyRow, lines: Iterable[OrderLine]) -> Order:
         updated_at=row.updated_at,
         lines=list(lines),
         ship_by=row.ship_by,
+        deliver_by=row.deliver_by,
+        service=row.service,
+        destination=None if row.country is None else Destination(row.country, row.area),
         total=money.value(row.total_amount, row.total_currency),
         shipments=[_shipment(one) for one in row.shipments],
         refs=row.refs,

@@ -371,7 +371,7 @@ async def keep_orders(deps: Deps, read: Sequence[Order], rejected: Sequence[Reje
 async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence[Rejected]) -> None:
     async with deps.store.begin() as tx:
         await quarantine.keep(tx, rejected)
-        await intake.keep_orders(tx, orders, deps.locations)
+        await intake.keep_orders(tx, orders, deps.locations, deps.ring)
 
 
 async def _keep_alone(deps: Deps, one: Order) -> None:

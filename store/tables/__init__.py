@@ -22,7 +22,7 @@ from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
 from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
 from store.tables.operation import event, operation, operation_item
-from store.tables.order import order, order_allocation, order_line, oversale
+from store.tables.order import order, order_allocation, order_line, order_person, order_step, oversale
 from store.tables.stock import (
     channel_stock,
     feed_cursor,
@@ -70,6 +70,8 @@ __all__ = [
     "order",
     "order_allocation",
     "order_line",
+    "order_person",
+    "order_step",
     "oversale",
     "privacy_request",
     "product",

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Numeric, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from store.tables.base import instant, metadata, words
@@ -20,6 +35,10 @@ order = Table(
     instant("placed_at"),
     instant("updated_at"),
     instant("ship_by", nullable=True),
+    instant("deliver_by", nullable=True),
+    Column("service", Text),
+    Column("country", Text),
+    Column("area", Text),
     Column("total_amount", Numeric),
     Column("total_currency", Text),
     Column("shipments", JSONB, nullable=False, server_default=text("'[]'")),
@@ -85,4 +104,32 @@ oversale = Table(
     Column("cause", Text, nullable=False),
     CheckConstraint("units > 0", name="units"),
     Index("oversale_seen_at_idx", "seen_at"),
+)
+
+# Who bought, encrypted under the keys of the settings, until it is to be forgotten.
+order_person = Table(
+    "order_person",
+    metadata,
+    Column("order_id", Text, ForeignKey("order.id", ondelete="CASCADE"), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    # As of which version of the order.
+    instant("told_at"),
+    instant("erase_at", nullable=True),
+    Index("order_person_erase_at_idx", "erase_at", postgresql_where=text("erase_at is not null")),
+)
+
+# What happened to an order, for people.
+order_step = Table(
+    "order_step",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("order_id", Text, ForeignKey("order.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("operation_id", Text),
+    Column("upstream_request_id", Text),
+    UniqueConstraint("order_id", "key"),
 )

@@ -249,7 +249,7 @@ async def test_after_eight_sends_that_changed_nothing_the_item_fails(
 async def test_refused_credentials_cost_no_attempt(
     store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.shipments.jittered", lambda *_, **__: 0.05)
+    monkeypatch.setattr("workers.writes.jittered", lambda *_, **__: 0.05)
     [one] = await place_orders(store, port, 1)
     port.faults.extend([Fault.UNAUTHORIZED, Fault.NOT_CONNECTED])
     id = await ship(store, [one])
