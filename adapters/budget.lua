@@ -21,8 +21,8 @@
 
 local MISSING, GRANTED, WAIT, LATE, NEVER = 0, 1, 2, 3, 4
 
-local CLASS_STEP = 2 ^ 51          -- above any order of arrival, so that a class comes wholly before the next
-local EPOCH = 1767225600000000     -- 2026-01-01: order of arrival counts from here, exact in a double until 2097
+local CLASS_STEP = 2 ^ 50          -- above any order of arrival, so that a class comes wholly before the next
+local EPOCH = 1767225600000000     -- 2026-01-01: order of arrival counts from here, below a step and exact in a double until 2061
 local GRACE = 300000               -- a caller this late (µs) for its promised instant is passed over
 local LOOK_AGAIN = 100000          -- per ticket ahead: how soon (µs) a waiting caller looks whether those have gone away
 local LOOK_LATEST = 1000000        -- no later (µs) than this, so that the tickets of a dead process expire together
@@ -34,7 +34,7 @@ local QUEUE_LIMIT = 10000
 local HELD = 30000000              -- a call that is under way for longer (µs) is one of a dead process
 local SLOWEST = 0.01               -- share of the plan's rate below which no answer is believed: nothing would correct it again
 local LIFE = 7 * 86400 * 1000      -- ms without use, after which memory of the last use is as good as the bucket
-local RESERVE = { [0] = 0, [1] = 0.1, [2] = 0.15, [3] = 0.2 }   -- share of the capacity that a class leaves to those above it
+local RESERVE = { [0] = 0, [1] = 0.05, [2] = 0.1, [3] = 0.15, [4] = 0.2, [5] = 0.5 }   -- share of the capacity that a class leaves to those above it
 
 local bucket_key, queue_key, due_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local command = ARGV[1]

@@ -40,7 +40,14 @@ NOTE_EVERY_S = 10.0
 # More than any bucket holds: a bucket that was never used is full.
 FULL = 1e18
 # As in budget.lua: the share of a bucket that each class leaves to those above it.
-RESERVE = {Priority.INTERACTIVE: 0.0, Priority.WRITE: 0.1, Priority.HINT: 0.15, Priority.BACKGROUND: 0.2}
+RESERVE = {
+    Priority.INTERACTIVE: 0.0,
+    Priority.URGENT: 0.05,
+    Priority.WRITE: 0.1,
+    Priority.HINT: 0.15,
+    Priority.BACKGROUND: 0.2,
+    Priority.BACKFILL: 0.5,
+}
 
 
 class Memory(Protocol):

@@ -6,13 +6,17 @@ earlier attempt may have reached the platform. What is handed over of people goe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from adapters.port import BeforeSend
 from domain.budget import Ask
+from domain.ids import ChannelId, ChannelSku
 from domain.label import LabelWanted, Offer, Purchase, Voided
-from domain.outbound import OutboundOrder, OutboundState, Preview, Speed, Taken
+from domain.outbound import OutboundOrder, OutboundState, Preview, Speed, Standing, Taken
+from domain.outbound_return import Announced, ReturnReason, ReturnWanted
 
 
 class Outbound(Protocol):
@@ -48,6 +52,36 @@ class Outbound(Protocol):
         """Stop it. Raises Refused, saying where the order stands, when it is too late. Taken is not yet visible."""
         ...
 
+    async def changed(self, since: datetime, ask: Ask, most_calls: int) -> Mapping[str, Standing] | None:
+        """The orders whose status changed since then, by our id. None where that would take more than `most_calls` calls."""
+        ...
+
+    @property
+    def no_returns(self) -> str:
+        """Why it announces no returns, and what to do instead; empty where it does."""
+        ...
+
+    async def return_reasons(self, order_id: str, channel_sku: ChannelSku, ask: Ask) -> list[ReturnReason]:
+        """Why units of this SKU may come back. Raises Invalid with `no_returns`."""
+        ...
+
+    async def announce_return(
+        self, wanted: ReturnWanted, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
+    ) -> Announced:
+        """Have units expected back, each once, however often this is called with its id.
+
+        Units that are shown as announced are not announced again. Raises Invalid with `no_returns`, Conflict where fewer units
+        can come back, Refused for another reason that the platform has, and OutcomeUnknown as `create` does.
+        """
+        ...
+
+
+@runtime_checkable
+class Ships(Protocol):
+    """A port whose platform ships other channels' orders."""
+
+    outbound: Outbound
+
 
 class Labels(Protocol):
     """Sells labels."""
@@ -69,3 +103,24 @@ class Labels(Protocol):
     async def void(self, shipment_id: str, ask: Ask, before_send: BeforeSend) -> Voided:
         """Ask for the money back. Raises Refused when the carrier has the parcel already."""
         ...
+
+
+@runtime_checkable
+class LabelBooks(Protocol):
+    """Tells what has become of a label that it sold."""
+
+    async def shipment(self, reference: str, shipment_id: str, ask: Ask) -> Purchase:
+        """The purchase as it stands, with its label. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelShop:
+    """Somebody who sells labels: a carrier of ours, or a channel, which then sells for its own orders alone (`own`) and knows
+    where their buyers live. `lag_s` is how long a purchase may stay unseen there, in seconds."""
+
+    id: ChannelId
+    name: str
+    labels: Labels
+    own: bool
+    lag_s: float

@@ -57,13 +57,14 @@ class OrderKey:
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """A parcel to be confirmed. `reference` is a positive number of ours, the same at every attempt; `lines` are
-    (the channel's order line id, units)."""
+    (the channel's order line id, units). `carrier` is our name of it (domain.carrier), `service` the carrier's own."""
 
     reference: str
     carrier: str
     tracking_number: str
     shipped_at: datetime
     lines: tuple[tuple[str, int], ...]
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

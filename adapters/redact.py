@@ -81,7 +81,7 @@ _WHOLE = _words(
     "county customattributes deliveryphotourl displayablecomment displayableordercomment district districtorcounty document "
     "documentdownload dropofflocation extendedfields filecontents giftattributes housenumber ip latitude lineitemtext "
     "longitude municipality neighborhood neighborname nonlatinname note noteattributes notes ordertext otp otpdetails "
-    "primarycontact reasoncomment receivedby returncomment returnto shippernote shippingnotes signedforby street streetname "
+    "primarycontact reasoncomment receivedby returncomment returnto rmapageurl shippernote shippingnotes signedforby street streetname "
     "streetnumber zip"
 )
 # What only sounds like it: counts, kinds, and tokens that name a page.

@@ -1,4 +1,4 @@
-"""Reading stock by the cheapest route: what `domain.route` chooses from what a port offers and what budgets hold."""
+"""Reading stock and orders by the cheapest route: what `domain.route` chooses from what a port offers and what budgets hold."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.budget import Budgets
+from adapters.order_paths import OrderPaths
 from adapters.port import ABREAST, Page, Port, StockKey
-from domain.budget import Ask, Priority
+from domain.budget import Ask, Plan, Priority
 from domain.channel import Location
 from domain.errors import Transient
 from domain.ids import ChannelId
-from domain.route import Choice, Way, Wish, choose
+from domain.order_path import Expected, choose_path
+from domain.route import Choice, Route, Way, Wish, choose
 from domain.stock import Reading
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,15 @@ class Routed:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class OrdersQuestion:
+    """Changes of a channel's orders that are to be read: so many as are expected, before the next run is due."""
+
+    port: Port
+    expected: Expected
+    every: timedelta
+
+
 class Routes:
     """Chooses. `watch` is told of each choice that is going to be carried out."""
 
@@ -76,6 +87,31 @@ class Routes:
         purses = await self._budgets.purses(port.channel.id, plans, question.priority)
         places = tuple(one.code for one in question.locations)
         return Routed(port.channel.id, places, question.keys, question.known, choose(routes, purses, wish))
+
+    async def explain_orders(self, question: OrdersQuestion) -> Routed:
+        """What would be chosen now; nothing is asked of the platform, nothing is spent. Raises Throttled without Redis."""
+        port, expected = question.port, question.expected
+        routes = [Route(Way.PAGES, (), whole=True)]
+        if isinstance(port, OrderPaths):
+            span_s = expected.span.total_seconds()
+            routes = await port.order_routes(span_s, expected.changes, expected.waiting)
+        plans = [step.plan for route in routes for step in route.steps]
+        purses = await self._budgets.purses(port.channel.id, plans, Priority.BACKGROUND)
+        choice = choose_path(routes, purses, expected, question.every)
+        return Routed(port.channel.id, (), None, expected.changes, choice)
+
+    async def spare(self, channel: ChannelId, plan: Plan) -> bool:
+        """Whether a call that nobody waits for would be made at once."""
+        purse = (await self._budgets.purses(channel, [plan], Priority.BACKFILL))[plan.operation]
+        return not purse.ahead and purse.tokens - purse.kept >= 1
+
+    async def choose_orders(self, question: OrdersQuestion) -> Choice:
+        """The way to take now; it goes into the log, with all candidates on one line, and to who watches."""
+        routed = await self.explain_orders(question)
+        log.info("orders.path_chosen", extra={"channel": routed.channel, "expected": routed.known} | routed.told())
+        if self._watch is not None:
+            self._watch(routed)
+        return routed.choice
 
     async def choose(self, question: Question, wish: Wish = ANY) -> Way:
         """The way to take now; it goes into the log, with all candidates on one line, and to who watches."""

@@ -7,14 +7,14 @@ Failures are those of the tree in `domain.errors`; writes may raise OutcomeUnkno
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from adapters.port import BeforeSend, OrderKey, Page, Receipt
 from domain.budget import Ask
-from domain.errors import HouseError
+from domain.errors import HouseError, Refused
 from domain.finance import Transaction
 from domain.fulfillment_order import FulfillmentOrder
 from domain.ids import ChannelSku
@@ -105,6 +105,16 @@ class Cancels(Protocol):
 
 
 @runtime_checkable
+class CancelVerdicts(Protocol):
+    """Cancels in its own time, and tells afterwards what it did not carry out."""
+
+    async def cancel_refused(self, key: OrderKey, sent_as: str, ask: Ask) -> Refused | None:
+        """Why it was not cancelled, where the platform has come to that; None while it has not. `sent_as` is the `reference` of
+        the receipt."""
+        ...
+
+
+@runtime_checkable
 class Refunds(Protocol):
     """Gives money back, once per `RefundWanted.reference`, however often it is asked."""
 
@@ -123,6 +133,42 @@ class Refunds(Protocol):
         sent_before: bool = False,
     ) -> Receipt:
         """Refund. Raises Refused where more is wanted than was paid, or than is left of a line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RefundSent:
+    """An attempt to refund: when it left at the latest, and the `reference` of its receipt; without one nobody knows whether it
+    was taken. `before` is the reference of an attempt before it that came to nothing.
+
+    Equal refunds of one order are told apart one after the other: `taken` are those that others have seen as theirs, and
+    `first` says that of those that are still unseen this one was asked for first.
+    """
+
+    at: datetime
+    sent_as: str | None
+    before: str | None = None
+    taken: Collection[str] = ()
+    first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RefundSight:
+    """What has become of it: `shown` is the platform's id of the refund, `refused` why it was not made. Nothing can be told
+    before `again_s` seconds have passed. With none of them there is no such refund, and it is not under way."""
+
+    shown: str | None = None
+    refused: Refused | None = None
+    again_s: float | None = None
+
+
+@runtime_checkable
+class RefundVerdicts(Protocol):
+    """Refunds in its own time, and tells afterwards what became of it. Such a platform's `Refunds.refund` looks for nothing by
+    itself: it is asked again only when `refund_seen` has told that the attempt before came to nothing."""
+
+    async def refund_seen(self, key: OrderKey, wanted: RefundWanted, sent: RefundSent, ask: Ask) -> RefundSight:
+        """What has become of an attempt. Raises OutcomeUnknown where that will never be told."""
         ...
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,21 +25,25 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from domain.channel import StreamName
-from domain.ids import ChannelId, OrderId
+from domain.ids import ChannelId, OperationId, OrderId
 from domain.operation import Operation
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
+from domain.shipment import ShipmentRequest
 from gateway.events import EventHub
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of, run
 from resolvers.live import LiveStock
 from resolvers.shelf import Bell, Shelf
-from resolvers.shipment import ShipmentRequest, confirm
+from resolvers.shipment import confirm
 from resolvers.stock_cache import StockCache
 from store import order, stream
+from store.session import Store, among
+from store.tables import operation_item
 from workers import crash
 from workers.deps import Timing
 from workers.streams import IN_ORDER, register, run_stream
@@ -197,12 +201,16 @@ def sandbox(platform: str, orders: int, speed: float, products: int = 200) -> It
 
 @dataclass(slots=True)
 class Crew:
-    """Worker processes. They are forked from a process that has imported everything, so that a new one stands in a moment."""
+    """Worker processes. They are forked from a process that has imported everything, so that a new one stands in a moment.
+
+    Their streams of orders run `faster` times as often as in production, where the sandboxes' time runs so much faster.
+    """
 
     settings: dict[str, str]
     logs: Path
     timing: Timing | None = None
     arq: bool = True
+    faster: float = 1.0
     members: list[ForkServerProcess] = field(default_factory=list)
     kills: int = 0
 
@@ -210,7 +218,7 @@ class Crew:
         """Start one; `crash_at` is where it shall die."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        arguments = (self.settings, self.arq, self.timing, crash_at, str(self.logs / "workers.log"))
+        arguments = (self.settings, self.arq, self.timing, crash_at, str(self.logs / "workers.log"), self.faster)
         member = context.Process(target=_work, args=arguments, daemon=True)
         member.start()
         self.members.append(member)
@@ -249,7 +257,7 @@ class _Lines(logging.Formatter):
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
 
-def _work(settings: dict[str, str], arq: bool, timing: Timing | None, crash_at: str, log: str) -> None:
+def _work(settings: dict[str, str], arq: bool, timing: Timing | None, crash_at: str, log: str, faster: float) -> None:
     """A worker process."""
     handler = logging.FileHandler(log)
     handler.setFormatter(_Lines())
@@ -258,12 +266,20 @@ def _work(settings: dict[str, str], arq: bool, timing: Timing | None, crash_at: 
 
     async def main() -> None:
         house = await build_house(read(settings))
+        if faster != 1:
+            quicken(house, faster)
         try:
             await run(house, arq=arq, timing=timing)
         finally:
             await house.close()
 
     asyncio.run(main())
+
+
+def quicken(house: House, faster: float) -> None:
+    """Let streams of orders run so many times as often as they would."""
+    for id, port in house.ports.items():
+        house.intervals[id, StreamName.ORDERS] = port.every[StreamName.ORDERS] / faster
 
 
 def read(settings: Mapping[str, str]) -> Settings:
@@ -426,3 +442,17 @@ def doubtful(one: Order, effects: Sequence[Mapping[str, Any]]) -> str | None:
     if units != wanted or max(places.values()) > 1:
         return f"shipped {dict(units)} in {sum(places.values())} parcels instead of {dict(wanted)}"
     return None
+
+
+async def why(store: Store, ids: Collection[OperationId]) -> dict[str, str]:
+    """Why items of the operations have failed or want a person: their errors by their keys."""
+    i = operation_item.c
+    query = select(i.key, i.error_code, i.error_message, i.attempts, i.checks).where(
+        among(i.operation_id, ids), i.error_code.is_not(None), i.status.in_(["FAILED", "PARKED"])
+    )
+    async with store.begin() as tx:
+        rows = await tx.execute(query)
+    return {
+        row.key: f"{row.error_code} after {row.attempts} sends and {row.checks} looks: {row.error_message}"
+        for row in rows
+    }

@@ -241,13 +241,15 @@ async def filtered(shop: Shop) -> None:
     "orders.totals",
     "Order.totals",
     "adds up orders",
-    "Let grand be items less discount plus shipping.",
+    "Let grand be items less discount plus shipping, and plus tax where prices do not contain it.",
     parts=("orders",),
 )
 async def totals(shop: Shop) -> None:
     for row in await shop.rows("orders"):
         amounts = {name: amount(value) for name, value in row["totals"].items()}
         made = amounts["items"] - amounts["discount"] + amounts["shipping"]
+        if row.get("taxes_included") is False:
+            made += amounts["tax"]
         if made != amounts["grand"]:
             raise Failed(f"order {row['id']}: items less discount plus shipping is {made}, grand is {amounts['grand']}")
 
@@ -256,7 +258,7 @@ async def totals(shop: Shop) -> None:
     "orders.buyers",
     "Buyers",
     "looks for names, addresses and e-mails",
-    "Leave everything about the buyer out but the country.",
+    "Leave everything about the buyer out but the country, unless it is asked for with include=buyer.",
     parts=("orders",),
 )
 async def buyers(shop: Shop) -> None:

@@ -14,9 +14,11 @@ class Priority(IntEnum):
     """Classes of callers, served in this order; a share of each bucket stays free for the higher ones."""
 
     INTERACTIVE = 0
-    WRITE = 1
-    HINT = 2
-    BACKGROUND = 3
+    URGENT = 1  # a write that has a deadline
+    WRITE = 2
+    HINT = 3
+    BACKGROUND = 4
+    BACKFILL = 5  # what nobody waits for
 
 
 @dataclass(frozen=True, slots=True)

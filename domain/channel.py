@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from zoneinfo import ZoneInfo
 
 from domain.address import Address
 from domain.ids import ChannelId, LocationCode
@@ -37,13 +38,24 @@ class LocationKind(Enum):
 
 @dataclass(slots=True)
 class Channel:
-    """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop."""
+    """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop.
+
+    Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that. With `buyers` it is
+    to tell who bought.
+    """
 
     id: ChannelId
     platform: Platform
     name: str
     sandbox: bool
     marketplaces: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    zones: Mapping[str, str] = field(default_factory=dict)
+    buyers: bool = False
+
+    def zone(self, marketplace: str | None) -> ZoneInfo:
+        """Where the day of an order of that marketplace begins."""
+        return ZoneInfo(self.zones.get(marketplace or "", self.time_zone))
 
 
 @dataclass(slots=True)
@@ -54,7 +66,8 @@ class Location:
     that channel: a Shopify location's gid, or the country code of the marketplace through which an FBA pool is asked.
     `marketplaces` are those that share an FBA pool. `shown` says under which name of its own a channel shows what may be sold
     from here, and `opens_from` which channel's first count opens the ledger of a SKU here. `sells_to` are the channels that may
-    sell from here; None means all. `address` is where parcels are sent from.
+    sell from here; None means all. `address` is where parcels are sent from, `latitude` and `longitude` where that
+    is, in degrees; its days are those of the `time_zone`, a name of the IANA's.
     """
 
     code: LocationCode
@@ -67,6 +80,9 @@ class Location:
     opens_from: ChannelId | None = None
     sells_to: frozenset[ChannelId] | None = None
     address: Address | None = None
+    time_zone: str = "UTC"
+    latitude: float | None = None
+    longitude: float | None = None
 
     @property
     def ours(self) -> bool:
@@ -85,12 +101,15 @@ class StreamName(Enum):
     STOCK = "stock"
     ORDERS = "orders"
     SHOWN = "shown"
+    RETURNS = "returns"
     NOTIFICATIONS = "notifications"
 
 
 @dataclass(slots=True)
 class StreamState:
-    """How far one stream of one channel has come. `cursor` is what the next run starts from."""
+    """How far one stream of one channel has come. `cursor` is what the next run starts from. `paused_at` is since when people have
+    stopped it, `paused_by` and `pause_reason` say who and why. `way` is how the last run of orders
+    read them, and `way_reason` why."""
 
     channel: ChannelId
     name: StreamName
@@ -98,6 +117,11 @@ class StreamState:
     cursor: datetime | None = None
     last_success_at: datetime | None = None
     last_error: str | None = None
+    way: str | None = None
+    way_reason: str | None = None
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
 
     def lag_seconds(self, now: datetime) -> int | None:
         """Whole seconds since the last success; None before the first."""

@@ -15,6 +15,7 @@ class HintKind(Enum):
     """What a hint is about, and so what its `subject` is."""
 
     ORDER = "ORDER"  # the channel's order id
+    REFUND = "REFUND"  # the channel's order id: money of it went back to the buyer
     WORK = "WORK"  # the channel's id of a piece of work that an order makes: the order changed
     STOCK = "STOCK"  # a channel SKU in the channel's own pool
     ITEM = "ITEM"  # the channel's id of what it counts (`refs["inventory_item"]`): units of it changed somewhere

@@ -41,3 +41,32 @@ def parse_money(amount: str, currency: str) -> Money:
     except InvalidOperation:
         raise Invalid(f"{amount!r} is not a decimal number.") from None
     return Money(value, currency)
+
+
+_WHOLE = frozenset(
+    (
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "UYI",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    )
+)
+_THOUSANDTHS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
+
+
+def minor_digits(currency: str) -> int:
+    """The decimals of a currency's minor unit, by ISO 4217."""
+    return 0 if currency in _WHOLE else 3 if currency in _THOUSANDTHS else 2

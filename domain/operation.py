@@ -23,12 +23,32 @@ class Kind(Enum):
 
     CONFIRM_SHIPMENTS = "CONFIRM_SHIPMENTS"
     ADJUST_STOCK = "ADJUST_STOCK"
+    RESTOCK_RETURN = "RESTOCK_RETURN"
+    CANCEL_ORDERS = "CANCEL_ORDERS"
+    REFUND_ORDERS = "REFUND_ORDERS"
+    SHIP_FROM_FBA = "SHIP_FROM_FBA"
+    BUY_LABELS = "BUY_LABELS"
+    VOID_LABELS = "VOID_LABELS"
+    CANCEL_OUTBOUND = "CANCEL_OUTBOUND"
+    RETURN_OUTBOUND = "RETURN_OUTBOUND"
+    SYNC_NOW = "SYNC_NOW"
+    BACKFILL_ORDERS = "BACKFILL_ORDERS"
 
 
 # Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
 READERS: Mapping[Kind, frozenset[str]] = {
     Kind.CONFIRM_SHIPMENTS: frozenset({"shipments:write", "operations:approve", "admin"}),
     Kind.ADJUST_STOCK: frozenset({"stock:write", "operations:approve", "admin"}),
+    Kind.RESTOCK_RETURN: frozenset({"stock:write", "operations:approve", "admin"}),
+    Kind.CANCEL_ORDERS: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.REFUND_ORDERS: frozenset({"refunds:write", "operations:approve", "admin"}),
+    Kind.BUY_LABELS: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.VOID_LABELS: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.SHIP_FROM_FBA: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.CANCEL_OUTBOUND: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.RETURN_OUTBOUND: frozenset({"shipments:write", "operations:approve", "admin"}),
+    Kind.SYNC_NOW: frozenset({"channels:write", "admin"}),
+    Kind.BACKFILL_ORDERS: frozenset({"channels:write", "admin"}),
 }
 
 
@@ -36,6 +56,12 @@ class Capability(Enum):
     """What a lane carries to its channel."""
 
     SHIPMENTS = "shipments"
+    CANCELS = "cancels"
+    REFUNDS = "refunds"
+    LABELS = "labels"  # of a channel, or of a carrier of ours
+    OUTBOUND = "outbound"  # to a platform whose stock ships what others sold
+    STREAMS = "streams"  # runs of synchronization that people ask for
+    BACKFILL = "backfill"  # orders of days long past
     LEDGER = "ledger"  # done in the transaction that asks for it: no lane carries it
 
 
@@ -151,7 +177,7 @@ class NewItem:
     """An item to be carried out by the lane (channel, capability).
 
     Items with equal `resource` go one after the other, in the order they were made. `payload` is what the lane's worker needs,
-    as JSON values.
+    as JSON values. `deadline_at` is by when it must have reached its channel: of a lane the most urgent goes first.
     """
 
     channel: str
@@ -161,6 +187,7 @@ class NewItem:
     payload: Mapping[str, object]
     before: str | None = None
     after: str | None = None
+    deadline_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -185,6 +212,8 @@ class ClaimedItem:
     accepted_at: datetime | None
     sent_by: str | None = None
     deaths: int = 0
+    deadline_at: datetime | None = None
+
 
 
 @dataclass(slots=True)

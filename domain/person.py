@@ -21,7 +21,8 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An address as a channel tells it, which may lack anything but its country. `region` is a state or province."""
+    """An address as a channel tells it, which may lack anything but its country. `region` is a state or province, `district` a part
+    of a town or county where addresses name one."""
 
     country: str
     name: str | None = field(default=None, repr=False)
@@ -32,22 +33,29 @@ class Recipient:
     region: str | None = field(default=None, repr=False)
     postal_code: str | None = field(default=None, repr=False)
     phone: str | None = field(default=None, repr=False)
+    company: str | None = field(default=None, repr=False)
+    district: str | None = field(default=None, repr=False)
 
     @property
-    def destination(self) -> Destination:
-        """Roughly where it is."""
-        return Destination(self.country, "".join((self.postal_code or "").split())[:AREA].upper())
+    def destination(self) -> Destination | None:
+        """Roughly where it is; None where the country is no code of ISO 3166."""
+        if not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):
+            return None
+        area = "".join(letter for letter in self.postal_code or "" if letter.isalnum())[:AREA].upper()
+        return Destination(self.country, area)
 
     def address(self, email: str | None = None) -> Address:
-        """As carriers want it. Raises Invalid, naming the field that is missing."""
+        """As carriers want it, company and district in lines of their own. Raises Invalid, naming the field that is missing."""
+        more = [self.line2, self.line3, self.company if self.name else None, self.district if self.city else None]
+        line2, *rest = [one for one in more if one] or [""]
         return Address(
             country=self.country,
-            name=self.name or "",
+            name=self.name or self.company or "",
             line1=self.line1 or "",
             postal_code=self.postal_code or "",
-            city=self.city or "",
-            line2=self.line2 or "",
-            line3=self.line3 or "",
+            city=self.city or self.district or "",
+            line2=line2,
+            line3=", ".join(rest),
             state=self.region or "",
             phone=self.phone or "",
             email=email or "",

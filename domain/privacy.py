@@ -54,8 +54,8 @@ def words(kind: PrivacyKind) -> str:
     """What people have to do about it."""
     match kind:
         case PrivacyKind.DATA_REQUEST:
-            return "Give the buyer what is kept of these orders; of the buyer ACORN keeps nothing."
+            return "Give the buyer what is kept of these orders: `buyer` and `shipTo`, which the scope orders:pii opens."
         case PrivacyKind.BUYER_REDACT:
-            return "ACORN keeps no name, address or email and redacts its log of calls: see to what you keep elsewhere."
+            return "ACORN has forgotten whose orders these are, for ever: see to what you keep elsewhere."
         case PrivacyKind.SHOP_REDACT:
             return "Take the channel out of acorn.toml, then erase what is kept of it: `acorn privacy erase`."

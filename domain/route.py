@@ -83,15 +83,19 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The route to take, and the others, cheapest first. `in_time` says whether it is there within the time that was wished."""
+    """The route to take, and the others, cheapest first. `in_time` says whether it is there within the time that was wished,
+    `because` why it was taken where it was not for being the cheapest."""
 
     taken: Cost
     others: tuple[Cost, ...]
     in_time: bool = True
+    because: str = ""
 
     @property
     def reason(self) -> str:
         """Why this one, in a sentence."""
+        if self.because:
+            return self.because
         if not self.in_time:
             return "None is there in time; this one is the soonest."
         return "No other is there sooner, nor as soon with fewer calls." if self.others else "It is the only one."
@@ -115,6 +119,28 @@ def choose(routes: Sequence[Route], purses: Mapping[str, Purse], wish: Wish = Wi
         if cost is not taken
     ]
     return Choice(taken, tuple(others), in_time=taken.route not in late)
+
+
+def first_in_time(routes: Sequence[Route], purses: Mapping[str, Purse], within_s: float) -> Choice:
+    """The first of `routes` that is there within the time, though others may be sooner; where none is, the soonest of those that
+    tell also of what we do not know yet.
+
+    For routes of which the earlier ones tell more. Raises ValueError without a whole route.
+    """
+    costs = [Cost(one, seconds(one, purses)) for one in routes]
+    soonest = min((cost for cost in costs if cost.route.whole), key=_order)
+    taken = next((cost for cost in costs if cost.seconds <= within_s), soonest)
+    others = [
+        Cost(cost.route, cost.seconds, _passed_over(cost, taken, within_s)) for cost in costs if cost is not taken
+    ]
+    reason = "It keeps the target and tells the most." if taken.seconds <= within_s else ""
+    return Choice(taken, tuple(others), in_time=taken.seconds <= within_s, because=reason if others else "")
+
+
+def _passed_over(cost: Cost, taken: Cost, within_s: float) -> str:
+    if cost.seconds > within_s:
+        return f"it is there after {_s(cost.seconds)}, and the target is {_s(within_s)}"
+    return f"it tells less; {cost.calls:,} calls against {taken.calls:,}"
 
 
 def seconds(route: Route, purses: Mapping[str, Purse]) -> float:

@@ -55,7 +55,8 @@ class Alike:
         return run.plan, run.caller.scopes, repr([run.variables.get(name) for name in run.plan.varying])
 
     async def of(self, likeness: Hashable, event: object, make: Callable[[object], Awaitable[Answer]]) -> Answer:
-        """The answer to an event, which `make` makes where nobody has. Failures are everybody's own."""
+        """The answer to an event, which `make` makes where nobody has. Failures are everybody's own, and so is
+        what each reader is named for in the log."""
         same = getattr(event, "same", None)
         if same is None or likeness is None:
             return await make(event)
@@ -65,11 +66,11 @@ class Alike:
             return told.answer
         landed = await self._flights.landed(key)
         if landed is not None:
-            return await make(event) if landed.errors else landed
+            return await make(event) if landed.errors or landed.personal else landed
         with self._flights.leading(key) as landing:
             answer = await make(event)
             landing.set_result(answer)
-        if not answer.errors:
+        if not answer.errors and not answer.personal:
             self._keep(key, _Told(answer, event, time.monotonic()))
         return answer
 

@@ -28,6 +28,7 @@ from gateway.front import Front
 from gateway.hooks import PATH as HOOKS
 from gateway.hooks import Hooks
 from gateway.inbox import Inbox
+from gateway.labels import Labels
 from gateway.pages import page
 from gateway.plan import SECOND_USE, Plans
 from gateway.quota import Budget, Quotas
@@ -35,9 +36,14 @@ from gateway.settings import Settings
 from gateway.single import SingleStreams
 from gateway.standing import Standing, open_house
 from gateway.stream import Streams
+from gateway.tracking import PREFIX as TRACKING
+from gateway.tracking import TrackingIn
+from gateway.tracking_files import PATH as TRACKING_FILES
+from gateway.tracking_files import TrackingFiles
 from gateway.webhooks import PREFIX as WEBHOOKS
 from gateway.webhooks import Webhooks
 from gateway.websocket import Sockets
+from resolvers.label import PREFIX as LABELS
 from schema.root import schema as public_schema
 from schema.scalars import NATIVES
 from schema.scopes import LASTING, PUBLIC, SCOPES
@@ -81,7 +87,10 @@ class App:
         self._front: Front | None = None
         self._singles: SingleStreams | None = None
         self._feeds: Feeds | None = None
+        self._tracking: TrackingIn | None = None
+        self._tracking_files: TrackingFiles | None = None
         self._consents: Consents | None = None
+        self._labels: Labels | None = None
         self._inbox: Inbox | None = None
         self._webhooks: Webhooks | None = None
         self._hooks: Hooks | None = None
@@ -143,7 +152,10 @@ class App:
         traced = self._executor.tracing is not None
         self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
+        self._tracking = TrackingIn(house.store, {one.id: one for one in house.tracking_in})
+        self._tracking_files = TrackingFiles(self._standing.shelf, keys)
         self._consents = Consents(house.store, house.ring, house.consents, keys)
+        self._labels = Labels(self._standing.shelf)
         self._inbox = Inbox(house.store, house.redis)
         self._hooks = Hooks(self._standing.shelf, keys)
         self._webhooks = Webhooks(self._inbox, house.channels, house.notices.webhooks)
@@ -204,6 +216,18 @@ class App:
         if path.startswith(PREFIX):
             assert self._feeds is not None
             await self._feeds(scope, receive, send)
+            return
+        if path == TRACKING_FILES:
+            assert self._tracking_files is not None
+            await self._tracking_files(scope, receive, send)
+            return
+        if path.startswith(TRACKING):
+            assert self._tracking is not None
+            await self._tracking(scope, receive, send)
+            return
+        if path.startswith(LABELS):
+            assert self._labels is not None
+            await self._labels(scope, receive, send)
             return
         if path == HOOKS or path.startswith(f"{HOOKS}/"):
             assert self._hooks is not None

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands import channels, conformance, documents, keys, privacy, stock
+from gateway.commands import channels, conformance, documents, keys, orders, privacy, stock
 from gateway.commands.common import asked_database, fail, ready, told_config, told_settings, with_store
 from gateway.settings import PORT_WANTED
 
@@ -30,6 +30,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(channels.app, name="channels")
 app.add_typer(documents.app, name="documents")
 app.add_typer(stock.app, name="stock")
+app.add_typer(orders.app, name="orders")
 app.add_typer(schema_app, name="schema")
 explain_app = typer.Typer(no_args_is_help=True, help="Say what would be done, and why, without doing it.")
 app.add_typer(explain_app, name="explain")
@@ -134,14 +135,14 @@ def migrate() -> None:
 @app.command(context_settings=PASS_ON)
 def sandbox(
     context: typer.Context,
-    platform: Annotated[str, typer.Argument(help="amazon, shopify or shop", metavar="PLATFORM")] = "",
+    platform: Annotated[str, typer.Argument(help="amazon, shopify, shop or carrier", metavar="PLATFORM")] = "",
 ) -> None:
     """Start a stand-in: `acorn sandbox amazon --port 8010`, `acorn sandbox shopify --help`."""
     if platform == "--help":
         typer.echo(context.get_help())
         raise typer.Exit
-    if platform not in ("amazon", "shopify", "shop"):
-        fail("Say which: `acorn sandbox amazon --port 8010` or `acorn sandbox shopify --port 8020`; --help after it.")
+    if platform not in ("amazon", "shopify", "shop", "carrier"):
+        fail("Say which: `acorn sandbox amazon --port 8010`, or shopify, shop or carrier in its place; --help after it.")
     # In our place: whoever stops us stops it.
     os.execv(sys.executable, [sys.executable, "-m", "sandbox", platform, *context.args])  # noqa: S606  ours
 
@@ -254,6 +255,46 @@ def explain_stock(
     if not told:
         nowhere = "No listing says that one of these SKUs lies where a channel counts; `acorn stock explain` tells what is known."
         fail(f"{channel or 'No channel'} counts no stock of its own." if wanted is None else nowhere)
+
+
+@explain_app.command("orders")
+def explain_orders(
+    changes: Annotated[int | None, typer.Option(min=0, help="So many changes, in place of what is expected.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """By which path the next run of each channel would read its orders: all candidates, their calls and seconds."""
+    import orjson
+
+    from adapters.route import Routed
+    from domain.errors import Throttled
+    from domain.ids import ChannelId
+    from gateway import route
+    from gateway.wiring import build_house
+
+    settings = ready(told_settings())
+    config = told_config(settings)
+
+    async def explain() -> list[Routed]:
+        house = await build_house(settings, config)
+        try:
+            known = house.ports.keys()
+            if channel is not None and channel not in known:
+                fail(f"There is no channel {channel}; there is {', '.join(sorted(known)) or 'none'}.")
+            return await route.explain_orders(house, known if channel is None else [ChannelId(channel)], changes)
+        finally:
+            await house.close()
+
+    try:
+        told = asked_database(lambda: asyncio.run(explain()))
+    except Throttled as problem:
+        fail(problem.message)
+    if as_json:
+        typer.echo(orjson.dumps([route.as_json(one) for one in told], option=orjson.OPT_INDENT_2))
+        return
+    console = Console(highlight=False)
+    for one in told:
+        console.print(route.table(one))
 
 
 @schema_app.command("print")

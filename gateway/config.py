@@ -9,30 +9,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
 
-from domain.channel import LEDGER, Location, StreamName
+from domain.channel import LEDGER, Location, LocationKind, StreamName
 from domain.errors import Invalid
-from domain.ids import ChannelId, ChannelSku, Sku
+from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.mapping import FieldMap, check_rule, folded, words
+from domain.outbound import Speed
+from domain.outbound_request import FbaRule
 from domain.product import SkuMap
 from gateway.entries import (
     SHOPS,
     AmazonEntry,
     FeedEntry,
-    FeedInEntry,
-    FeedOutEntry,
     FileEntry,
-    LocationEntry,
-    NotificationsEntry,
-    PoolEntry,
     RestEntry,
     ShopifyEntry,
-    StockEntry,
-    StreamsEntry,
 )
 from gateway.lines import Lines, Place
 from gateway.settings import ENV_FILE
@@ -93,9 +89,24 @@ class Config:
         }
 
     @property
+    def fba(self) -> dict[ChannelId, FbaRule]:
+        """From which pools orders of shops are shipped that no own place can ship whole."""
+        keepers = {place.code: place.keeper for place in self.locations}
+        return {
+            ChannelId(one.id): FbaRule(keepers[code], code, Speed(rule.speed), rule.approval)
+            for one in self.file.channels
+            if isinstance(one, SHOPS) and (rule := one.ship_from_fba) is not None
+            for code in [LocationCode(rule.pool)]
+        }
+
+    @property
     def feeds(self) -> list[tuple[str, Sequence[FeedEntry]]]:
         """The tables of feeds, by name."""
-        return [("feeds_in", self.file.feeds_in), ("feeds_out", self.file.feeds_out)]
+        return [
+            ("feeds_in", self.file.feeds_in),
+            ("feeds_out", self.file.feeds_out),
+            ("tracking_in", self.file.tracking_in),
+        ]
 
     @property
     def hints(self) -> list[str]:
@@ -209,20 +220,17 @@ def _name(place: Place) -> str:
 
 def _known(place: Place, data: Mapping[str, Any]) -> list[str]:
     """The keys of the table that `place` lies in."""
-    table = tuple(part for part in place[:-1] if isinstance(part, str))
-    channel: Any = data["channels"][place[1]] if place[0] == "channels" and len(place) > 1 else {}
-    models: dict[tuple[str, ...], type[BaseModel]] = {
-        (): FileEntry,
-        ("stock",): StockEntry,
-        ("channels",): _ENTRIES.get(channel.get("platform"), ShopifyEntry),
-        ("channels", "pools"): PoolEntry,
-        ("channels", "streams"): StreamsEntry,
-        ("channels", "notifications"): NotificationsEntry,
-        ("locations",): LocationEntry,
-        ("feeds_in",): FeedInEntry,
-        ("feeds_out",): FeedOutEntry,
-    }
-    return list(models[table].model_fields)
+    kind: Any = FileEntry
+    for depth, part in enumerate(place[:-1]):
+        if place[0] == "channels" and depth == 1:
+            kind = _ENTRIES.get(data["channels"][part].get("platform"), ShopifyEntry)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:  # a list or table of tables
+            kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
+        while get_origin(kind) in (Annotated, UnionType, Union):
+            kind = get_args(kind)[0]
+    return list(kind.model_fields)
 
 
 Problems = Iterator[tuple[Place, str]]
@@ -237,6 +245,10 @@ def _once(config: Config) -> Problems:
         if channel.id in seen:
             yield ("channels", index, "id"), f"another channel is called {channel.id} too; give this one another id."
         seen.add(channel.id)
+    for index, carrier in enumerate(config.file.carriers):
+        if carrier.id in seen or carrier.id == LEDGER:
+            yield ("carriers", index, "id"), f"something else is called {carrier.id} too; give this carrier another id."
+        seen.add(carrier.id)
     codes: dict[str, ChannelId] = {}
     for index, one in enumerate(config.file.locations):
         if one.code in codes:
@@ -319,6 +331,16 @@ def _kept(config: Config) -> Problems:
             yield ("sku_map", channel), f"no channel is called {channel}; there are {', '.join(channels)}."
 
 
+def _pools_named(config: Config) -> Problems:
+    """Shops name pools that there are."""
+    pools = [place.code for place in config.locations if place.kind is LocationKind.FBA]
+    for index, one in enumerate(config.file.channels):
+        rule = one.ship_from_fba if isinstance(one, SHOPS) else None
+        if rule is not None and rule.pool not in pools:
+            there = ", ".join(pools) or "none: add an Amazon account"
+            yield ("channels", index, "ship_from_fba", "pool"), f"no FBA pool is called {rule.pool}; there are {there}."
+
+
 def _mapped(config: Config) -> Problems:
     """Fields are of channels of ours and mean one thing each; so do words."""
     channels = [one.id for one in config.file.channels]
@@ -399,6 +421,18 @@ def _fed(config: Config) -> Problems:
                     )
 
 
+def _spoken_for(config: Config) -> Problems:
+    """Who tells of parcels speaks for channels of ours."""
+    channels = [one.id for one in config.file.channels]
+    for index, source in enumerate(config.file.tracking_in):
+        if source.id == "files":
+            yield ("tracking_in", index, "id"), "POST /tracking/files takes files; give this source another id."
+        for channel in source.channels:
+            if channel not in channels:
+                here = ("tracking_in", index, "channels")
+                yield here, f"no channel is called {channel}; there are {', '.join(channels)}."
+
+
 def _paced(config: Config) -> Problems:
     """Amazon's searchOrders has 0.0056 calls a second for all that we do with it."""
     for index, channel in enumerate(config.file.channels):
@@ -410,4 +444,14 @@ def _paced(config: Config) -> Problems:
             )
 
 
-_CHECKS: tuple[Callable[[Config], Problems], ...] = (_once, _pooled, _kept, _mapped, _shown, _fed, _paced)
+_CHECKS: tuple[Callable[[Config], Problems], ...] = (
+    _once,
+    _pooled,
+    _kept,
+    _mapped,
+    _shown,
+    _fed,
+    _spoken_for,
+    _paced,
+    _pools_named,
+)

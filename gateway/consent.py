@@ -78,6 +78,9 @@ async def outcome(store: Store, id: str) -> Progress | None:
             progress = await consent.progress(tx, id)
         if progress is None or progress.granted is not None or progress.expired:
             return progress
+        # A cancellation can be lost on its way through a database's driver: Ctrl-C must not be.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
         await asyncio.sleep(LOOK_S)
 
 

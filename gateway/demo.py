@@ -60,14 +60,19 @@ class Ports:
         """The shop's sandbox."""
         return self.gateway + 20
 
+    @property
+    def carrier(self) -> int:
+        """The sandbox of who sells labels."""
+        return self.gateway + 30
+
 
 def run(port: int, shop: str = "shopify") -> int:
     """Run until Ctrl-C or SIGTERM, with a shop that runs on "shopify" or is self-built ("rest"). Answers the exit code. Raises
     DemoFailed."""
     if shop not in STOREFRONTS:
         raise DemoFailed(f"{shop!r} is no shop that there is a sandbox of: {', '.join(STOREFRONTS)}.")
-    if not 1 <= port <= 65_515:
-        raise DemoFailed(f"ACORN_PORT is {port}; it must lie between 1 and 65515, since two sandboxes listen above it.")
+    if not 1 <= port <= 65_505:
+        raise DemoFailed(f"ACORN_PORT is {port}; it must lie between 1 and 65505, since three sandboxes listen above it.")
     ports = Ports(port)
     storefront = STOREFRONTS[shop]
     _check_free(ports, storefront)
@@ -86,6 +91,7 @@ def _check_free(ports: Ports, storefront: Storefront) -> None:
         ("the gateway", ports.gateway),
         ("the Amazon sandbox", ports.amazon),
         (f"the {storefront.called}", ports.shop),
+        ("the Carrier sandbox", ports.carrier),
     ):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -123,7 +129,11 @@ class _Demo:
         self.console.print("Starting PostgreSQL, Valkey and the sandboxes …")
         lag = ["--lag", str(VISIBILITY_LAG_S)]
         shop = self.storefront.sandbox
-        for name, port, lags in (("amazon", self.ports.amazon, True), (shop, self.ports.shop, self.storefront.lags)):
+        for name, port, lags in (
+            ("amazon", self.ports.amazon, True),
+            (shop, self.ports.shop, self.storefront.lags),
+            ("carrier", self.ports.carrier, False),
+        ):
             command = [sys.executable, "-m", "sandbox", name, "--port", str(port), *(lag if lags else ())]
             self._child(f"{name}-sandbox", command, folder, {})
         # Never the user's own engines: keys that everybody knows are about to be made.
@@ -141,6 +151,7 @@ class _Demo:
             self._child("gateway", [sys.executable, "-m", "gateway", "serve"], folder, environ)
             await self._answers("amazon-sandbox", f"http://{HOST}:{self.ports.amazon}/_sandbox/clock")
             await self._answers(f"{shop}-sandbox", f"http://{HOST}:{self.ports.shop}/_sandbox/clock")
+            await self._answers("carrier-sandbox", f"http://{HOST}:{self.ports.carrier}/_sandbox/clock")
             await self._load(house)
             self._child("worker", [sys.executable, "-m", "gateway", "work"], folder, environ)
             await self._answers("gateway", f"http://{HOST}:{self.ports.gateway}/readyz")
@@ -156,6 +167,7 @@ class _Demo:
             CHANNELS.format(
                 home=f"http://{HOST}:{self.ports.gateway}",
                 amazon=f"http://{HOST}:{self.ports.amazon}",
+                carrier=f"http://{HOST}:{self.ports.carrier}",
                 storefront=shop.block.format(shop=f"http://{HOST}:{self.ports.shop}", lag=VISIBILITY_LAG_S),
                 berlin=shop.berlin,
                 reno=shop.reno,
@@ -224,6 +236,7 @@ class _Demo:
             amazon=f"http://{HOST}:{self.ports.amazon}",
             called=self.storefront.called,
             shop=f"http://{HOST}:{self.ports.shop}",
+            carrier=f"http://{HOST}:{self.ports.carrier}",
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )

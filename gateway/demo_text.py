@@ -51,6 +51,7 @@ application_id = "amzn1.sellerapps.app.sandbox"
 redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
+buyers = true
 visibility_lag = "PT{lag}S"
 streams = {{ orders = "PT3M", shown = "PT5M" }}
 
@@ -68,6 +69,7 @@ application_id = "amzn1.sellerapps.app.sandbox"
 redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
+buyers = true
 visibility_lag = "PT{lag}S"
 streams = {{ orders = "PT3M", shown = "PT5M" }}
 
@@ -90,6 +92,7 @@ application_id = "amzn1.sellerapps.app.sandbox"
 redirect_uri = "{home}/channels/authorized"
 sandbox = true
 endpoint = "{amazon}"
+buyers = true
 visibility_lag = "PT{lag}S"
 streams = {{ orders = "PT3M", shown = "PT5M" }}
 
@@ -100,6 +103,15 @@ name = "Berlin"
 keeper = "ledger"
 opens_from = "shop"
 
+[locations.address]
+name = "Acorn Trading GmbH"
+line1 = "Ritterstrasse 12"
+city = "Berlin"
+postal_code = "10969"
+phone = "+49 30 5550100"
+email = "parcels@acorn.example"
+country = "DE"
+
 [locations.shown]
 shop = "{berlin}"
 
@@ -109,13 +121,33 @@ name = "Reno"
 keeper = "ledger"
 opens_from = "shop"
 
+[locations.address]
+name = "Acorn Trading Inc."
+line1 = "200 Sierra Street"
+city = "Reno"
+region = "NV"
+postal_code = "89501"
+phone = "+1 775 555 0100"
+email = "parcels@acorn.example"
+country = "US"
+
 [locations.shown]
 shop = "{reno}"
+
+[[carriers]]
+id = "parcels"
+name = "The parcel desk"
+url = "{carrier}/v1"
+token = "ct_sandbox"
 
 [[feeds_in]]
 id = "wms-berlin"
 secret = "whsec_a25vd24gdG8gZXZlcnlib2R5LCBmb3IgdGhlIGRlbW8="
 locations = ["BER"]
+
+[[tracking_in]]
+id = "wms-berlin"
+secret = "whsec_a25vd24gdG8gZXZlcnlib2R5LCBmb3IgdGhlIGRlbW8="
 """
 
 SHOPIFY = """\
@@ -127,6 +159,7 @@ shop = "acorn-sandbox.myshopify.com"
 access_token = "shpat_sandbox"
 sandbox = true
 endpoint = "{shop}"
+buyers = true
 visibility_lag = "PT{lag}S"
 """
 
@@ -138,6 +171,7 @@ name = "Acorn shop"
 url = "{shop}/api/v1"
 token = "st_sandbox"
 sandbox = true
+buyers = true
 visibility_lag = "PT{lag}S"
 """
 
@@ -172,6 +206,7 @@ GraphQL            {home}/graphql    (a browser gets GraphiQL)
 Health             {home}/readyz   {home}/metrics
 Amazon sandbox     {amazon}/_sandbox/
 {called:<18} {shop}/_sandbox/
+Carrier sandbox    {carrier}/_sandbox/
 Logs, acorn.toml   {folder}
 Command line       cd {folder} && {acorn} --help
 
@@ -180,7 +215,7 @@ Keys, as `Authorization: Bearer …`
   demo-checkout    reserves units too
   demo-operator    reads orders, ships them, adjusts stock and its rules, approves operations
   demo-finance     reads orders and costs
-  demo-admin       may do everything
+  demo-admin       may do everything, and sees who bought
 """
 
 STOCK = """{ stock(skus: ["%s"], maxAge: "PT1M") {

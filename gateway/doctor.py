@@ -12,6 +12,8 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from adapters.carrier.labels import CarrierLabels
+from adapters.fulfillment import LabelShop
 from adapters.port import Port
 from adapters.storefront import Places
 from domain.budget import Ask, Priority
@@ -24,7 +26,7 @@ from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, event, feed, grant, migrate, quarantine, webhook
+from store import api_key, beat, event, feed, grant, migrate, person, quarantine, webhook
 from store.session import UNAVAILABLE, why
 
 CHANNEL_PATIENCE_S = 20.0
@@ -32,6 +34,8 @@ BEAT_S = 30.0
 # Amazon warns so long before a secret runs out.
 WARN = timedelta(days=90)
 NEWEST = 3
+# Whose buyers are looked at.
+LATELY = timedelta(days=7)
 
 
 class Grade(Enum):
@@ -98,9 +102,12 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
                 yield finding
             for finding in await _consents(house):
                 yield finding
+            for finding in await _buyers(house):
+                yield finding
             if redis.grade is Grade.WELL:
                 for findings in await asyncio.gather(
-                    *(_channel(port, house.locations) for port in house.ports.values())
+                    *(_channel(port, house.locations) for port in house.ports.values()),
+                    *(_carrier(shop) for shop in house.label_shops.values()),
                 ):
                     for finding in findings:
                         yield finding
@@ -256,6 +263,23 @@ async def _consents(house: House) -> list[Finding]:
     return found
 
 
+async def _buyers(house: House) -> list[Finding]:
+    """Whether channels that are to tell who bought do, and whether what is kept can be opened."""
+    asked = [one.id for one in house.channels.values() if one.buyers]
+    found = []
+    async with house.store.begin() as tx:
+        if shut := await person.unopened(tx, house.ring):
+            do = "Put the key back that they were kept under, behind the newest."
+            found.append(Finding(Grade.ILL, "buyers", f"{shut} cannot be opened with ACORN_KEYS", do))
+        for id in asked:
+            orders, told = await person.told_of(tx, id, datetime.now(UTC) - LATELY)
+            what, words = f"buyers of {id}", f"told of {told} of the {orders} orders of the last days that you ship"
+            do = "Give the application the restricted role, the approval or the scope for buyers: docs/orders.md, Buyers."
+            silent = orders > 0 and told == 0
+            found.append(Finding(Grade.NOTE if silent else Grade.WELL, what, words, do if silent else ""))
+    return found
+
+
 async def _channel(port: Port, locations: Sequence[Location]) -> list[Finding]:
     """One cheap read proves address, credentials and budget, and may show more that is wrong."""
     what = f"channel {port.channel.id}"
@@ -266,6 +290,18 @@ async def _channel(port: Port, locations: Sequence[Location]) -> list[Finding]:
     whole = Finding(Grade.NOTE if checked.warnings else Grade.WELL, what, checked.said)
     warned = [Finding(Grade.NOTE, what, one.found, one.do) for one in checked.warnings]
     return [whole, *warned, *await _places(port, locations)]
+
+
+async def _carrier(shop: LabelShop) -> list[Finding]:
+    """One cheap read proves address and token; nothing of a channel, which is asked as such."""
+    if not isinstance(shop.labels, CarrierLabels):
+        return []
+    what = f"carrier {shop.id}"
+    try:
+        checked = await shop.labels.check(Ask(Priority.INTERACTIVE, time.monotonic() + CHANNEL_PATIENCE_S))
+    except HouseError as problem:
+        return [Finding(Grade.ILL, what, problem.message, _remedy(problem))]
+    return [Finding(Grade.WELL, what, checked.said)]
 
 
 async def _places(port: Port, locations: Sequence[Location]) -> list[Finding]:

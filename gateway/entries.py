@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import isodate
 from pydantic import (
@@ -24,6 +26,8 @@ from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
 from domain.feed import FeedIn, FeedOut, secret_bytes
 from domain.ids import ChannelId, LocationCode
 from domain.mapping import FieldRule
+from domain.retention import TRANSIT
+from domain.tracking import TrackingSource
 
 ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -67,6 +71,13 @@ def _unguessed(value: Any, info: ValidationInfo) -> Any:
     return resolved
 
 
+def _zone(value: str) -> str:
+    """A zone of time by its name."""
+    if value not in available_timezones():
+        raise ValueError("write a name of the IANA's time zones, such as Europe/Berlin")
+    return value
+
+
 def _address(value: str) -> str:
     """Where a feed goes: nobody on the way may read it."""
     parts = urlsplit(value)
@@ -83,6 +94,7 @@ Secret = Annotated[SecretStr, Field(min_length=1), BeforeValidator(_resolved)]
 WebhookKey = Annotated[SecretStr, BeforeValidator(_unguessed)]
 SigningSecret = Annotated[SecretStr, BeforeValidator(_signing)]
 Address = Annotated[Text, AfterValidator(_address)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
@@ -97,6 +109,11 @@ class StockEntry(Entry):
     max_age: Duration = timedelta(minutes=5)
 
 
+class OrdersEntry(Entry):
+    refund_approval: dict[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], Annotated[Decimal, Field(ge=0)]] = {}
+    transit: Duration = TRANSIT
+
+
 class StreamsEntry(Entry):
     """How often each stream runs, where it differs from the default."""
 
@@ -104,6 +121,7 @@ class StreamsEntry(Entry):
     stock: Duration | None = None
     orders: Duration | None = None
     shown: Duration | None = None
+    returns: Duration | None = None
     notifications: Duration | None = None
 
 
@@ -122,6 +140,7 @@ class ChannelEntry(Entry):
     sandbox: bool = False
     endpoint: Text | None = None
     visibility_lag: Duration = timedelta(minutes=2)
+    buyers: bool = False
     streams: StreamsEntry = StreamsEntry()
 
 
@@ -161,7 +180,9 @@ class AmazonEntry(ChannelEntry):
 
     def channel(self) -> Channel:
         """As the house knows it."""
-        return Channel(ChannelId(self.id), Platform.AMAZON, self.name, self.sandbox, self.marketplaces)
+        return Channel(
+            ChannelId(self.id), Platform.AMAZON, self.name, self.sandbox, self.marketplaces, buyers=self.buyers
+        )
 
     def locations(self) -> list[Location]:
         """The pools as named, and one of its own for each other marketplace. A pool is asked through its first marketplace."""
@@ -185,11 +206,20 @@ class AmazonEntry(ChannelEntry):
         ]
 
 
+class ShipFromFbaEntry(Entry):
+    """What pool ships a shop's orders that no own place can ship whole."""
+
+    pool: str
+    approval: bool = True
+    speed: Literal["STANDARD", "EXPEDITED", "PRIORITY"] = "STANDARD"
+
+
 class ShopifyEntry(ChannelEntry):
     """One shop, and how access tokens for it are come by: `grant`, or what the credentials that are given speak for."""
 
     platform: Literal["shopify"]
     shop: Text
+    time_zone: Zone = "UTC"
     grant: Literal["token", "client_credentials", "expiring", "lasting"] | None = None
     access_token: Secret | None = None
     client_id: Text | None = None
@@ -201,10 +231,12 @@ class ShopifyEntry(ChannelEntry):
     webhook_topics: tuple[Annotated[str, Field(pattern=r"^[A-Z_]+$")], ...] = ()
     previous_client_secret: Secret | None = None
     client_secret_since: AwareDatetime | None = None
+    ship_from_fba: ShipFromFbaEntry | None = None
 
     def channel(self) -> Channel:
         """As the house knows it."""
-        return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox)
+        zone, buyers = self.time_zone, self.buyers
+        return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox, time_zone=zone, buyers=buyers)
 
 
 class RestEntry(ChannelEntry):
@@ -212,16 +244,19 @@ class RestEntry(ChannelEntry):
 
     platform: Literal["rest"]
     url: Address
+    time_zone: Zone = "UTC"
     token: Secret | None = None
     client_id: Text | None = None
     client_secret: Secret | None = None
     webhook_url: Address | None = None
     webhook_secret: SigningSecret | None = None
     previous_webhook_secret: SigningSecret | None = None
+    ship_from_fba: ShipFromFbaEntry | None = None
 
     def channel(self) -> Channel:
         """As the house knows it."""
-        return Channel(ChannelId(self.id), Platform.REST, self.name, self.sandbox)
+        zone, buyers = self.time_zone, self.buyers
+        return Channel(ChannelId(self.id), Platform.REST, self.name, self.sandbox, time_zone=zone, buyers=buyers)
 
     def webhook_keys(self) -> tuple[bytes, ...]:
         """What signs the shop's deliveries, the newest first; empty where it delivers none."""
@@ -240,7 +275,7 @@ class AddressEntry(Entry):
     line1: str = Field(min_length=1)
     line2: str = ""
     city: str = Field(min_length=1)
-    state: str = ""
+    region: str = ""
     postal_code: str = Field(min_length=1)
     country: str = Field(pattern="^[A-Z]{2}$")
     phone: str = ""
@@ -248,7 +283,7 @@ class AddressEntry(Entry):
 
     def address(self) -> PostalAddress:
         """As the house knows it. Raises Invalid."""
-        return PostalAddress(**self.model_dump())
+        return PostalAddress(**self.model_dump(exclude={"region"}), state=self.region)
 
 
 class LocationEntry(Entry):
@@ -263,6 +298,9 @@ class LocationEntry(Entry):
     opens_from: str | None = None
     sells_to: tuple[str, ...] | None = None
     address: AddressEntry | None = None
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
 
     @property
     def ours(self) -> bool:
@@ -281,7 +319,19 @@ class LocationEntry(Entry):
             opens_from=None if self.opens_from is None else ChannelId(self.opens_from),
             sells_to=None if self.sells_to is None else frozenset(map(ChannelId, self.sells_to)),
             address=None if self.address is None else self.address.address(),
+            time_zone=self.time_zone,
+            latitude=self.latitude,
+            longitude=self.longitude,
         )
+
+
+class CarrierEntry(Entry):
+    """Who sells labels by docs/carrier/openapi.yaml, for orders of any channel."""
+
+    id: str = Field(pattern=ID)
+    name: str = Field(min_length=1)
+    url: Address
+    token: Secret
 
 
 class FeedEntry(Entry):
@@ -320,6 +370,23 @@ class FeedOutEntry(FeedEntry):
         return FeedOut(self.id, self.url, key, self.skus, tuple(map(LocationCode, self.locations)))
 
 
+class TrackingInEntry(FeedEntry):
+    """A warehouse's or carrier's system that tells us of parcels. `channels` are those whose orders it may ship."""
+
+    previous_secret: SigningSecret | None = None
+    channels: tuple[str, ...] = ()
+
+    def tracking(self) -> TrackingSource:
+        """As the house knows it."""
+        secrets = [self.secret] + ([] if self.previous_secret is None else [self.previous_secret])
+        return TrackingSource(
+            self.id,
+            tuple(secret_bytes(one.get_secret_value()) for one in secrets),
+            frozenset(map(ChannelId, self.channels)) or None,
+            frozenset(map(LocationCode, self.locations)) or None,
+        )
+
+
 def _channels(shown: Mapping[str, str]) -> dict[ChannelId, str]:
     return {ChannelId(channel): place for channel, place in shown.items()}
 
@@ -344,12 +411,15 @@ def _field(value: Any) -> Any:
 
 class FileEntry(Entry):
     stock: StockEntry = StockEntry()
+    orders: OrdersEntry = OrdersEntry()
     channels: tuple[Annotated[AmazonEntry | ShopifyEntry | RestEntry, Field(discriminator="platform")], ...] = Field(
         min_length=1
     )
     locations: tuple[LocationEntry, ...] = ()
+    carriers: tuple[CarrierEntry, ...] = ()
     feeds_in: tuple[FeedInEntry, ...] = ()
     feeds_out: tuple[FeedOutEntry, ...] = ()
+    tracking_in: tuple[TrackingInEntry, ...] = ()
     sku_map: dict[str, dict[str, Annotated[str, Field(min_length=1)]]] = {}
     fields: dict[str, dict[str, Annotated[FieldEntry, BeforeValidator(_field)]]] = {}
     words: dict[str, dict[str, tuple[Annotated[str, Field(min_length=1)], ...]]] = {}

@@ -261,7 +261,8 @@ class EventHub:
         return len(found) == PAGE
 
     async def _prepare(self, found: Sequence[Event]) -> None:
-        followed = [told for told in found if self._of_all or told.subject in self._by_subject]
+        wide = frozenset().union(*(one.kinds for one in self._of_all))
+        followed = [told for told in found if told.kind in wide or told.subject in self._by_subject]
         if self.before is None or not followed:
             return
         try:

@@ -71,7 +71,8 @@ class Run(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True, gc=False):
     """A response as it is sent, and the errors in it. `executed` is False when it holds no data: execution never began, or the
     source of a subscription failed; `status` is what HTTP says then. `kept` is what can be given again of it; `age` are its
-    seconds where it is given again. `points` are what it cost, where that was counted."""
+    seconds where it is given again. `points` are what it cost, where that was counted.
+    `personal` is one that nobody else is given."""
 
     body: bytes
     errors: Sequence[Told] = ()
@@ -80,6 +81,7 @@ class Answer(Struct, frozen=True, gc=False):
     age: int = 0
     points: int | None = None
     status: int = 400
+    personal: bool = False
 
     @classmethod
     def failure(cls, error: Told, bill: Bill | None = None, *, executed: bool = False, status: int = 400) -> Answer:
@@ -345,7 +347,7 @@ class Executor:
             bill = context.ask.bill
             cost = b"" if charge is None or points is None else _written_cost(charge, points, bill)
             body = b"".join((body[:-1], b',"extensions":{"bill":', _written_bill(bill), cost, b"}}"))
-        return Answer(body, errors, result.executed, points=points)
+        return Answer(body, errors, result.executed, points=points, personal=context.personal)
 
     def _points(
         self, run: Run, charge: Charge, body: bytes, *, failed: bool = False, answer: Struct | None = None

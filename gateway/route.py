@@ -1,23 +1,28 @@
-"""`acorn explain`: by which route stock would be read now, and why not by another one."""
+"""`acorn explain`: by which route stock and orders would be read now, and why not by another one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
 
 from adapters.port import Port
-from adapters.route import Question, Routed, Routes
+from adapters.route import OrdersQuestion, Question, Routed, Routes
 from domain.budget import Priority
-from domain.channel import Location
+from domain.channel import Location, StreamName
 from domain.ids import ChannelId, Sku
+from domain.order_path import Expected
 from domain.route import Cost, Wish
 from domain.stock import holds
 from gateway.wiring import House
 from resolvers.live import LONGEST_S
-from store import product
+from store import order_path, product, stream
+from store.order_path import RATE_OVER
 from store.product import Offering
+from workers.streams import FIRST_ORDERS, OVERLAP
 
 
 async def explain(
@@ -53,6 +58,25 @@ async def _question(
     return Question(port, group, len(keys), known, Priority.INTERACTIVE), Wish(within_s=LONGEST_S)
 
 
+async def explain_orders(house: House, channels: Collection[ChannelId], changes: int | None) -> list[Routed]:
+    """The choice that the next run of each channel's orders would make now; no platform is asked, nothing is spent.
+
+    `changes` are taken in place of what is expected. Raises Throttled without Redis.
+    """
+    routes, now = Routes(house.budgets), datetime.now(UTC)
+    told = []
+    for id in sorted(channels):
+        async with house.store.begin() as tx:
+            known = {one.name: one for one in await stream.states(tx, [id])}.get(StreamName.ORDERS)
+            since = now - FIRST_ORDERS if known is None or known.cursor is None else known.cursor - OVERLAP
+            wanted = await order_path.expected(tx, id, since, now) or Expected(now - since, RATE_OVER, 0)
+        if changes is not None:
+            wanted = replace(wanted, before=0, hinted=changes)
+        every = house.intervals.get((id, StreamName.ORDERS), house.ports[id].every[StreamName.ORDERS])
+        told.append(await routes.explain_orders(OrdersQuestion(house.ports[id], wanted, every)))
+    return told
+
+
 def _held(place: Location, one: Offering) -> bool:
     return holds(place, one.channel, one.marketplace, one.fulfilled_by)
 
@@ -83,10 +107,11 @@ def _candidate(one: Cost) -> dict[str, Any]:
 def table(told: Routed) -> Table:
     """One choice for people."""
     what = "all SKUs," if told.keys is None else f"{told.keys:,} of"
-    made = Table(
-        title=f"{told.channel}, {', '.join(told.locations)}: {what} {told.known:,} known", title_justify="left"
-    )
-    made.add_column("route")
+    of = f"{told.channel}, {', '.join(told.locations)}: {what} {told.known:,} known"
+    if not told.locations:
+        of = f"{told.channel}: changed orders expected: {told.known:,}"
+    made = Table(title=of, title_justify="left")
+    made.add_column("route" if told.locations else "path")
     made.add_column("calls", justify="right")
     made.add_column("seconds", justify="right")
     made.add_column("why")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 
 from adapters.outside import Guard
 from adapters.route import Routes
+from domain.event import Event
 from domain.grant import Lack
 from domain.ids import ChannelId
 from gateway import memory, metrics
@@ -20,7 +22,7 @@ from gateway.events import EventHub
 from gateway.jwt import Issuer, Tokens
 from gateway.settings import Settings
 from gateway.wiring import House, build_house, webhook_terms
-from resolvers import stock_changes
+from resolvers import order_changes, stock_changes
 from resolvers.live import LiveStock
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
@@ -145,17 +147,25 @@ def stand(house: House) -> Standing:
         locations=house.locations,
         safety_stock=house.safety_stock,
         field_map=house.field_map,
+        label_shops=house.label_shops,
         stock_max_age=house.stock_max_age,
+        refund_approval=house.refund_approval,
         ring=house.ring,
         guard=Guard(webhook_terms(house.settings).reach),
     )
-    hub.before = partial(stock_changes.prepare, shelf)
+    hub.before = partial(_prepare, shelf)
     tail = asyncio.create_task(hub.run())
     tail.add_done_callback(_tell_of_a_dead_hub)
     watch = asyncio.create_task(cache.run())
     issuer = Issuer.of(house.settings)
     keys = Keys(house.store, house.redis, None if issuer is None else Tokens(issuer))
     return Standing(house, shelf, keys, hub, bell, tail, watch, asyncio.create_task(memory.sweep()))
+
+
+async def _prepare(shelf: Shelf, events: Sequence[Event]) -> None:
+    """Read what those who follow these events will be told of them."""
+    await stock_changes.prepare(shelf, events)
+    await order_changes.prepare(shelf, events)
 
 
 def _tell_of_a_dead_hub(tail: asyncio.Task[None]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
@@ -19,8 +20,11 @@ from adapters.amazon.consent import AmazonConsent
 from adapters.amazon.platform import AmazonPort
 from adapters.budget import Budgets
 from adapters.call_log import CallLog
+from adapters.carrier.labels import CarrierLabels
 from adapters.consent import Consent
+from adapters.fulfillment import LabelShop
 from adapters.port import Port
+from adapters.rest.client import RestClient
 from adapters.rest.config import RestConfig
 from adapters.rest.platform import RestPort
 from adapters.shopify.config import Kind, ShopifyConfig
@@ -30,13 +34,15 @@ from adapters.shopify.scopes import ASKED
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import Vault
-from domain.channel import Channel, Location, StreamName
+from domain.channel import Channel, Location, Platform, StreamName
 from domain.errors import Invalid
 from domain.feed import FeedIn, FeedOut
 from domain.ids import ChannelId
 from domain.mapping import FieldMap
+from domain.outbound_request import FbaRule
 from domain.product import SkuMap
 from domain.target import Reach
+from domain.tracking import TrackingSource
 from gateway import metrics
 from gateway.config import Config, read_config
 from gateway.entries import AmazonEntry, RestEntry, ShopifyEntry
@@ -72,12 +78,17 @@ class House:
     transport: Transport
     safety_stock: int
     stock_max_age: timedelta
+    refund_approval: dict[str, Decimal]
+    transit: timedelta
     feeds_in: list[FeedIn]
     feeds_out: list[FeedOut]
+    tracking_in: list[TrackingSource]
     intervals: dict[tuple[ChannelId, StreamName], timedelta]
     ring: Keyring
     consents: dict[ChannelId, Consent]
     notices: Notices
+    label_shops: dict[ChannelId, LabelShop] = field(default_factory=dict)
+    fba: dict[ChannelId, FbaRule] = field(default_factory=dict)
     tracing: Tracing | None = None
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -107,6 +118,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
     Without `log_calls` it leaves no trace in the log of calls, which may not be there yet.
     """
     config = config or read_config(settings.config)
+    _check_buyers(config, settings)
     closing = AsyncExitStack()
     store = Store(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     closing.push_async_callback(store.close)
@@ -129,6 +141,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
     try:
         ports = build_ports(config, transport, tokens, budgets, grants)
         notices = build_notices(config, ports)
+        label_shops = build_label_shops(config, ports, transport, tokens, budgets)
     except BaseException:
         await closing.aclose()
         raise
@@ -145,15 +158,31 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
         transport=transport,
         safety_stock=config.file.stock.safety_stock,
         stock_max_age=config.file.stock.max_age,
+        refund_approval=config.file.orders.refund_approval,
+        transit=config.file.orders.transit,
         feeds_in=[one.feed() for one in config.file.feeds_in],
         feeds_out=[one.feed() for one in config.file.feeds_out],
+        tracking_in=[one.tracking() for one in config.file.tracking_in],
         intervals=config.intervals,
         ring=ring,
         notices=notices,
         consents=build_consents(config, transport, grants),
+        fba=config.fba,
+        label_shops=label_shops,
         tracing=tracing,
         _closing=closing,
     )
+
+
+def _check_buyers(config: Config, settings: Settings) -> None:
+    """Raises ConfigError where buyers are to be kept and there is no key to seal them with."""
+    for index, entry in enumerate(config.file.channels):
+        if entry.buyers and not settings.keys:
+            words = (
+                f"`buyers` of {entry.id} needs ACORN_KEYS, under which buyers are encrypted. Make a key with "
+                "`acorn channels new-key` and put it into the environment of every process, or take `buyers` out."
+            )
+            raise config.problem(("channels", index, "buyers"), words)
 
 
 def tracing_of(settings: Settings) -> Tracing | None:
@@ -200,6 +229,34 @@ def build_ports(
     return ports
 
 
+# How long a carrier may be at a purchase whose connection is gone, in seconds.
+CARRIER_LAG_S = 5.0
+
+
+def build_label_shops(
+    config: Config, ports: Mapping[ChannelId, Port], transport: Transport, tokens: TokenStore, budgets: Budgets
+) -> dict[ChannelId, LabelShop]:
+    """Who sells labels: Amazon's accounts for their own orders, and the carriers for all. What is wrong with a carrier's entry is
+    told with its line."""
+    shops: dict[ChannelId, LabelShop] = {}
+    for port in ports.values():
+        if isinstance(port, AmazonPort):
+            channel, lag_s = port.channel, port.visibility_lag_s
+            shops[channel.id] = LabelShop(channel.id, channel.name, port.merchant_labels, own=True, lag_s=lag_s)
+    for index, entry in enumerate(config.file.carriers):
+        id = ChannelId(entry.id)
+        try:
+            # Its HTTP is that of self-built shops.
+            spoken = RestConfig(
+                Channel(id, Platform.REST, entry.name, sandbox=False), entry.url, entry.token.get_secret_value()
+            )
+        except Invalid as problem:
+            raise config.problem(("carriers", index), problem.message) from None
+        labels = CarrierLabels(RestClient(spoken, transport, tokens, budgets))
+        shops[id] = LabelShop(id, entry.name, labels, own=False, lag_s=CARRIER_LAG_S)
+    return shops
+
+
 def build_consents(config: Config, transport: Transport, vault: Vault) -> dict[ChannelId, Consent]:
     """Who can be asked for a consent, or given a token: all but those that need neither."""
     found: list[Consent] = []
@@ -229,6 +286,7 @@ def amazon_config(entry: AmazonEntry) -> AmazonConfig:
         visibility_lag_s=entry.visibility_lag.total_seconds(),
         endpoint=entry.endpoint,
         token_endpoint=entry.token_endpoint,
+        buyers=entry.buyers,
     )
 
 
@@ -246,6 +304,7 @@ def shopify_config(entry: ShopifyEntry) -> ShopifyConfig:
         grant=None if entry.grant is None else Kind(entry.grant),
         redirect_uri=entry.redirect_uri,
         scopes=entry.scopes or ASKED,
+        buyers=entry.buyers,
     )
 
 
@@ -259,6 +318,7 @@ def rest_config(entry: RestEntry) -> RestConfig:
         client_secret=None if entry.client_secret is None else entry.client_secret.get_secret_value(),
         visibility_lag_s=entry.visibility_lag.total_seconds(),
         endpoint=entry.endpoint,
+        buyers=entry.buyers,
     )
 
 

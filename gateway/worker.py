@@ -38,7 +38,10 @@ def deps_of(house: House, timing: Timing | None = None) -> Deps:
         sources=house.notices.sources,
         subscriptions=house.notices.desks,
         ring=house.ring,
+        transit=house.transit,
         webhooks=webhook_terms(house.settings),
+        fba=house.fba,
+        label_shops=house.label_shops,
         timing=timing or replace(Timing(), finish_s=float(house.settings.stop_within_s)),
     )
 

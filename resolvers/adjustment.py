@@ -60,26 +60,38 @@ async def adjust(
         told = contents_hash(reason, [_as_json(one) for one in adjustments])
         async with shelf.store.begin() as tx:
             skus = {one.sku for one in adjustments}
-            known = await product.by_skus(tx, skus)
-            kits = await kit.components(tx, list(known))
             await ledger.lock(tx, skus)
             # Behind the lock: of parallel repeats all but one find what the first has made.
             first = await operation.by_key(tx, requested_by, idempotency_key, told)
             if first is not None:
                 return Accepted(first, [])
-            lines, problems = _lines(shelf, adjustments, reason, set(known), set(kits))
-            if problems:
-                return Accepted(None, problems)
             id = operation.new_id()
-            entries, items, problems = await _settle(tx, lines, requested_by, id)
+            entries, items, problems = await book(tx, shelf, adjustments, reason=reason, actor=requested_by, id=id)
             if problems:
                 return Accepted(None, problems)
             await ledger.post(tx, entries)
-            kept = await _done(tx, id, requested_by, correlation_id, items, request_hash=told, key=idempotency_key)
+            kept = await done(tx, id, requested_by, correlation_id, items, request_hash=told, key=idempotency_key)
     except Refused as problem:
         return Accepted(None, [problem])
     shelf.stock_cache.wrote(skus)
     return Accepted(kept, [])
+
+
+async def book(
+    tx: AsyncConnection,
+    shelf: Shelf,
+    adjustments: Sequence[Adjustment],
+    *,
+    reason: str,
+    actor: str,
+    id: OperationId,
+) -> tuple[list[NewEntry], list[NewItem], list[Refused]]:
+    """The entries that the adjustments come to for the operation `id`, not posted yet, and its items; or what is wrong with them,
+    by `("adjustments", number, …)`. Their SKUs are locked."""
+    known = await product.by_skus(tx, {one.sku for one in adjustments})
+    kits = await kit.components(tx, list(known))
+    lines, problems = _lines(shelf, adjustments, reason, set(known), set(kits))
+    return ([], [], problems) if problems else await _settle(tx, lines, actor, id)
 
 
 async def revert(
@@ -110,12 +122,12 @@ async def revert(
         items = [_reverting_item(group, counts) for group in groups if group]
         await ledger.post(tx, opposite)
         told = contents_hash("revert", one)
-        made = await _done(tx, id, requested_by, correlation_id, items, request_hash=told, reverts=one)
+        made = await done(tx, id, requested_by, correlation_id, items, request_hash=told, reverts=one)
     shelf.stock_cache.wrote(skus)
     return made
 
 
-async def _done(
+async def done(
     tx: AsyncConnection,
     id: OperationId,
     requested_by: str,
@@ -125,11 +137,12 @@ async def _done(
     request_hash: str,
     key: str | None = None,
     reverts: OperationId | None = None,
+    kind: Kind = Kind.ADJUST_STOCK,
 ) -> Operation:
     """The operation of what has just been posted: it has succeeded."""
     made, _ = await operation.create(
         tx,
-        kind=Kind.ADJUST_STOCK,
+        kind=kind,
         requested_by=requested_by,
         idempotency_key=key,
         request_hash=request_hash,

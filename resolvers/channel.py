@@ -47,6 +47,11 @@ async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
         if each.due_at - shelf.clock() < SOON[each.request.kind]
     ]
     told += [f"{state.name.value}: {state.last_error}" for state in states if state.last_error is not None]
+    told += [
+        f"{state.name.value}: paused by {state.paused_by}: {state.pause_reason}; resumeStreams lets it go on"
+        for state in states
+        if state.paused_at is not None
+    ]
     if drifts:
         told.append(
             f"stock: {drifts} number{'s differ' if drifts > 1 else ' differs'} from what we believe; see stockDrift"

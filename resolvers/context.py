@@ -41,7 +41,7 @@ class Context:
 
     `problems` are failures that blank nothing, as (response path, error); the edge adds them to `errors`. Loaders live as long as
     one operation; a subscription renews them with each event, so that none remembers an older world. `basis` is there where the
-    answer may be given again.
+    answer may be given again; `personal` says that it holds what each reader has to be named for in the log.
     """
 
     shelf: Shelf
@@ -50,6 +50,7 @@ class Context:
     request_id: str
     problems: list[tuple[list[str | int], HouseError]] = field(default_factory=list)
     basis: Basis | None = None
+    personal: bool = False
     _loaders: Loaders | None = field(default=None, init=False)
 
     @property
@@ -62,3 +63,4 @@ class Context:
     def renew(self) -> None:
         """Forget what the loaders have loaded."""
         self._loaders = None
+        self.personal = False

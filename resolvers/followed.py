@@ -7,11 +7,12 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from domain.event import Event
-from domain.ids import OperationId, Sku
+from domain.ids import OperationId, OrderId, Sku
 from domain.operation import Operation
+from domain.order import Order
 from domain.policy import Facts
 from domain.stock import Stock
 
@@ -21,7 +22,7 @@ V = TypeVar("V")
 MOST_AT_ONCE = 250
 MOST_KITS = 2_000  # SKUs of which it is asked at once what they are made of, which is little
 KEPT_S = 1.0  # ages move on without an event
-MOST_KEPT = 500  # SKUs, of some 6 kB each
+MOST_KEPT = 500  # SKUs, of some 6 kB each, and orders
 
 ReadOf: TypeAlias = Callable[[Collection[K]], Awaitable[Mapping[K, V]]]
 
@@ -72,12 +73,56 @@ class Gathered(Generic[K, V]):
             self._reading = None
 
 
+class Known(Protocol):
+    """Something as it was read at `at` of the monotonic clock, with all that the log had told up to `place` (None: nobody
+    knows)."""
+
+    @property
+    def at(self) -> float: ...
+
+    @property
+    def place(self) -> int | None: ...
+
+
+T = TypeVar("T", bound=Known)
+
+
+class Recent(Generic[K, T]):
+    """What was read in the last moment, to be told again."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[K, T] = OrderedDict()
+
+    def kept(self, key: K, since: int) -> T | None:
+        """What another was just told, if it holds all that happened up to the place `since`."""
+        known = self._kept.get(key)
+        if known is None or known.place is None or known.place < since or time.monotonic() - known.at > KEPT_S:
+            return None
+        return known
+
+    def keep(self, key: K, known: T) -> None:
+        """Tell it again for a moment."""
+        self._kept[key] = known
+        self._kept.move_to_end(key)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+
+
 @dataclass(frozen=True, slots=True)
 class KnownStock:
-    """A SKU as it was read at `at` of the monotonic clock, with all that the log had told up to `place` (None: nobody knows)."""
+    """A SKU as it was read. See `Known`."""
 
     facts: Facts
     stock: Stock
+    at: float
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOrder:
+    """An order as it was read. See `Known`."""
+
+    order: Order
     at: float
     place: int | None
 
@@ -94,23 +139,11 @@ class KnownOperation:
 
 @dataclass(slots=True)
 class Followed:
-    """What is being read for those who follow, and the stock that the last of them was told."""
+    """What is being read for those who follow, and what the last of them was told of stock and of orders."""
 
     stock: Gathered[Sku, KnownStock] = field(default_factory=Gathered)
     kits: Gathered[Sku, Collection[Sku]] = field(default_factory=lambda: Gathered(MOST_KITS))
     operations: Gathered[OperationId, KnownOperation] = field(default_factory=Gathered)
-    _kept: OrderedDict[Sku, KnownStock] = field(default_factory=OrderedDict)
-
-    def kept(self, sku: Sku, since: int) -> KnownStock | None:
-        """What another was just told, if it holds all that happened up to the place `since`."""
-        known = self._kept.get(sku)
-        if known is None or known.place is None or known.place < since or time.monotonic() - known.at > KEPT_S:
-            return None
-        return known
-
-    def keep(self, sku: Sku, known: KnownStock) -> None:
-        """Tell it again for a moment."""
-        self._kept[sku] = known
-        self._kept.move_to_end(sku)
-        if len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+    orders: Gathered[OrderId, KnownOrder] = field(default_factory=Gathered)
+    recent_stock: Recent[Sku, KnownStock] = field(default_factory=Recent)
+    recent_orders: Recent[OrderId, KnownOrder] = field(default_factory=Recent)

@@ -11,17 +11,38 @@ from typing import TypeVar
 from aiodataloader import DataLoader
 
 from domain.budget import Ask
+from domain.chain import Chain
 from domain.exchange import Exchange
+from domain.hold import Hold
 from domain.ids import ChannelId, OperationId, OrderId, Sku
+from domain.label import KeptLabel
 from domain.operation import Operation
 from domain.order import Order
+from domain.outbound import Followed
+from domain.person import Person
 from domain.policy import Exposure, Facts
 from domain.product import Listing, Product
-from resolvers import api_calls, channel_stock, stock
+from domain.sourcing import Decided
+from domain.timeline import Step
+from domain.tracking import ParcelEvent
+from resolvers import (
+    api_calls,
+    channel_stock,
+    fulfillment,
+    hold,
+    label,
+    outbound,
+    returns,
+    sourcing,
+    stock,
+    timeline,
+    tracking,
+)
 from resolvers.channel_stock import ChannelStock
+from resolvers.fulfillment import Sending
 from resolvers.shelf import Shelf
 from resolvers.stock_answer import StockAnswer
-from store import operation, order, product
+from store import operation, order, person, product
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,6 +81,30 @@ class Loaders:
         return DataLoader(self._api_calls)
 
     @cached_property
+    def api_calls_by_request_id(self) -> DataLoader[str, list[Exchange]]:
+        return DataLoader(self._api_calls_by_request_id)
+
+    @cached_property
+    def timeline_by_order(self) -> DataLoader[OrderId, list[Step]]:
+        return DataLoader(self._timelines)
+
+    @cached_property
+    def outbound_by_order(self) -> DataLoader[OrderId, list[Followed]]:
+        return DataLoader(self._outbounds)
+
+    @cached_property
+    def labels_by_order(self) -> DataLoader[OrderId, list[KeptLabel]]:
+        return DataLoader(self._labels)
+
+    @cached_property
+    def label_by_tracking_number(self) -> DataLoader[str, KeptLabel | None]:
+        return DataLoader(self._labels_by_number)
+
+    @cached_property
+    def chains_by_order(self) -> DataLoader[OrderId, list[Chain]]:
+        return DataLoader(self._chains)
+
+    @cached_property
     def stock_by_sku(self) -> DataLoader[tuple[Sku, timedelta | None], StockAnswer | None]:
         return DataLoader(self._stock, max_batch_size=stock.MOST_SKUS)
 
@@ -74,6 +119,48 @@ class Loaders:
     @cached_property
     def exposure_by_sku(self) -> DataLoader[Sku, Exposure | None]:
         return DataLoader(self._exposures)
+
+    @cached_property
+    def person_by_order(self) -> DataLoader[OrderId, Person | None]:
+        return DataLoader(self._people)
+
+    async def _people(self, ids: list[OrderId]) -> list[Person | None]:
+        """All or, where one cannot be opened, none. Raises Unauthorized."""
+        async with self._shelf.store.begin() as tx:
+            found = await person.by_orders(tx, self._shelf.ring, ids)
+        return [found.get(id) for id in ids]
+
+    @cached_property
+    def fulfillments_by_order(self) -> DataLoader[OrderId, list[Sending]]:
+        return DataLoader(self._fulfillments)
+
+    @cached_property
+    def sourcing_by_order(self) -> DataLoader[OrderId, Decided | None]:
+        return DataLoader(self._sourcing)
+
+    @cached_property
+    def holds_by_order(self) -> DataLoader[OrderId, list[Hold]]:
+        return DataLoader(self._holds)
+
+    async def _fulfillments(self, ids: list[OrderId]) -> list[list[Sending]]:
+        found = await fulfillment.by_orders(self._shelf, ids)
+        return [found.get(id, []) for id in ids]
+
+    async def _sourcing(self, ids: list[OrderId]) -> list[Decided | None]:
+        found = await sourcing.decisions(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    async def _holds(self, ids: list[OrderId]) -> list[list[Hold]]:
+        found = await hold.by_orders(self._shelf, ids)
+        return [found.get(id, []) for id in ids]
+
+    @cached_property
+    def parcel_events_by_number(self) -> DataLoader[str, list[ParcelEvent]]:
+        return DataLoader(self._parcel_events)
+
+    async def _parcel_events(self, numbers: list[str]) -> list[list[ParcelEvent]]:
+        found = await tracking.events(self._shelf, numbers)
+        return [found.get(number, []) for number in numbers]
 
     async def _products(self, skus: list[Sku]) -> list[Product | None]:
         async with self._shelf.store.begin() as tx:
@@ -101,6 +188,30 @@ class Loaders:
             told = await api_calls.about(self._shelf, [about for about, most in keys if most == first], first)
             found |= {(about, first): calls for about, calls in told.items()}
         return [found[key] for key in keys]
+
+    async def _api_calls_by_request_id(self, ids: list[str]) -> list[list[Exchange]]:
+        found = await timeline.calls(self._shelf, ids)
+        return [found[id] for id in ids]
+
+    async def _timelines(self, ids: list[OrderId]) -> list[list[Step]]:
+        found = await timeline.by_orders(self._shelf, ids)
+        return [found[id] for id in ids]
+
+    async def _outbounds(self, ids: list[OrderId]) -> list[list[Followed]]:
+        found = await outbound.by_orders(self._shelf, ids)
+        return [found.get(id, []) for id in ids]
+
+    async def _labels(self, ids: list[OrderId]) -> list[list[KeptLabel]]:
+        found = await label.by_orders(self._shelf, ids)
+        return [found[id] for id in ids]
+
+    async def _labels_by_number(self, numbers: list[str]) -> list[KeptLabel | None]:
+        found = await label.by_tracking_numbers(self._shelf, numbers)
+        return [found.get(number) for number in numbers]
+
+    async def _chains(self, ids: list[OrderId]) -> list[list[Chain]]:
+        found = await returns.by_orders(self._shelf, ids)
+        return [found.get(id, []) for id in ids]
 
     async def _stock(self, keys: list[tuple[Sku, timedelta | None]]) -> list[StockAnswer | None]:
         """One call per wished age, however many objects ask."""

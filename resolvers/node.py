@@ -7,11 +7,11 @@ from domain.ids import ChannelId, ListingId, OperationId, OrderId, ReservationId
 from domain.operation import Operation
 from domain.order import Order
 from domain.product import Listing, Product
-from resolvers import product, reservation
+from resolvers import fulfillment, product, reservation
 from resolvers.context import Context
 from resolvers.operation import kinds_for
 
-Thing = Product | Listing | Order | Operation | Channel | reservation.Seen
+Thing = Product | Listing | Order | fulfillment.Sending | Operation | Channel | reservation.Seen
 
 
 async def by_id(context: Context, kind: str, key: str) -> Thing | None:
@@ -24,6 +24,8 @@ async def by_id(context: Context, kind: str, key: str) -> Thing | None:
             return await product.listing(context.shelf, ListingId(key))
         case "Order":
             return await loaders.order_by_id.load(OrderId(key))
+        case "FulfillmentOrder":
+            return await fulfillment.by_key(context.shelf, key)
         case "Operation":
             found = await loaders.operation_by_id.load(OperationId(key))
             return found if found is not None and found.kind in kinds_for(context.caller.scopes) else None

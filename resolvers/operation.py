@@ -22,7 +22,8 @@ from domain.operation import (
     OperationStatus,
     Progress,
 )
-from resolvers import shipment
+from resolvers import cancel as cancel_order
+from resolvers import label, outbound, refund, shipment
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_item_cursor, read_moment_cursor, read_place, write_cursor
 from resolvers.followed import KnownOperation
@@ -80,10 +81,22 @@ async def items(
 
 
 async def approve(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind]) -> Operation:
-    """Let a preview, or what waits for approval, go. Raises NotFound, Conflict; also when its shipments fit no more."""
+    """Let a preview, or what waits for approval, go. Raises NotFound, Conflict; also when what it asks for fits no more, and
+    Forbidden where somebody else has to."""
     async with shelf.store.begin() as tx:
-        if await _kind(tx, one, kinds) is Kind.CONFIRM_SHIPMENTS:
-            await shipment.recheck(tx, one, shelf.clock())
+        match await _kind(tx, one, kinds):
+            case Kind.CONFIRM_SHIPMENTS:
+                await shipment.recheck(shelf, tx, one)
+            case Kind.BUY_LABELS:
+                await label.recheck(shelf, tx, one)
+            case Kind.SHIP_FROM_FBA:
+                await outbound.recheck(shelf, tx, one)
+            case Kind.CANCEL_ORDERS:
+                await cancel_order.recheck(shelf, tx, one)
+            case Kind.REFUND_ORDERS:
+                await refund.recheck(tx, one, by)
+            case _:
+                pass
         approved = await operation.approve(tx, one, by)
     await _ring(shelf, one)
     return approved

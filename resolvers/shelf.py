@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol
 
 from adapters.budget import Budgets
+from adapters.fulfillment import LabelShop
 from adapters.outside import Guard
 from adapters.port import Port
 from domain.channel import Channel, Location
@@ -51,7 +53,8 @@ class Bell(Protocol):
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
-    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events."""
+    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events. Refunds of more than `refund_approval`,
+    by currency, want a second person."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]
@@ -69,3 +72,5 @@ class Shelf:
     ring: Keyring = field(default_factory=Keyring)
     guard: Guard = field(default_factory=lambda: Guard(Reach()))
     field_map: FieldMap = field(default_factory=FieldMap)
+    label_shops: Mapping[ChannelId, LabelShop] = field(default_factory=dict)
+    refund_approval: Mapping[str, Decimal] = field(default_factory=dict)

@@ -70,7 +70,7 @@ async def prepare(shelf: Shelf, events: Sequence[Event]) -> None:
 
 async def _known(shelf: Shelf, skus: Sequence[Sku], since: int) -> dict[Sku, KnownStock]:
     """The SKUs that there are, with all that happened up to the place `since`."""
-    found = {sku: kept for sku in skus if (kept := shelf.followed.kept(sku, since)) is not None}
+    found = {sku: kept for sku in skus if (kept := shelf.followed.recent_stock.kept(sku, since)) is not None}
     if missing := [sku for sku in skus if sku not in found]:
         found |= await shelf.followed.stock.of(missing, partial(_read_now, shelf))
     return found
@@ -88,7 +88,7 @@ async def _read(shelf: Shelf, skus: Collection[Sku], place: int | None) -> Mappi
     found = {sku: KnownStock(one, stock.told(shelf, one, now), at, place) for sku, one in facts.items()}
     for sku, known in found.items():
         known.stock.written = {}  # it is told to many, and does not change any more
-        shelf.followed.keep(sku, known)
+        shelf.followed.recent_stock.keep(sku, known)
     return found
 
 

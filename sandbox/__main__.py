@@ -1,4 +1,4 @@
-"""`python -m sandbox amazon|shopify|shop`: one platform's stand-in on one port."""
+"""`python -m sandbox amazon|shopify|shop|carrier`: one platform's stand-in on one port."""
 
 import socket
 from contextlib import suppress
@@ -83,6 +83,15 @@ def shop(
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from problem
     _serve("shop", options, built)
+
+
+@app.command()
+def carrier(port: Port, host: Host = "127.0.0.1", seed: Seed = 7, speed: Speed = 1.0) -> None:
+    """An aggregator of carriers by the contract of docs/carrier/openapi.yaml: rates, labels, refunds."""
+    from sandbox.carrier.app import build
+
+    options = Options(host, port, seed, 4, 0, speed)
+    _serve("carrier", options, build(options))
 
 
 def _serve(name: str, options: Options, built: ASGIApp) -> None:

@@ -50,6 +50,32 @@ class SyncStream:
     last_success_at: datetime | None
     lag_seconds: int | None = strawberry.field(description="Seconds since the last success; null before the first.")
     last_error: str | None = strawberry.field(description="Why the last run failed; null when it did not.")
+    path: str | None = strawberry.field(
+        description="How the last run of orders read them: pages, report, bulk or single; null of other streams."
+    )
+    path_reason: str | None = strawberry.field(description="Why that path was taken, and the others were not.")
+    paused_at: datetime | None = strawberry.field(description="Since when people have stopped it; null while it runs.")
+    paused_by: str | None
+    pause_reason: str | None
+
+
+def sync_streams(states: Sequence[domain.StreamState], now: datetime) -> list[SyncStream]:
+    """Streams as clients see them."""
+    return [
+        SyncStream(
+            name=state.name.value,
+            every=Duration(state.every),
+            last_success_at=state.last_success_at,
+            lag_seconds=state.lag_seconds(now),
+            last_error=state.last_error,
+            path=state.way,
+            path_reason=state.way_reason,
+            paused_at=state.paused_at,
+            paused_by=state.paused_by,
+            pause_reason=state.pause_reason,
+        )
+        for state in states
+    ]
 
 
 @strawberry.type(description="Measured over the last day, from a sale on one side to the lower number being seen here.")
@@ -95,17 +121,8 @@ class Channel(Node):
 
     @strawberry.field(description="How far each synchronization has come.")
     async def streams(self, info: Info, root: strawberry.Parent[domain.Channel]) -> list[SyncStream]:
-        now = info.context.shelf.clock()
-        return [
-            SyncStream(
-                name=state.name.value,
-                every=Duration(state.every),
-                last_success_at=state.last_success_at,
-                lag_seconds=state.lag_seconds(now),
-                last_error=state.last_error,
-            )
-            for state in await channel.streams(info.context.shelf, root.id)
-        ]
+        states = await channel.streams(info.context.shelf, root.id)
+        return sync_streams(states, info.context.shelf.clock())
 
     @strawberry.field(
         description="How long its buyers see a number after a sale elsewhere; null when nothing was measured."

@@ -4,34 +4,69 @@ from __future__ import annotations
 
 import strawberry
 
+from domain.chain import Gap as ReturnGapKind
+from domain.chain import PieceKind as ReturnPieceKind
 from domain.channel import LocationKind, Platform
+from domain.charge import ChargeKind
 from domain.drift import DriftKind
 from domain.freshness import Freshness, OnStale
+from domain.hold import HoldReason
+from domain.label import LabelFormat, LabelStatus
 from domain.ledger import EntryKind
 from domain.mapping import TaskState as MappingTaskState
 from domain.operation import ItemStatus, OperationStatus
-from domain.order import OrderStatus
+from domain.order import CancelledBy, OrderStatus
+from domain.order_compare import DifferenceCause
+from domain.outbound import Feature as OutboundFeature
+from domain.outbound import OutboundStatus, Whereabouts
+from domain.outbound import Policy as OutboundPolicy
+from domain.outbound import Speed as OutboundSpeed
+from domain.outbound_return import ReturnCondition as OutboundReturnCondition
 from domain.product import FulfilledBy
+from domain.refund import Restock
 from domain.rule import RuleKind
+from domain.sourcing_rules import Goal as SourcingGoal
+from domain.timeline import StepKind as OrderStepKind
+from domain.tracking import RowKind as TrackingRowKind
 from domain.webhook import DeliveryState as WebhookDeliveryState
 from domain.webhook import WebhookFormat, WebhookState
+from resolvers.cancel import CancelReason
 
 __all__ = [
+    "CancelReason",
+    "CancelledBy",
+    "ChargeKind",
+    "DifferenceCause",
     "DriftKind",
     "EntryKind",
     "Freshness",
     "FulfilledBy",
+    "HoldReason",
     "ItemStatus",
+    "LabelFormat",
+    "LabelStatus",
     "LocationKind",
     "MappingTaskState",
     "OnStale",
     "OperationStatus",
     "OrderStatus",
+    "OrderStepKind",
+    "OutboundFeature",
+    "OutboundPolicy",
+    "OutboundReturnCondition",
+    "OutboundSpeed",
+    "OutboundStatus",
     "Platform",
+    "Restock",
+    "ReturnGapKind",
+    "ReturnPieceKind",
     "RuleKind",
+    "SourcingGoal",
+    "TrackingRowKind",
     "WebhookDeliveryState",
     "WebhookFormat",
     "WebhookState",
+    "Whereabouts",
 ]
 
 strawberry.enum(Platform, description="What a channel runs on.")
@@ -48,8 +83,28 @@ strawberry.enum(
     OrderStatus,
     description=(
         "Where an order stands, over all platforms. PENDING: not to be shipped yet, as when it is not paid. "
-        "ON_HOLD: not before somebody settles it at its channel."
+        "ON_HOLD: not before somebody settles it at its channel, or while we hold what is open there (`holds`)."
     ),
+)
+strawberry.enum(CancelledBy, description="Who wanted units not to be sent: the buyer, we who sell, or the channel itself.")
+strawberry.enum(
+    ChargeKind,
+    description="What a part of a price is for. Taxes end in TAX; TAX alone is that of the goods where it is told apart.",
+)
+strawberry.enum(
+    DifferenceCause,
+    name="OrderDifferenceCause",
+    description=(
+        "MISSING_HERE: the channel tells it and we had never read it. MISSING_THERE: a side does not tell it. OLDER_HERE: we had "
+        "an older version. STATUS, QUANTITY, TOTAL: the same version is told otherwise. LATE: it changed after we had read last. "
+        "NOT_UNDERSTOOD: it lies in quarantine."
+    ),
+)
+strawberry.enum(HoldReason, description="Why an order does not go on.")
+strawberry.enum(CancelReason, description="Why an order is cancelled, as channels want to know.")
+strawberry.enum(
+    Restock,
+    description="What becomes of refunded units. RETURN: they come back. CANCEL: they were never sent. NONE: they are gone.",
 )
 strawberry.enum(FulfilledBy, description="Who packs and ships: we do, or the channel (FBA).")
 strawberry.enum(
@@ -88,6 +143,14 @@ strawberry.enum(
     ),
 )
 strawberry.enum(
+    SourcingGoal,
+    name="SourcingGoal",
+    description=(
+        "What is wanted, the less the better. GROUPS: units from later groups of places. PARCELS: places that an order is sent "
+        "from. COST: by the rates. LATENESS: days after what was promised. DISTANCE: kilometers to the middle of the zone."
+    ),
+)
+strawberry.enum(
     DriftKind,
     description=(
         "Why a number differs. UNSEEN_SALE: probably sold there. LOST_WRITE: it shows what it was told before. "
@@ -112,4 +175,72 @@ strawberry.enum(
     WebhookDeliveryState,
     name="WebhookDeliveryState",
     description="PENDING: it waits. DELIVERED: it was taken. FAILED: not for a day, while others were.",
+)
+strawberry.enum(
+    OrderStepKind,
+    name="OrderStepKind",
+    description=(
+        "What a step was. ALLOCATED: units were promised at places of ours, or given back. TRACKED: somebody told of a parcel. "
+        "CONFIRMED: its channel shows the parcel. OUTBOUND: another platform's stock ships it. "
+        "SENT, ACCEPTED, VERIFIED, FAILED, PARKED: how a write to its channel went."
+    ),
+)
+strawberry.enum(
+    OutboundSpeed,
+    name="OutboundSpeed",
+    description="How fast a pool ships. PRIORITY and SCHEDULED exist in a few countries only.",
+)
+strawberry.enum(
+    OutboundPolicy,
+    name="OutboundPolicy",
+    description=(
+        "What happens when units are missing. FILL_OR_KILL: nothing is shipped. FILL_ALL: what is there is, and the rest waits. "
+        "FILL_ALL_AVAILABLE: what is there is, and the rest is dropped."
+    ),
+)
+strawberry.enum(
+    OutboundFeature,
+    name="OutboundFeature",
+    description=(
+        "What the parcel must be. BLANK_BOX: without the platform's brand. BLOCK_AMZL: not carried by its own drivers. "
+        "SIGNATURE_CONFIRMATION: signed for."
+    ),
+)
+strawberry.enum(
+    OutboundStatus,
+    description=(
+        "Where it stands. RECEIVED can still be canceled; of PROCESSING only the platform knows. PARTLY_COMPLETE, UNFULFILLABLE, "
+        "INVALID: what has not left is for other places to ship."
+    ),
+)
+strawberry.enum(
+    OutboundReturnCondition,
+    name="OutboundReturnCondition",
+    description="As the pool found a unit. CARRIER_DAMAGED, FULFILLER_DAMAGED: the platform owes for it.",
+)
+strawberry.enum(
+    Whereabouts,
+    description="Where a parcel is. OTHER: the platform's word tells of something else than its place.",
+)
+strawberry.enum(TrackingRowKind, name="TrackingRowKind", description="PARCEL: one has left. EVENT: where one is.")
+strawberry.enum(LabelFormat, description="What the printer understands. ZPL203 and ZPL300: ZPL with so many dots an inch.")
+strawberry.enum(
+    LabelStatus,
+    description=(
+        "REFUND_PENDING: asked back, and the carrier decides. REFUND_REFUSED: it was used, or asked back too late; it stays "
+        "paid for."
+    ),
+)
+strawberry.enum(
+    ReturnPieceKind,
+    name="ReturnPieceKind",
+    description="What happened to units that come back. REIMBURSED: the channel pays for what it lost or broke.",
+)
+strawberry.enum(
+    ReturnGapKind,
+    name="ReturnGapKind",
+    description=(
+        "A link that a chain lacks. NOT_BACK: announced or refunded, and nothing came. NOT_RESTOCKED: it came, and was neither "
+        "restocked nor written off. NOT_REIMBURSED: lost or broken by the channel that takes back, and not paid."
+    ),
 )

@@ -10,7 +10,7 @@ import strawberry
 from domain import operation as domain
 from domain.errors import Invalid
 from domain.exchange import Exchange
-from domain.ids import ChannelId, node_id
+from domain.ids import ChannelId, OperationId, node_id
 from executor import batched
 from resolvers import api_calls, operation
 from resolvers.connection import Connection
@@ -39,6 +39,21 @@ async def _api_calls(
     items: Sequence[domain.Item], info: Parents, first: int | None = api_calls.USUAL
 ) -> Sequence[object]:
     return await load_each(info.context.loaders.api_calls_about, [(_calls_key(one), first) for one in items])
+
+
+async def visible(ids: Sequence[OperationId | None], info: Info | Parents) -> list[object]:
+    """The operations, in order; None for what the caller may not see."""
+    kinds = operation.kinds_for(info.context.caller.scopes)
+    found = await load_each(info.context.loaders.operation_by_id, ids)
+    return [None if isinstance(one, domain.Operation) and one.kind not in kinds else one for one in found]
+
+
+async def visible_one(id: OperationId | None, info: Info) -> domain.Operation | None:
+    """The same of one."""
+    [found] = await visible([id], info)
+    if isinstance(found, BaseException):
+        raise found
+    return found if isinstance(found, domain.Operation) else None
 
 
 @strawberry.type(description="One item of an operation.")

@@ -11,6 +11,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from schema.channel import Channel
 from schema.federation import VERSION
+from schema.fulfillment import FulfillmentOrder
 from schema.operation import Operation
 from schema.order import Order
 from schema.product import Listing, Product
@@ -18,9 +19,17 @@ from schema.reservation import Reservation
 from schema.roots.anything import AnythingQueries
 from schema.roots.catalog import CatalogMutations, CatalogQueries
 from schema.roots.channel import ChannelQueries
+from schema.roots.flow import FlowMutations
+from schema.roots.hold import HoldMutations, HoldQueries
+from schema.roots.label import LabelMutations, LabelQueries
 from schema.roots.operation import OperationMutations, OperationQueries, OperationSubscriptions
-from schema.roots.order import OrderMutations, OrderQueries
+from schema.roots.order import OrderMutations, OrderQueries, OrderSubscriptions
+from schema.roots.order_compare import OrderCompareQueries
+from schema.roots.outbound import OutboundMutations
+from schema.roots.returns import ReturnMutations, ReturnQueries
+from schema.roots.sourcing import SourcingMutations, SourcingQueries
 from schema.roots.stock import StockMutations, StockQueries, StockSubscriptions
+from schema.roots.tracking import TrackingQueries
 from schema.roots.webhook import WebhookMutations, WebhookQueries
 from schema.scalars import SCALARS
 
@@ -28,18 +37,40 @@ from schema.scalars import SCALARS
 # A class's own bases come last in what is printed: the first of these stands at the end.
 @strawberry.type
 class Query(
-    WebhookQueries, ChannelQueries, OperationQueries, OrderQueries, StockQueries, CatalogQueries, AnythingQueries
+    ReturnQueries, WebhookQueries,
+    ChannelQueries,
+    OperationQueries,
+    SourcingQueries,
+    LabelQueries,
+    HoldQueries,
+    TrackingQueries,
+    OrderCompareQueries,
+    OrderQueries,
+    StockQueries,
+    CatalogQueries,
+    AnythingQueries,
 ):
     pass
 
 
 @strawberry.type
-class Mutation(WebhookMutations, OperationMutations, OrderMutations, StockMutations, CatalogMutations):
+class Mutation(
+    ReturnMutations, FlowMutations,
+    WebhookMutations,
+    OperationMutations,
+    OutboundMutations,
+    SourcingMutations,
+    LabelMutations,
+    HoldMutations,
+    OrderMutations,
+    StockMutations,
+    CatalogMutations,
+):
     pass
 
 
 @strawberry.type
-class Subscription(OperationSubscriptions, StockSubscriptions):
+class Subscription(OrderSubscriptions, OperationSubscriptions, StockSubscriptions):
     pass
 
 
@@ -49,7 +80,7 @@ schema = Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
-    types=[Product, Listing, Order, Operation, Channel, Reservation],
+    types=[Product, Listing, Order, FulfillmentOrder, Operation, Channel, Reservation],
     config=StrawberryConfig(**_CONFIG),
     federation_version=VERSION,
 )

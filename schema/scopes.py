@@ -14,6 +14,7 @@ ALL = frozenset(
         "orders:read",
         "orders:pii",
         "shipments:write",
+        "refunds:write",
         "prices:write",
         "stock:write",
         "finance:read",
@@ -21,12 +22,15 @@ ALL = frozenset(
         "schema:read",
         "apicalls:read",
         "webhooks:write",
+        "channels:write",
         "admin",
     }
 )
 
 _ANY = ALL
-_WRITERS = frozenset({"shipments:write", "prices:write", "stock:write", "operations:approve", "admin"})
+_WRITERS = frozenset(
+    {"channels:write", "shipments:write", "refunds:write", "prices:write", "stock:write", "operations:approve", "admin"}
+)
 _INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 
 
@@ -48,6 +52,10 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.products": _only("catalog:read"),
     "Query.order": _only("orders:read"),
     "Query.orders": _only("orders:read"),
+    "Query.trackingProblems": _only("shipments:write"),
+    "Query.orderQueue": _only("orders:read"),
+    "Query.holdRules": _only("orders:read"),
+    "Query.returnChains": _only("orders:read"),
     "Query.operation": _WRITERS,
     "Query.operations": _WRITERS,
     "Query.channels": _INSIDERS,
@@ -55,10 +63,15 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.stockEntries": _only("stock:write"),
     "Query.stockRules": _only("stock:write"),
     "Query.previewStockRule": _only("stock:write"),
+    "Query.sourcingRules": _only("orders:read", "stock:write"),
+    "Query.previewSourcingRules": _only("stock:write"),
     "Query.mappingTasks": _only("catalog:write"),
     "Query.kits": _only("catalog:read", "stock:write"),
     "Query.stockDrift": _INSIDERS,
     "Query.oversales": _INSIDERS,
+    "Query.orderDifferences": _INSIDERS,
+    "Query.orderComparisons": _INSIDERS,
+    "OrderDifference.order": _only("orders:read"),
     "Query.ledgerCheck": _INSIDERS,
     "Query.apiCalls": _only("apicalls:read"),
     "Query.webhookEndpoints": _WEBHOOKS,
@@ -66,16 +79,36 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query._entities": _ANY,  # each type asked for is checked again, as for node
     "Query._service": SCHEMA,
     "Mutation.confirmShipments": _only("shipments:write"),
+    "Mutation.shipFromFba": _only("shipments:write"),
+    "Mutation.cancelOutbound": _only("shipments:write"),
+    "Mutation.returnOutbound": _only("shipments:write"),
+    "Mutation.holdOrders": _only("shipments:write"),
+    "Mutation.releaseOrders": _only("shipments:write"),
+    "Mutation.approveOrders": _only("operations:approve"),
+    "Mutation.setHoldRule": _only("shipments:write"),
+    "Mutation.removeHoldRule": _only("shipments:write"),
+    "Mutation.cancelOrders": _only("shipments:write"),
+    "Mutation.refundOrders": _only("refunds:write"),
+    "Query.labelOffers": _only("shipments:write"),
+    "Mutation.buyLabels": _only("shipments:write"),
+    "Mutation.voidLabels": _only("shipments:write"),
     "Mutation.adjustStock": _only("stock:write"),
+    "Mutation.restockReturn": _only("stock:write"),
     # A check-out holds stock and does nothing else: what its key may not see stays hidden.
     "Mutation.reserveStock": _only("stock:reserve", "stock:write"),
     "Mutation.commitReservation": _only("stock:reserve", "stock:write"),
     "Mutation.releaseReservation": _only("stock:reserve", "stock:write"),
     "Mutation.setStockRule": _only("stock:write"),
     "Mutation.removeStockRule": _only("stock:write"),
+    "Mutation.setSourcingRules": _only("stock:write"),
+    "Mutation.moveFulfillment": _only("stock:write", "shipments:write"),
     "Mutation.setKit": _only("stock:write"),
     "Mutation.answerMappingTask": _only("catalog:write"),
     "Mutation.ignoreMappingTask": _only("catalog:write"),
+    "Mutation.syncNow": _only("channels:write"),
+    "Mutation.backfillOrders": _only("channels:write"),
+    "Mutation.pauseStreams": _only("channels:write"),
+    "Mutation.resumeStreams": _only("channels:write"),
     "Mutation.checkLedger": _only("stock:write"),
     "Mutation.revertOperation": _only("stock:write"),  # only adjustments of stock can be taken back
     "Mutation.approveOperation": _only("operations:approve"),
@@ -91,6 +124,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.testWebhook": _WEBHOOKS,
     "Subscription.operation": _WRITERS,
     "Subscription.stock": _only("stock:read"),
+    "Subscription.orders": _only("orders:read"),
     # What a storefront's key must not see through a product.
     "Product.unitCost": _only("finance:read"),
     "Product.stock": _only("stock:read"),
@@ -99,7 +133,10 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Stock.product": _only("catalog:read"),
     "Kit.product": _only("catalog:read"),
     "Oversale.order": _only("orders:read"),
+    "FulfillmentOrder.order": _only("orders:read"),
+    "SourcingMove.order": _only("orders:read"),
     "Order.apiCalls": _only("apicalls:read"),
+    "OrderStep.apiCalls": _only("apicalls:read"),
     "OperationItem.apiCalls": _only("apicalls:read"),
     "OrderLine.product": _only("catalog:read"),
     "Channel.healthy": _INSIDERS,
@@ -134,6 +171,7 @@ NODE_SCOPES: Mapping[str, frozenset[str]] = {
     "Product": SCOPES["Query.product"],
     "Listing": SCOPES["Query.product"],
     "Order": SCOPES["Query.order"],
+    "FulfillmentOrder": SCOPES["Query.order"],
     "Operation": SCOPES["Query.operation"],
     "Channel": SCOPES["Query.channels"],
     "Reservation": SCOPES["Mutation.reserveStock"],

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Throttled, Unauthorized
@@ -25,6 +26,13 @@ log = logging.getLogger(__name__)
 
 o = operation.c
 i = operation_item.c
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+SENT_AS = "sent_as"
+"""In the payload: the platform's name of what the last attempt was sent as, where one is known."""
+SENT_BEFORE_AS = "sent_before_as"
+"""The same, of the attempt before the last one."""
 
 
 async def lanes(tx: AsyncConnection, id: OperationId) -> list[tuple[ChannelId, Capability]]:
@@ -54,6 +62,52 @@ async def under_way(
     return [row.payload for row in rows]
 
 
+async def not_in_vain(
+    tx: AsyncConnection, capability: Capability, resources: Collection[str]
+) -> list[Mapping[str, object]]:
+    """The payloads of released items of `resources` that have taken effect, or may yet."""
+    vain = (ItemStatus.FAILED, ItemStatus.CANCELLED, ItemStatus.SUPERSEDED)
+    rows = await tx.execute(
+        select(i.payload).where(
+            among(i.resource, resources),
+            i.capability == bindparam(None, capability.value, literal_execute=True),
+            i.released,
+            ~_is(i.status, *vain),
+        )
+    )
+    return [row.payload for row in rows]
+
+
+async def longest_unseen(tx: AsyncConnection, capability: Capability, resource: str) -> int | None:
+    """Of the items of a resource that have left the house and are not seen live yet, the one that was made first."""
+    query = select(func.min(i.id)).where(
+        i.resource == resource,
+        i.capability == bindparam(None, capability.value, literal_execute=True),
+        _is(i.status, ItemStatus.SENT, ItemStatus.ACCEPTED),
+    )
+    found: int | None = await tx.scalar(query)
+    return found
+
+
+async def measured_lags(
+    tx: AsyncConnection, capability: Capability, since: datetime, quantile: float
+) -> dict[ChannelId, tuple[float, int]]:
+    """Of each channel: how many seconds passed from its taking an item to our seeing it live, in so many of all cases, and of
+    how many items since then that is told."""
+    lag = func.extract("epoch", i.ended_at - i.accepted_at)
+    rows = await tx.execute(
+        select(i.channel, func.percentile_disc(quantile).within_group(lag).label("lag"), func.count().label("items"))
+        .where(
+            _is(i.status, ItemStatus.VERIFIED),
+            i.capability == capability.value,
+            i.ended_at >= since,
+            i.accepted_at.is_not(None),
+        )
+        .group_by(i.channel)
+    )
+    return {ChannelId(row.channel): (max(0.0, float(row.lag)), row.items) for row in rows}
+
+
 async def due_lanes(tx: AsyncConnection, limit: int = 100) -> list[tuple[ChannelId, Capability]]:
     """The lanes with something to claim now."""
     rows = await tx.execute(
@@ -65,23 +119,37 @@ async def due_lanes(tx: AsyncConnection, limit: int = 100) -> list[tuple[Channel
 async def claim(
     tx: AsyncConnection, channel: ChannelId, capability: Capability, *, limit: int, lease_s: float, worker: str
 ) -> list[ClaimedItem]:
-    """Take at most `limit` due items of a lane under a lease of `lease_s` seconds; other workers pass them by.
+    """Take at most `limit` due items of a lane under a lease of `lease_s` seconds, the most urgent first; other workers pass them
+    by.
+
+    What has a deadline that can still be kept comes before all else, the nearest first; then what has been due longest: so none
+    is missed for the sake of one that is missed already. While all that is taken is urgent, one more is taken that is only to be
+    read back, or what channels have taken would not be seen before nothing is urgent any more.
 
     A PENDING item waits for the items of its resource that were made before it, and while another of them is under way. One
     that was SENT or ACCEPTED is only to be read back and waits for nobody. An item whose last claim ended without a record may be
     what killed its worker: it comes alone and last, so that it does not take others along each time.
     """
-    rows = await _take(tx, channel, capability, i.claims == 0, limit=limit, lease_s=lease_s, worker=worker)
+
+    async def take(limit: int, *which: ColumnElement[bool], order_by: Sequence[ColumnElement[Any]]) -> list[AnyRow]:
+        lane = (i.channel == channel, i.capability == capability.value)
+        return await _take(tx, (*lane, *which), order_by, limit=limit, lease_s=lease_s, worker=worker)
+
+    longest_due, fresh = (i.due_at, i.id), i.claims == 0
+    rows = await take(limit, fresh, *_urgent(), order_by=(i.deadline_at, i.due_at, i.id))
+    if len(rows) == limit:
+        rows += await take(1, fresh, _is(i.status, ItemStatus.ACCEPTED), order_by=longest_due)
+    else:
+        rows += await take(limit - len(rows), fresh, order_by=longest_due)
     if len(rows) < limit:
-        rows += await _take(tx, channel, capability, i.claims > 0, limit=1, lease_s=lease_s, worker=worker)
-    return [_claimed(row) for row in sorted(rows, key=lambda row: row.id)]
+        rows += await take(1, i.claims > 0, order_by=longest_due)
+    return [_claimed(row) for row in sorted(rows, key=_urgency)]
 
 
 async def _take(
     tx: AsyncConnection,
-    channel: ChannelId,
-    capability: Capability,
-    which: ColumnElement[bool],
+    which: Sequence[ColumnElement[bool]],
+    order_by: Sequence[ColumnElement[Any]],
     *,
     limit: int,
     lease_s: float,
@@ -90,8 +158,8 @@ async def _take(
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
     due = (
         select(i.id)
-        .where(*_claimable(), i.channel == channel, i.capability == capability.value, which)
-        .order_by(i.due_at, i.id)
+        .where(*_claimable(), *which)
+        .order_by(*order_by)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -103,6 +171,16 @@ async def _take(
         .returning(operation_item)
     )
     return list(rows)
+
+
+def _urgent() -> list[ColumnElement[bool]]:
+    """Not known to be at its channel, by a time that has not come yet."""
+    return [i.deadline_at > func.now(), _is(i.status, ItemStatus.PENDING, ItemStatus.SENT)]
+
+
+def _urgency(row: AnyRow) -> tuple[datetime, int]:
+    """Slots of a rate budget are given in the order in which they are asked for."""
+    return row.deadline_at or _NEVER, row.id
 
 
 async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: float) -> bool:
@@ -127,6 +205,7 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
             checks=0,
             accepted_at=None,
             lease_until=from_now(lease_s),
+            payload=case((i.payload.has_key(SENT_AS), _SENT_ANEW), else_=i.payload),
         )
         .returning(i.operation_id)
     )
@@ -136,6 +215,19 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
     if await tx.scalar(select(o.status).where(o.id == row.operation_id)) == OperationStatus.QUEUED.value:
         await refresh(tx, [row.operation_id])
     return True
+
+
+async def note(tx: AsyncConnection, item_id: int, fence: int, lease_s: float, detail: Mapping[str, str]) -> bool:
+    """Keep how far a long piece of work has come, and its lease for `lease_s` from now; `detail` is added to the payload.
+
+    False, and then it must stop: somebody else claimed the item since, the lease is over, or it was cancelled.
+    """
+    done = await tx.execute(
+        update(operation_item)
+        .where(i.id == item_id, i.fence == fence, i.lease_until > func.clock_timestamp(), _is(i.status, *OPEN))
+        .values(payload=i.payload.op("||")(literal(dict(detail), JSONB)), lease_until=from_now(lease_s))
+    )
+    return done.rowcount > 0
 
 
 async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
@@ -169,6 +261,14 @@ async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
     return [row["item"] for row in rows]
 
 
+async def remember(tx: AsyncConnection, item_id: int, fence: int, detail: Mapping[str, object]) -> None:
+    """Add `detail` to the payload of an item that is held under this fence, so that it comes along whoever claims it next."""
+    rows = await tx.execute(select(i.payload).where(i.id == item_id, i.fence == fence).with_for_update())
+    row = rows.one_or_none()
+    if row is not None:
+        await tx.execute(update(operation_item).where(i.id == item_id).values(payload={**row.payload, **detail}))
+
+
 def _claimable() -> list[ColumnElement[bool]]:
     """Due, released, open, nobody's, its channel not paused, and not held up by another item of its resource."""
     other = operation_item.alias("other").c
@@ -199,6 +299,10 @@ def _permitted(was: ItemStatus, now: ItemStatus) -> bool:
     """Whether a worker may write `now`: it stays open as it is, or goes on. What has ended is for people to revive."""
     return was in OPEN and (now is was or now in NEXT[was])
 
+
+_SENT_ANEW = i.payload.op("-", return_type=i.payload.type)(SENT_AS).concat(
+    func.jsonb_build_object(SENT_BEFORE_AS, i.payload[SENT_AS])
+)
 
 _RECORD = (
     update(operation_item)
@@ -269,4 +373,5 @@ def _claimed(row: AnyRow) -> ClaimedItem:
         accepted_at=row.accepted_at,
         sent_by=row.sent_by,
         deaths=row.claims - 1,
+        deadline_at=row.deadline_at,
     )

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import groupby
 
 from sqlalchemy import exists, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.allocation import Told, choose, lapse_of
-from domain.channel import Location
+from domain.channel import Location, LocationKind
 from domain.ids import LineId, LocationCode, OrderId, ReservationId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy
-from store import kit, ledger, marks, order, reservation
+from store import kit, ledger, marks, order, reservation, sourcing
 from store.session import among
-from store.tables import order_allocation, oversale, reservation_hold, stock_push
+from store.tables import order_allocation, reservation_hold
 from store.tables import reservation as reservation_table
 
 ACTOR = "acorn"
@@ -43,11 +43,14 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     Open units of orders that we fulfill are allocated at those of `places` that are ours and sell to the order's channel, more
     than there are too: that is noted as an oversale. Of a SKU that no own place counts nothing is taken. A reservation that an
     order names, or that was committed under the order's name, gives its units to the order.
+
+    Where a set of rules holds, it chooses the places (domain.sourcing), and its decisions are kept with their reasons.
     """
     stored = await order.lock(tx, {one.id for one in orders})
     if not stored:
         return set()
     plan = await _wishes(tx, stored)
+    _leave_to_pools(plan, places)
     named = await _named(tx, stored.values())
     if not named and not any(wish.differs for wish in plan.wishes.values()):
         return set()
@@ -61,8 +64,13 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     await _read(tx, plan, skus)
     await _take_over(tx, plan, named | late)
     _release_and_ship(plan)
-    _allocate(plan, places)
-    return await _write(tx, plan)
+    lacking = plan.lacking()
+    desk = await sourcing.desk(tx, skus, lacking) if lacking else None
+    _allocate(plan, places, desk)
+    changed = await _write(tx, plan)
+    if desk is not None:
+        await sourcing.record(tx, desk.made, desk)
+    return changed
 
 
 async def lock(tx: AsyncConnection, orders: Sequence[Order], skus: Collection[Sku]) -> None:
@@ -74,6 +82,26 @@ async def lock(tx: AsyncConnection, orders: Sequence[Order], skus: Collection[Sk
     plan = await _wishes(tx, stored)
     named = await _skus_of(tx, await _named(tx, stored.values()))
     await ledger.lock(tx, {*skus, *(sku for _, sku in plan.wishes), *named})
+
+
+async def leave_to_pools(
+    tx: AsyncConnection, one: Order, units: Mapping[tuple[LocationCode, LineId], tuple[int, int]]
+) -> None:
+    """Units of the order's lines that pools have, as (kept, left) by pool and line: `settle` promises them nowhere else.
+
+    The order is locked. No entry is posted: a pool is counted by its channel.
+    """
+    lines = {line for _, line in units}
+    made_of = await _made_of(tx, [one], lines)
+    rows = [
+        (line, sku, place, kept * each, left * each)
+        for (place, line), (kept, left) in sorted(units.items())
+        for sku, each in made_of.get(line, [])
+    ]
+    if rows:
+        names = ("lines", "skus", "places", "promised", "shipped")
+        values = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        await tx.execute(_AT_POOLS, values | {"order": one.id})
 
 
 async def unsettled(tx: AsyncConnection, ids: Collection[OrderId]) -> list[Order]:
@@ -96,7 +124,8 @@ class _Wish:
     """What a line wants of a SKU, and what it has. Units.
 
     `open` are to be promised and `shipped` have left; `promised` and `left` are what we have counted so far, by place. `covered`
-    were promised by the reservation that the order came from, at a place or (None) at none.
+    were promised by the reservation that the order came from, at a place or (None) at none. Of what is promised at a place,
+    `backordered` units wait for announced ones, which are `expected_on` a day.
     """
 
     order: Order
@@ -108,6 +137,8 @@ class _Wish:
     promised: dict[LocationCode, int] = field(default_factory=dict)
     left: dict[LocationCode, int] = field(default_factory=dict)
     covered: dict[LocationCode | None, int] = field(default_factory=dict)
+    backordered: dict[LocationCode, int] = field(default_factory=dict)
+    expected_on: dict[LocationCode, date | None] = field(default_factory=dict)
     touched: set[LocationCode] = field(default_factory=set)
 
     @property
@@ -149,6 +180,7 @@ class _Plan:
     wishes: dict[Key, _Wish]
     on_hand: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
     reserved: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
+    inbound: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
     promisable: defaultdict[Sku, int] = field(default_factory=lambda: defaultdict(int))
     opened: dict[Sku, datetime] = field(default_factory=dict)
     entries: list[NewEntry] = field(default_factory=list)
@@ -158,6 +190,10 @@ class _Plan:
     def of(self, order: Order, sku: Sku) -> list[_Wish]:
         """What the order's lines want of one SKU."""
         return [wish for wish in self.wishes.values() if wish.sku == sku and wish.order.id == order.id]
+
+    def lacking(self) -> set[OrderId]:
+        """The orders of which something is to be promised that is promised nowhere."""
+        return {wish.order.id for wish in self.wishes.values() if wish.open > sum(wish.promised.values())}
 
     def cover(self, order: Order, sku: Sku, place: LocationCode | None, units: int) -> int:
         """Keep `units` for what the order still lacks of the SKU; returns how many it does not want."""
@@ -174,6 +210,11 @@ class _Plan:
 
     def free(self, sku: Sku, codes: Iterable[LocationCode]) -> dict[LocationCode, int]:
         return {code: max(0, self.on_hand.get((sku, code), 0) - self.reserved.get((sku, code), 0)) for code in codes}
+
+    def coming(self, sku: Sku, code: LocationCode) -> int:
+        """Units that are announced there and that nobody waits for."""
+        waited = max(0, self.reserved.get((sku, code), 0) - self.on_hand.get((sku, code), 0))
+        return max(0, self.inbound.get((sku, code), 0) - waited)
 
     def post(
         self, wish: _Wish, kind: EntryKind, place: LocationCode, *, on_hand: int = 0, reserved: int = 0, why: str = ""
@@ -222,10 +263,11 @@ async def _wishes(tx: AsyncConnection, orders: Mapping[OrderId, Order]) -> _Plan
     wishes: dict[Key, _Wish] = {}
     for one in sorted(ours, key=lambda one: (one.placed_at, one.id)):
         for line in one.lines:
-            wanted = line.quantity_open if one.status in OPEN else 0
+            wanted = line.quantity_open if one.status in OPEN and not one.let_go else 0
             for sku, units in made_of.get(line.id, []):
                 assert line.sku is not None
-                shipped = line.quantity_shipped * units
+                # A sketch's lines are to be replaced by those of the order: what has left is counted by these.
+                shipped = line.quantity_shipped * units if one.whole else 0
                 wishes[line.id, sku] = _Wish(one, line.id, sku, line.sku, wanted * units, shipped)
     for row in rows:
         key = LineId(row.order_line_id), Sku(row.sku)
@@ -233,6 +275,8 @@ async def _wishes(tx: AsyncConnection, orders: Mapping[OrderId, Order]) -> _Plan
         wish = wishes.setdefault(key, _Wish(orders[OrderId(row.order_id)], *key, key[1], 0, 0))
         wish.promised[LocationCode(row.location)] = row.quantity
         wish.left[LocationCode(row.location)] = row.shipped
+        wish.backordered[LocationCode(row.location)] = row.backordered
+        wish.expected_on[LocationCode(row.location)] = row.expected_on
     return _Plan(wishes)
 
 
@@ -252,12 +296,26 @@ async def _made_of(
     return made_of
 
 
+def _leave_to_pools(plan: _Plan, places: Sequence[Location]) -> None:
+    """What the pools of channels have of each line is nothing that places of ours must promise, or have sent."""
+    pools = {one.code for one in places if one.kind is LocationKind.FBA}
+    for wish in plan.wishes.values():
+        kept = sum(wish.promised.pop(place, 0) for place in pools)
+        gone = sum(wish.left.pop(place, 0) for place in pools)
+        if kept or gone:
+            # Which parcels a channel means it does not say; those of the pool are seen to be shown first.
+            shipped = max(0, wish.shipped - gone)
+            ours = wish.wanted - kept - gone - max(shipped, sum(wish.left.values()))
+            wish.open, wish.shipped = min(wish.open, max(0, ours)), shipped
+
+
 async def _read(tx: AsyncConnection, plan: _Plan, skus: Collection[Sku]) -> None:
     """The counts, under the locks of the SKUs."""
     for sku, found in (await ledger.balances(tx, skus)).items():
         for one in found:
             plan.on_hand[sku, one.location] = one.on_hand
             plan.reserved[sku, one.location] = one.reserved
+            plan.inbound[sku, one.location] = one.inbound
     plan.promisable.update(await reservation.promisable(tx, skus, spared=False))
     plan.opened.update({Sku(row.sku): row.at for row in await tx.execute(_OPENED, {"skus": list(skus)})})
 
@@ -276,27 +334,114 @@ def _release_and_ship(plan: _Plan) -> None:
                 plan.post(wish, EntryKind.RELEASE, place, reserved=-units)
                 plan.promisable[wish.sku] += units
                 wish.promised[place] -= units
+                # What it waits for goes first.
+                wish.backordered[place] = max(0, wish.backordered.get(place, 0) - units)
 
 
-def _allocate(plan: _Plan, places: Sequence[Location]) -> None:
+def _allocate(plan: _Plan, places: Sequence[Location], desk: sourcing.Desk | None) -> None:
     """What orders want beyond what they have; units that have left unseen were sold like any other."""
-    for key, wish in plan.wishes.items():
-        if wish.newly_shipped and not wish.known and wish.order.placed_at < plan.opened.get(wish.sku, _NEVER):
-            _leave_out(plan, wish)
-        shipped, wanted = wish.newly_shipped, wish.open - sum(wish.promised.values())
-        codes = plan.places_of(wish.sku, wish.order, places) or [place for place in wish.covered if place is not None]
-        if wish.sku not in plan.opened or not codes:
-            shipped = wanted = 0
-        covered = sum(wish.covered.values())
-        fresh = max(0, shipped + wanted - covered)
-        beyond = max(0, fresh - max(0, plan.promisable[wish.sku]))
-        plan.promisable[wish.sku] -= shipped + wanted - covered
-        if beyond:
-            plan.beyond[key] = _Beyond(beyond, wish.wanted - shipped - wanted)
-        for place, units in _chosen(plan, wish, shipped, codes).items():
-            plan.ship(wish, place, units, promised=0)
-        for place, units in _chosen(plan, wish, wanted, codes).items():
-            plan.promise(wish, place, units)
+    for _, group in groupby(plan.wishes.items(), key=lambda one: one[1].order.id):
+        wanted = {key: _take_off(plan, key, wish, places) for key, wish in group}
+        if desk is not None:
+            _source(plan, wanted, places, desk)
+            continue
+        for key, units in wanted.items():
+            wish = plan.wishes[key]
+            for place, taken in _chosen(plan, wish, units, _codes(plan, wish, places)).items():
+                plan.promise(wish, place, taken)
+
+
+def _take_off(plan: _Plan, key: Key, wish: _Wish, places: Sequence[Location]) -> int:
+    """Take what the line wants off what can be promised, and ship what has left unseen; returns the units to be promised."""
+    if wish.newly_shipped and not wish.known and wish.order.placed_at < plan.opened.get(wish.sku, _NEVER):
+        _leave_out(plan, wish)
+    shipped, wanted = wish.newly_shipped, wish.open - sum(wish.promised.values())
+    codes = _codes(plan, wish, places)
+    if wish.sku not in plan.opened or not codes:
+        return 0
+    covered = sum(wish.covered.values())
+    fresh = max(0, shipped + wanted - covered)
+    beyond = max(0, fresh - max(0, plan.promisable[wish.sku]))
+    plan.promisable[wish.sku] -= shipped + wanted - covered
+    if beyond:
+        plan.beyond[key] = _Beyond(beyond, wish.wanted - shipped - wanted)
+    for place, units in _chosen(plan, wish, shipped, codes).items():
+        plan.ship(wish, place, units, promised=0)
+    return wanted
+
+
+def _codes(plan: _Plan, wish: _Wish, places: Sequence[Location]) -> list[LocationCode]:
+    return plan.places_of(wish.sku, wish.order, places) or [place for place in wish.covered if place is not None]
+
+
+def _source(plan: _Plan, wanted: Mapping[Key, int], places: Sequence[Location], desk: sourcing.Desk) -> None:
+    """Promise what one order wants where its reservation had it, and the rest as the rules say."""
+    rest: dict[Key, int] = {}
+    for key, units in wanted.items():
+        wish = plan.wishes[key]
+        kept = _from_reservation(plan, wish, units)
+        for place, taken in kept.items():
+            plan.promise(wish, place, taken)
+        if missing := units - sum(kept.values()):
+            rest[key] = missing
+    if not rest:
+        return
+    wants: defaultdict[Sku, int] = defaultdict(int)
+    for (_, sku), units in rest.items():
+        wants[sku] += units
+    one = plan.wishes[next(iter(rest))].order
+    own = [place for place in places if place.ours and place.sells(one.channel)]
+    free, inbound = _supplies(plan, own, wants)
+    decision = desk.decide(one, wants, own, free, inbound)
+    chosen, waits = dict(decision.units), dict(decision.backordered)
+    for key, missing in rest.items():
+        _promise_at(plan, key, missing, chosen, waits, decision.expected_on)
+
+
+def _supplies(
+    plan: _Plan, own: Sequence[Location], wants: Iterable[Sku]
+) -> tuple[dict[LocationCode, dict[Sku, int]], dict[LocationCode, dict[Sku, int]]]:
+    """What each place has free and what is coming, of the SKUs that it counts; of one that none counts, nothing at each."""
+    free: dict[LocationCode, dict[Sku, int]] = {place.code: {} for place in own}
+    inbound: dict[LocationCode, dict[Sku, int]] = {place.code: {} for place in own}
+    for sku in wants:
+        counted = [place.code for place in own if (sku, place.code) in plan.on_hand] or list(free)
+        for code, units in plan.free(sku, counted).items():
+            free[code][sku], inbound[code][sku] = units, plan.coming(sku, code)
+    return free, inbound
+
+
+def _promise_at(
+    plan: _Plan,
+    key: Key,
+    missing: int,
+    units: dict[tuple[LocationCode, Sku], int],
+    waits: dict[tuple[LocationCode, Sku], int],
+    expected_on: Mapping[Sku, date],
+) -> None:
+    """Promise a line its part of what was chosen for the order. What waits for announced units, or is sent from nowhere, is no
+    sale beyond what there was."""
+    wish, sku = plan.wishes[key], key[1]
+    spared = 0
+    # A line gets what lies there before one behind it does.
+    for place in sorted((code for code, its in units if its == sku), key=lambda code: waits.get((code, sku), 0)):
+        taken = min(missing, units[place, sku])
+        if not taken:
+            continue
+        units[place, sku] -= taken
+        missing -= taken
+        waiting = max(0, waits.get((place, sku), 0) - units[place, sku])
+        plan.promise(wish, place, taken)
+        if waiting:
+            waits[place, sku] -= waiting
+            spared += waiting
+            wish.backordered[place] = wish.backordered.get(place, 0) + waiting
+            wish.expected_on[place] = expected_on.get(sku)
+    plan.promisable[sku] += missing
+    if beyond := plan.beyond.pop(key, None):
+        left = beyond.units - spared - missing
+        if left > 0:
+            plan.beyond[key] = _Beyond(left, beyond.stood)
 
 
 def _leave_out(plan: _Plan, wish: _Wish) -> None:
@@ -308,19 +453,25 @@ def _leave_out(plan: _Plan, wish: _Wish) -> None:
 
 def _chosen(plan: _Plan, wish: _Wish, units: int, codes: Sequence[LocationCode]) -> dict[LocationCode, int]:
     """Where to take `units` from: first where the reservation had them, then as always, at the first place what is nowhere."""
-    chosen: defaultdict[LocationCode, int] = defaultdict(int)
-    for place, covered in wish.covered.items():
-        taken = min(covered, units - sum(chosen.values()))
-        if place is not None and taken:
-            chosen[place] = taken
-            wish.covered[place] -= taken
-            plan.reserved[wish.sku, place] -= taken
+    chosen: defaultdict[LocationCode, int] = defaultdict(int, _from_reservation(plan, wish, units))
     rest = choose(units - sum(chosen.values()), plan.free(wish.sku, codes))
     for place, taken in rest.items():
         chosen[place] += taken
     if sum(chosen.values()) < units:
         chosen[codes[0]] += units - sum(chosen.values())
     return dict(chosen)
+
+
+def _from_reservation(plan: _Plan, wish: _Wish, units: int) -> dict[LocationCode, int]:
+    """Of `units`, those that the order's reservation had at places: they are its no more."""
+    chosen: dict[LocationCode, int] = {}
+    for place, covered in wish.covered.items():
+        taken = min(covered, units - sum(chosen.values()))
+        if place is not None and taken:
+            chosen[place] = taken
+            wish.covered[place] -= taken
+            plan.reserved[wish.sku, place] -= taken
+    return chosen
 
 
 async def _write(tx: AsyncConnection, plan: _Plan) -> set[Sku]:
@@ -350,10 +501,12 @@ async def _write(tx: AsyncConnection, plan: _Plan) -> set[Sku]:
             "orders": [wish.order.id for wish, _ in rows],
             "promised": [wish.promised.get(place, 0) for wish, place in rows],
             "shipped": [wish.left.get(place, 0) for wish, place in rows],
+            "backordered": [min(wish.backordered.get(place, 0), wish.promised.get(place, 0)) for wish, place in rows],
+            "expected": [wish.expected_on.get(place) for wish, place in rows],
         }
         await tx.execute(_KEEP, values)
-    for key in sorted(plan.beyond):
-        await _note_oversale(tx, plan.wishes[key], plan.beyond[key])
+    if plan.beyond:
+        await _note_oversales(tx, [(plan.wishes[key], plan.beyond[key]) for key in sorted(plan.beyond)])
     return told | ended
 
 
@@ -467,38 +620,63 @@ async def _live(tx: AsyncConnection, named: Mapping[ReservationId, Order]) -> li
     return [ReservationId(row.id) for row in live]
 
 
-async def _note_oversale(tx: AsyncConnection, wish: _Wish, beyond: _Beyond) -> None:
-    """Say which lag let the sale in: what the channel had been told of the SKU by the time it sold it."""
-    one, p = wish.order, stock_push.c
+async def _note_oversales(tx: AsyncConnection, sold: Sequence[tuple[_Wish, _Beyond]]) -> None:
+    """Say which lag let each sale in: what the channel had been told of the SKU by the time it sold it."""
     seen_at = await reservation.now(tx)
-    rows = await tx.execute(
-        select(p.channel_sku, p.place, p.quantity, p.sent_at, p.confirmed_at)
-        .where(p.sku == wish.listed_as, p.channel == one.channel, p.sent_at <= one.placed_at, p.error_code.is_(None))
-        .order_by(p.sent_at.desc())
-        .limit(_PUSHES)
-    )
-    told = [Told((row.channel_sku, row.place), row.quantity, row.sent_at, row.confirmed_at) for row in rows]
-    lapse = lapse_of(one.placed_at, seen_at, told)
-    fresh = insert(oversale).values(
-        order_line_id=wish.line,
-        sku=wish.sku,
-        channel=one.channel,
-        units=beyond.units,
-        placed_at=one.placed_at,
-        seen_at=seen_at,
-        shown=lapse.shown,
-        told_at=lapse.told_at,
-        cause=lapse.cause,
-    )
-    units = oversale.c.units
-    more = func.greatest(units, func.least(units, beyond.stood) + fresh.excluded.units)
-    await tx.execute(fresh.on_conflict_do_update(index_elements=["order_line_id", "sku"], set_={"units": more}))
+    told: defaultdict[int, list[Told]] = defaultdict(list)
+    asked = {
+        "skus": [wish.listed_as for wish, _ in sold],
+        "channels": [wish.order.channel for wish, _ in sold],
+        "placed": [wish.order.placed_at for wish, _ in sold],
+        "limit": _PUSHES,
+    }
+    for row in await tx.execute(_TOLD, asked):
+        told[row.number].append(Told((row.channel_sku, row.place), row.quantity, row.sent_at, row.confirmed_at))
+    lapses = [lapse_of(wish.order.placed_at, seen_at, told[number]) for number, (wish, _) in enumerate(sold, start=1)]
+    rows = [
+        {
+            "order_line_id": wish.line,
+            "sku": wish.sku,
+            "channel": wish.order.channel,
+            "units": beyond.units,
+            "stood": beyond.stood,
+            "placed_at": wish.order.placed_at,
+            "seen_at": seen_at,
+            "shown": lapse.shown,
+            "told_at": lapse.told_at,
+            "cause": lapse.cause,
+        }
+        for (wish, beyond), lapse in zip(sold, lapses, strict=True)
+    ]
+    await tx.execute(_NOTE, rows)
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 # Many more than a channel is told within the time that it takes to confirm one.
 _PUSHES = 100
+
+_TOLD = text(
+    """
+    select asked.number, push.* from unnest(
+        cast(:skus as text[]), cast(:channels as text[]), cast(:placed as timestamptz[])
+    ) with ordinality as asked (sku, channel, placed_at, number)
+    cross join lateral (
+        select channel_sku, place, quantity, sent_at, confirmed_at from stock_push
+        where sku = asked.sku and channel = asked.channel and sent_at <= asked.placed_at and error_code is null
+        order by sent_at desc limit :limit
+    ) push
+    """
+)
+
+_NOTE = text(
+    """
+    insert into oversale as kept (order_line_id, sku, channel, units, placed_at, seen_at, shown, told_at, cause)
+    values (:order_line_id, :sku, :channel, :units, :placed_at, :seen_at, :shown, :told_at, :cause)
+    on conflict (order_line_id, sku) do update set
+        units = greatest(kept.units, least(kept.units, cast(:stood as integer)) + excluded.units)
+    """
+)
 
 _IS_OPEN = "kept.status in (" + ", ".join(f"'{status.value}'" for status in OPEN) + ")"
 
@@ -546,13 +724,32 @@ _WAITING = text(
 
 _KEEP = text(
     """
-    insert into order_allocation as kept (order_line_id, sku, location, order_id, quantity, shipped, changed_at)
-    select line, sku, place, order_id, promised, shipped, clock_timestamp() from unnest(
+    insert into order_allocation as kept (
+        order_line_id, sku, location, order_id, quantity, shipped, backordered, expected_on, changed_at
+    )
+    select line, sku, place, order_id, promised, shipped, backordered,
+        case when backordered > 0 then expected_on end, clock_timestamp()
+    from unnest(
         cast(:lines as text[]), cast(:skus as text[]), cast(:places as text[]), cast(:orders as text[]),
-        cast(:promised as integer[]), cast(:shipped as integer[])
-    ) as fresh (line, sku, place, order_id, promised, shipped)
+        cast(:promised as integer[]), cast(:shipped as integer[]), cast(:backordered as integer[]),
+        cast(:expected as date[])
+    ) as fresh (line, sku, place, order_id, promised, shipped, backordered, expected_on)
+    on conflict (order_line_id, sku, location) do update set
+        quantity = excluded.quantity, shipped = excluded.shipped, backordered = excluded.backordered,
+        expected_on = excluded.expected_on, changed_at = excluded.changed_at
+    """
+)
+
+_AT_POOLS = text(
+    """
+    insert into order_allocation as kept (order_line_id, sku, location, order_id, quantity, shipped, changed_at)
+    select line, sku, place, :order, promised, shipped, clock_timestamp() from unnest(
+        cast(:lines as text[]), cast(:skus as text[]), cast(:places as text[]), cast(:promised as integer[]),
+        cast(:shipped as integer[])
+    ) as fresh (line, sku, place, promised, shipped)
     on conflict (order_line_id, sku, location) do update set
         quantity = excluded.quantity, shipped = excluded.shipped, changed_at = excluded.changed_at
+    where (kept.quantity, kept.shipped) is distinct from (excluded.quantity, excluded.shipped)
     """
 )
 

@@ -35,7 +35,7 @@ from domain.errors import Transient
 from domain.exchange import Exchange
 from domain.ids import ChannelId
 from store import copying, locks
-from store.session import UNAVAILABLE, AnyRow, Store
+from store.session import UNAVAILABLE, AnyRow, Store, among
 from store.tables import exchange
 
 _FIELD_OF: Mapping[type, copying.Field] = {
@@ -164,6 +164,14 @@ async def by_subjects(
     found: dict[tuple[str, ChannelId | None], list[Exchange]] = {key: [] for key in keys}
     for row in rows:
         found[row.subject, ChannelId(row.asked_of) if row.asked_of else None].append(_exchange(row))
+    return found
+
+
+async def by_request_ids(tx: AsyncConnection, ids: Collection[str]) -> dict[str, list[Exchange]]:
+    """The calls that platforms know under each id, oldest first."""
+    found: dict[str, list[Exchange]] = {id: [] for id in ids}
+    for row in await tx.execute(select(exchange).where(among(c.upstream_request_id, ids)).order_by(c.at, c.id)):
+        found[row.upstream_request_id].append(_exchange(row))
     return found
 
 

@@ -65,14 +65,7 @@ async def take(tx: AsyncConnection, feed: FeedIn, delivery: Delivery) -> Taken:
     Raises Invalid for a full feed that would empty most of a place and does not confirm it, and Conflict where another delivery
     was taken under the same id; then nothing has happened.
     """
-    if not await _first_time(tx, feed.source, delivery.id, delivery.contents):
-        c = feed_delivery.c
-        before = await tx.scalar(select(c.contents).where(c.source == feed.source, c.id == delivery.id))
-        if before != delivery.contents:
-            raise Conflict(
-                f"Another delivery was taken under the id {delivery.id!r}. Nothing was changed. "
-                "Send this one under an id of its own."
-            )
+    if not await first_time(tx, feed.source, delivery.id, delivery.contents):
         return Taken(again=True)
     posting = Posting(actor=feed.id, source=feed.source, key=f"{feed.source}:{delivery.id}")
     counted = delivery.kind is not FeedKind.DELTA
@@ -161,7 +154,7 @@ async def imported(tx: AsyncConnection, id: str) -> bool:
 
 async def note_import(tx: AsyncConnection, id: str) -> None:
     """A file has been imported to its end."""
-    await _first_time(tx, IMPORT, id)
+    await first_time(tx, IMPORT, id)
 
 
 async def forget_deliveries(tx: AsyncConnection, before: datetime) -> int:
@@ -227,10 +220,18 @@ async def states(tx: AsyncConnection) -> list[FeedState]:
     return [_state(row) for row in rows]
 
 
-async def _first_time(tx: AsyncConnection, source: str, id: str, contents: str | None = None) -> bool:
-    """Whether the delivery was never taken; one under way in another transaction is waited for."""
+async def first_time(tx: AsyncConnection, source: str, id: str, contents: str | None = None) -> bool:
+    """Whether the delivery was never taken; one under way in another transaction is waited for. Raises Conflict where another
+    delivery was taken under the same id."""
     statement = insert(feed_delivery).values(source=source, id=id, contents=contents).on_conflict_do_nothing()
-    return (await tx.execute(statement.returning(feed_delivery.c.id))).one_or_none() is not None
+    c = feed_delivery.c
+    if (await tx.execute(statement.returning(c.id))).one_or_none() is not None:
+        return True
+    if contents != await tx.scalar(select(c.contents).where(c.source == source, c.id == id)):
+        raise Conflict(
+            f"Another delivery was taken under the id {id!r}. Nothing was changed. Send this one under an id of its own."
+        )
+    return False
 
 
 def _key(posting: Posting, line: Line) -> str | None:

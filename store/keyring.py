@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from collections.abc import Iterable, Sequence
 
 import orjson
@@ -23,6 +25,7 @@ class Keyring:
     def __init__(self, keys: Sequence[str] = ()) -> None:
         try:
             self._keys = [Fernet(key) for key in keys]
+            self._secrets = tuple(keys)
         except ValueError:
             raise Invalid("A key must be 32 bytes in URL-safe base64; `acorn channels new-key` makes one.") from None
 
@@ -62,6 +65,20 @@ class Keyring:
             except Unopened:
                 found[name] = None
         return list(found)
+
+    def sign(self, name: str, text: str) -> str:
+        """A signature of `text` under the newest key, good for what is called `name` alone. Raises Invalid without one."""
+        self.check()
+        return self._signatures(name, text)[0]
+
+    def signed(self, name: str, text: str, signature: str) -> bool:
+        """Whether any of our keys has signed this, under this name."""
+        return any(hmac.compare_digest(one, signature) for one in self._signatures(name, text))
+
+    def _signatures(self, name: str, text: str) -> list[str]:
+        # Each use has a key of its own, made of ours, so that none can be taken for another's.
+        keys = (hmac.digest(base64.urlsafe_b64decode(key), f"acorn {name}".encode(), "sha256") for key in self._secrets)
+        return [hmac.new(key, text.encode(), "sha256").hexdigest() for key in keys]
 
     def anew(self, name: str, sealed: str) -> str:
         """The same secret under the newest key. Raises Unopened."""

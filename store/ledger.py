@@ -52,7 +52,7 @@ async def post(tx: AsyncConnection, entries: Sequence[NewEntry]) -> list[Entry]:
     fresh = await _fresh(tx, sorted(entries, key=lambda one: (one.sku, one.location)))
     await _refuse_below_zero(tx, fresh)
     rows = await tx.execute(_POST, {"entries": orjson.dumps([_row(n, one) for n, one in enumerate(fresh)]).decode()})
-    posted = sorted(map(_entry, rows), key=lambda one: one.id)
+    posted = sorted(map(entry_of, rows), key=lambda one: one.id)
     await tell(tx, {one.entry.sku for one in posted})
     return posted
 
@@ -124,7 +124,7 @@ async def entries(
     if after is not None:
         query = query.where(e.id < after)
     rows = (await tx.execute(query)).all()
-    return [_entry(row) for row in rows[:first]], len(rows) > first
+    return [entry_of(row) for row in rows[:first]], len(rows) > first
 
 
 async def count(tx: AsyncConnection, *, sku: Sku | None = None, location: LocationCode | None = None) -> int:
@@ -307,7 +307,8 @@ def _row(position: int, one: NewEntry) -> dict[str, Any]:
     }
 
 
-def _entry(row: AnyRow) -> Entry:
+def entry_of(row: AnyRow) -> Entry:
+    """A row of `stock_entry` as a value."""
     return Entry(
         id=row.id,
         at=row.at,

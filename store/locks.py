@@ -11,4 +11,6 @@ NIGHTLY = 7_300_003  # whoever does the nightly work
 NEW_ORDERS = 7_300_004  # class; the key is an order's id
 MAPPING = 7_300_005  # class; the key is a channel
 PROPAGATION = 7_300_006  # whoever carries changes to the channels
+RETURNS = 7_300_013  # class; the key is an order's id
 CALL_MONTHS = 7_300_007  # whoever makes or drops months of the log of calls
+SOURCING_RULES = 7_300_014  # whoever keeps a set of sourcing rules

@@ -238,8 +238,8 @@ async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
         "attempts": 0,
         "checks": 0,
         "claims": 0,
-        # A refusal that the lane wrote down was that of the sends before.
-        "payload": i.payload.op("-")("refusal"),
+        # A refusal that the lane wrote down was that of the sends before, and so were the failures that a day of the past counts.
+        "payload": i.payload.op("-")("refusal").op("-")("failures"),
         "due_at": func.now(),
         "lease_until": None,
         "accepted_at": None,
@@ -348,6 +348,7 @@ def _new_item_row(id: str, item: NewItem, released: bool) -> dict[str, Any]:
         "key": item.key,
         "payload": dict(item.payload),
         "released": released,
+        "deadline_at": item.deadline_at,
         "before": item.before,
         "after": item.after,
     }

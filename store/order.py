@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
-from domain.order import SHIPPABLE, Order, OrderLine, OrderStatus, Shipment
+from domain.order import OPEN, SHIPPABLE, CancelledBy, Order, OrderLine, OrderStatus, Shipment
 from domain.person import Destination
 from domain.product import FulfilledBy
 from store import locks, money
@@ -33,32 +33,96 @@ _NEW = text(
     """
 )
 
+_READ_AGAIN = text(
+    """
+    update "order" kept set read_at = again.at
+    from unnest(cast(:ids as text[]), cast(:at as timestamptz[])) as again (id, at) where kept.id = again.id
+    """
+)
+
+_MOVE_OVERSALES = text(
+    """
+    update oversale kept set order_line_id = lines.now
+    from unnest(cast(:before as text[]), cast(:now as text[])) as lines (before, now)
+    where kept.order_line_id = lines.before
+    """
+)
+
+_NOW, _LONG_AGO = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+
 
 async def upsert(tx: AsyncConnection, orders: Sequence[Order]) -> list[OrderId]:
-    """Keep each order with its lines unless a newer `updated_at` is kept; returns those that really changed.
+    """Keep each order with its lines unless a better reading of it is kept; returns those that really changed.
 
-    A confirmation noted by `mark_confirmed` stays on its shipment when the platform does not tell of it.
+    A whole order is better than a sketch, whatever their ages; of two of a kind the one with the newer `updated_at`, then the one
+    that was read later. So what is kept follows from what was told, by whatever paths and in whatever order it came. A
+    confirmation noted by `mark_confirmed` stays on its shipment when the platform does not tell of it.
     """
-    newest = {one.id: one for one in sorted(orders, key=lambda one: one.updated_at)}
+    newest = {one.id: one for one in sorted(orders, key=_rank)}
     if not newest:
         return []
-    await tx.execute(_NEW, {"class": locks.NEW_ORDERS, "ids": list(newest)})
-    await tx.execute(select(c.id).where(among(c.id, newest)).order_by(c.id).with_for_update())
+    await claim(tx, newest)
     kept = await by_ids(tx, newest)
     changed: dict[OrderId, Order] = {}
+    again: dict[OrderId, datetime] = {}
     for id in sorted(newest):
         before, now = kept.get(id), newest[id]
         if before is not None:
             now = replace(now, shipments=_confirmed(now.shipments, before.shipments))
-        if before is None or (before.updated_at <= now.updated_at and before != now):
+        if before is None or (_better(now, before) and before != now):
             changed[id] = now
+        elif now.read_at is not None and _better(now, before) and before.read_at != now.read_at:
+            again[id] = now.read_at
+    await _read_again(tx, again)
+    await _completed(tx, [(kept[id], one) for id, one in changed.items() if id in kept])
     return await _write(tx, changed)
+
+
+async def claim(tx: AsyncConnection, ids: Collection[OrderId]) -> None:
+    """Nobody else changes orders of these ids, or keeps the first version of one, until `tx` ends."""
+    await tx.execute(_NEW, {"class": locks.NEW_ORDERS, "ids": list(ids)})
+    await tx.execute(select(c.id).where(among(c.id, ids)).order_by(c.id).with_for_update())
+
+
+def _rank(one: Order) -> tuple[bool, datetime, datetime]:
+    """The greater the better. A reading of which nobody says when it was made is of now."""
+    return one.whole, one.updated_at, one.read_at or _NOW
+
+
+def _better(now: Order, before: Order) -> bool:
+    """Whether `now` may take the place of `before`."""
+    return _rank(now) >= (before.whole, before.updated_at, before.read_at or _LONG_AGO)
+
+
+async def _read_again(tx: AsyncConnection, ids: dict[OrderId, datetime]) -> None:
+    """They are known to stand at a later time as they stood before."""
+    if ids:
+        await tx.execute(_READ_AGAIN, {"ids": list(ids), "at": list(ids.values())})
+
+
+async def _completed(tx: AsyncConnection, pairs: Sequence[tuple[Order, Order]]) -> None:
+    """What was sold beyond stock by a line of a sketch was sold by the line that it turns out to be."""
+    lines = {
+        before.id: now.id
+        for sketch, whole in pairs
+        if whole.whole and not sketch.whole
+        for before in sketch.lines
+        for now in reversed(whole.lines)
+        if now.channel_sku == before.channel_sku
+    }
+    if lines:
+        await tx.execute(_MOVE_OVERSALES, {"before": list(lines), "now": list(lines.values())})
 
 
 async def by_ids(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, Order]:
     """The orders there are of `ids`."""
     rows = await tx.execute(select(order).where(among(c.id, ids)))
     return {one.id: one for one in await _orders(tx, rows.all())}
+
+
+async def known(tx: AsyncConnection, ids: Collection[OrderId]) -> set[OrderId]:
+    """Those of `ids` that there are."""
+    return {OrderId(id) for id in await tx.scalars(select(c.id).where(among(c.id, ids)))}
 
 
 async def lock(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, Order]:
@@ -179,7 +243,7 @@ def _filter(
     if marketplace is not None:
         wanted.append(c.marketplace == marketplace)
     if statuses is not None:
-        wanted.append(among(c.status, [status.value for status in statuses]))
+        wanted.append(among(_standing(), [status.value for status in statuses]))
     if placed_from is not None:
         wanted.append(c.placed_at >= placed_from)
     if placed_to is not None:
@@ -191,6 +255,12 @@ def _filter(
     if external_id is not None:
         wanted.append(c.external_id == external_id)
     return wanted
+
+
+def _standing() -> ColumnElement[str]:
+    """As `Order.standing`."""
+    ours = c.held.is_not(None) & among(c.status, [status.value for status in OPEN])
+    return case((ours, OrderStatus.ON_HOLD.value), else_=c.status)
 
 
 def _confirmed(shipments: list[Shipment], before: list[Shipment]) -> list[Shipment]:
@@ -211,7 +281,10 @@ async def _write(tx: AsyncConnection, orders: dict[OrderId, Order]) -> list[Orde
         index_elements=["id"],
         set_={name: fresh.excluded[name] for name in rows[0] if name != "id"},
         # Somebody else may have told of a new order between our look and now.
-        where=c.updated_at <= fresh.excluded.updated_at,
+        where=or_(
+            c.whole < fresh.excluded.whole,
+            and_(c.whole == fresh.excluded.whole, c.updated_at <= fresh.excluded.updated_at),
+        ),
     ).returning(c.id)
     written = sorted(OrderId(row.id) for row in await tx.execute(statement, rows))
     await tx.execute(delete(order_line).where(among(order_line.c.order_id, written)))
@@ -254,6 +327,13 @@ def _row(one: Order) -> dict[str, Any]:
         **money.columns("total", one.total),
         "shipments": [_shipment_row(shipment) for shipment in one.shipments],
         "refs": dict(one.refs),
+        "charges": money.parts(one.charges),
+        **money.columns("charged", one.charged),
+        "prices_with_tax": one.prices_with_tax,
+        "delivered_at": one.delivered_at,
+        "whole": one.whole,
+        "read_at": one.read_at,
+        "cancellation_requested": one.cancellation_requested,
     }
 
 
@@ -276,6 +356,15 @@ def _order(row: AnyRow, lines: Iterable[OrderLine]) -> Order:
         total=money.value(row.total_amount, row.total_currency),
         shipments=[_shipment(one) for one in row.shipments],
         refs=row.refs,
+        charges=money.charges(row.charges),
+        charged=money.value(row.charged_amount, row.charged_currency),
+        prices_with_tax=row.prices_with_tax,
+        delivered_at=row.delivered_at,
+        whole=row.whole,
+        read_at=row.read_at,
+        cancellation_requested=row.cancellation_requested,
+        held=row.held,
+        let_go=row.let_go,
     )
 
 
@@ -292,6 +381,9 @@ def _line_row(one: Order, position: int, line: OrderLine) -> dict[str, Any]:
         "quantity_shipped": line.quantity_shipped,
         **money.columns("unit", line.unit_price),
         **money.columns("total", line.total),
+        "quantity_cancelled": line.quantity_cancelled,
+        "cancelled_by": None if line.cancelled_by is None else line.cancelled_by.value,
+        "charges": money.parts(line.charges),
     }
 
 
@@ -306,6 +398,9 @@ def _line(row: AnyRow) -> OrderLine:
         title=row.title,
         unit_price=money.value(row.unit_amount, row.unit_currency),
         total=money.value(row.total_amount, row.total_currency),
+        quantity_cancelled=row.quantity_cancelled,
+        cancelled_by=None if row.cancelled_by is None else CancelledBy(row.cancelled_by),
+        charges=money.charges(row.charges),
     )
 
 
@@ -317,6 +412,7 @@ def _shipment_row(one: Shipment) -> dict[str, str | None]:
         "shipped_at": one.shipped_at.isoformat(),
         "channel_confirmed_at": None if one.channel_confirmed_at is None else one.channel_confirmed_at.isoformat(),
         "label_url": one.label_url,
+        **({} if one.service is None else {"service": one.service}),
     }
 
 
@@ -329,4 +425,5 @@ def _shipment(row: dict[str, Any]) -> Shipment:
         shipped_at=datetime.fromisoformat(row["shipped_at"]),
         channel_confirmed_at=None if confirmed_at is None else datetime.fromisoformat(confirmed_at),
         label_url=row["label_url"],
+        service=row.get("service"),
     )

@@ -85,6 +85,8 @@ ERASED = (
     tables.hint,
     tables.mapping_task,
     tables.missing_role,
+    tables.order_compare,
+    tables.order_difference,
     tables.quarantine,
     tables.stock_drift,
     tables.stock_level_history,
@@ -104,6 +106,12 @@ async def erase(tx: AsyncConnection, channel: ChannelId) -> dict[str, int]:
     What the seller's own books are made of stays: orders, operations and the ledger name no person.
     """
     gone = await _erase_listings(tx, channel)
+    theirs = select(tables.order.c.id).where(tables.order.c.channel == channel).scalar_subquery()
+    people = tables.order_person.c
+    some_people = select(people.order_id).where(people.order_id.in_(theirs)).limit(AT_ONCE).scalar_subquery()
+    erased = delete(tables.order_person).where(people.order_id == any_(func.array(some_people)))
+    gone[tables.order_person.name] = (await tx.execute(erased)).rowcount
+    gone["documents of labels"] = await _erase_documents(tx, channel)
     # Where PostgreSQL has put it: not each table has one column that names a row.
     row: ColumnElement[Any] = literal_column("ctid")
     for table in (tables.stock_level, *ERASED):
@@ -111,6 +119,21 @@ async def erase(tx: AsyncConnection, channel: ChannelId) -> dict[str, int]:
         some = delete(table).where(row == any_(func.array(found.scalar_subquery())))
         gone[table.name] += (await tx.execute(some)).rowcount
     return {name: count for name, count in gone.items() if count}
+
+
+async def _erase_documents(tx: AsyncConnection, channel: ChannelId) -> int:
+    """Labels show where buyers live; what was paid for them stays."""
+    kept, orders = tables.label, tables.order
+    some = (
+        select(kept.c.id)
+        .join(orders, orders.c.id == kept.c.order_id)
+        .where(orders.c.channel == channel, kept.c.sealed.is_not(None))
+        .limit(AT_ONCE)
+    )
+    statement = (
+        update(kept).where(kept.c.id == any_(func.array(some.scalar_subquery()))).values(sealed=None, missing=None)
+    )
+    return (await tx.execute(statement)).rowcount
 
 
 async def _erase_listings(tx: AsyncConnection, channel: ChannelId) -> Counter[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +19,21 @@ from store.session import AnyRow, among, from_now, storable
 from store.tables import sync_stream
 
 c = sync_stream.c
-_COLUMNS = (c.channel, c.name, c.every, c.cursor, c.last_success_at, c.last_error)
+
+Key = tuple[ChannelId, StreamName]
+_COLUMNS = (
+    c.channel,
+    c.name,
+    c.every,
+    c.cursor,
+    c.last_success_at,
+    c.last_error,
+    c.way,
+    c.way_reason,
+    c.paused_at,
+    c.paused_by,
+    c.pause_reason,
+)
 
 
 async def register(tx: AsyncConnection, channel: ChannelId, name: StreamName, every: timedelta) -> None:
@@ -53,13 +67,14 @@ async def read_at(tx: AsyncConnection, channel: ChannelId, name: StreamName) -> 
 
 
 async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list[StreamState]:
-    """Take at most `limit` streams that are due, nobody works on and whose channel is not paused; longest due first."""
+    """Take at most `limit` streams that are due, nobody works on and that nobody paused, nor their channel; longest due first."""
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
     due = (
         select(c.channel, c.name)
         .where(
             c.due_at <= func.now(),
             or_(c.lease_until.is_(None), c.lease_until <= func.now()),
+            c.paused_at.is_(None),
             not_paused(c.channel),
         )
         .order_by(c.due_at, c.channel, c.name)
@@ -126,6 +141,37 @@ async def force(tx: AsyncConnection, channel: ChannelId, name: StreamName, since
     await _change(tx, channel, name, values)
 
 
+async def settled(tx: AsyncConnection, channel: ChannelId, name: StreamName) -> StreamState | None:
+    """The stream as its last run left it; None while a run is asked for, due or under way, or where there is no such stream."""
+    row = await tx.execute(
+        select(*_COLUMNS).where(
+            c.channel == channel,
+            c.name == name.value,
+            ~c.forced,
+            c.due_at > func.now(),
+            or_(c.lease_until.is_(None), c.lease_until <= func.now()),
+        )
+    )
+    found = row.one_or_none()
+    return None if found is None else _state(found)
+
+
+async def pause(tx: AsyncConnection, keys: Collection[Key], by: str, reason: str) -> None:
+    """Run these no more until people resume them; a run under way goes on to its end. Who paused one first stays told."""
+    values = {"paused_at": func.now(), "paused_by": by, "pause_reason": storable(reason)}
+    await tx.execute(update(sync_stream).where(_among(keys), c.paused_at.is_(None)).values(**values))
+
+
+async def resume(tx: AsyncConnection, keys: Collection[Key]) -> None:
+    """Run these again, at once, from where they stopped."""
+    values = {"paused_at": None, "paused_by": None, "pause_reason": None, "due_at": func.now()}
+    await tx.execute(update(sync_stream).where(_among(keys), c.paused_at.is_not(None)).values(**values))
+
+
+def _among(keys: Collection[Key]) -> ColumnElement[bool]:
+    return tuple_(c.channel, c.name).in_([(channel, name.value) for channel, name in sorted(keys, key=str)])
+
+
 async def _change(tx: AsyncConnection, channel: ChannelId, name: StreamName, values: dict[str, object]) -> None:
     await tx.execute(update(sync_stream).where(c.channel == channel, c.name == name.value).values(**values))
 
@@ -138,4 +184,9 @@ def _state(row: AnyRow) -> StreamState:
         cursor=row.cursor,
         last_success_at=row.last_success_at,
         last_error=row.last_error,
+        way=row.way,
+        way_reason=row.way_reason,
+        paused_at=row.paused_at,
+        paused_by=row.paused_by,
+        pause_reason=row.pause_reason,
     )

@@ -96,7 +96,7 @@ def _order(one: Order) -> dict[str, Any]:
         "channel": {"id": node_id("Channel", one.channel)},
         "marketplace": one.marketplace,
         "externalId": one.external_id,
-        "status": one.status.value,
+        "status": one.standing.value,
         "fulfilledBy": one.fulfilled_by.value,
         "placedAt": instant(one.placed_at),
         "updatedAt": instant(one.updated_at),

@@ -36,6 +36,10 @@ POINTS = (
     "after_relay_commit",
     "after_page",
     "before_cursor",
+    # an order that another platform ships: looked at, inside the transaction that keeps what was seen, and behind it
+    "after_outbound_look",
+    "inside_outbound_record",
+    "after_outbound_record",
     # webhooks out: deliveries made, claimed, sent, noted
     "before_spread_commit",
     "after_webhook_claim",

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
+from adapters.fulfillment import LabelShop
 from adapters.notices import Source, Subscriptions
 from adapters.port import Port
 from adapters.route import Routes
@@ -15,7 +16,9 @@ from domain.channel import Channel, Location, StreamName
 from domain.feed import FeedOut
 from domain.ids import ChannelId
 from domain.mapping import FieldMap
+from domain.outbound_request import FbaRule
 from domain.product import SkuMap
+from domain.retention import TRANSIT
 from domain.target import Reach
 from store.keyring import Keyring
 from store.session import Store
@@ -56,7 +59,9 @@ class Deps:
     """What every worker of one process shares. `intervals` are those of streams that differ from the defaults; `safety_stock`
     holds where no rule does; `feeds` are told of every change of stock; calls to platforms are kept for `call_months`.
     `sources` are where notifications come from, `subscriptions` what channels should be told; `ring` opens and
-    closes secrets; `webhooks` are the terms of outgoing ones."""
+    closes secrets; `webhooks` are the terms of outgoing ones; parcels of which nobody tells the delivery travel for
+    `transit`; labels are bought in `label_shops`;
+    `fba` are the rules of shops whose orders pools may ship."""
 
     store: Store
     ports: Mapping[ChannelId, Port]
@@ -76,4 +81,7 @@ class Deps:
     subscriptions: Mapping[ChannelId, Subscriptions] = field(default_factory=dict)
     ring: Keyring = field(default_factory=Keyring)
     webhooks: WebhookTerms = WebhookTerms()
+    fba: Mapping[ChannelId, FbaRule] = field(default_factory=dict)
+    label_shops: Mapping[ChannelId, LabelShop] = field(default_factory=dict)
+    transit: timedelta = TRANSIT
     timing: Timing = Timing()

@@ -19,17 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.notices import Catalog, Kept, Mailbox, NewSecret, OrderBook, Source, Workshop
 from adapters.port import OrderKey, Page, Port, StockKey
+from adapters.returns import RefundsTold
 from domain.budget import Ask, Priority
 from domain.channel import Location, StreamName
 from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
 from domain.hint import WELL, Errand, Hint, HintKind
 from domain.ids import ChannelId, ChannelSku, listing_id, order_id
-from domain.privacy import PrivacyRequest
+from domain.privacy import PrivacyKind, PrivacyRequest
 from domain.product import ITEM_REF, PRODUCT_REF, Listing, Rejected
-from store import channel, grant, hint, order, privacy, product, quarantine, stock, stream
+from store import channel, grant, hint, order, outbound, person, privacy, product, quarantine, stock, stream
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, batches
 from workers.deps import Deps
+from workers.returns import keep as keep_returns
 from workers.streams import keep_listings, keep_orders
 from workers.watch import end
 
@@ -40,6 +42,7 @@ AT_ONCE = 100
 # One claim's work, with waiting for slots, ends well within it; else it is done twice, and nothing is wrong.
 LEASE_S = 60.0
 PATIENCE_S = 20.0
+TOLD = "notification"  # the way by which what a hint named came in
 MOST_ATTEMPTS = 10
 # Clocks differ, and platforms show a change a little late: what was read so shortly after a change may not hold it.
 MARGIN = timedelta(minutes=2)
@@ -50,7 +53,11 @@ LONGEST_REST_S = 300.0
 async def take(tx: AsyncConnection, delivered: Iterable[Kept | None]) -> int:
     """Make durable what was delivered: hints, what people have to do, and what is not understood. How many hints are new."""
     all_of_it = list(delivered)
-    await privacy.keep(tx, [one for one in all_of_it if isinstance(one, PrivacyRequest)])
+    asked = [one for one in all_of_it if isinstance(one, PrivacyRequest)]
+    await privacy.keep(tx, asked)
+    wished = {order_id(one.channel, id) for one in asked if one.kind is PrivacyKind.BUYER_REDACT for id in one.orders}
+    if wished:
+        await person.redact(tx, wished)
     await quarantine.keep(tx, [one for one in all_of_it if isinstance(one, Rejected)])
     return await hint.keep(tx, [one for one in all_of_it if isinstance(one, Hint)])
 
@@ -200,6 +207,9 @@ class Round:
                 case HintKind.ORDER:
                     for few in batches(await self._fresh(found, self._known_orders), self._orders_batch):
                         await self._orders(few)
+                case HintKind.REFUND if isinstance(self.port, RefundsTold):
+                    for one in found:
+                        await self._try([one], self._refunds)
                 case HintKind.WORK if isinstance(self.port, Workshop):
                     for one in found:
                         await self._try([one], self._work)
@@ -220,6 +230,8 @@ class Round:
                         await self._try(few, self._listings)
                 case HintKind.LISTING | HintKind.OFFER | HintKind.PRODUCT:
                     await self._settle(found, "The channel is not asked for single listings; its stream reads them.")
+                case HintKind.FULFILLMENT:
+                    await self._fulfillments(found)
                 case HintKind.ACCESS:
                     await self._try(found, self._access)
                 case _:
@@ -246,7 +258,7 @@ class Round:
         ids = {order_id(one.channel, one.subject): one for one in errands}
         kept = await order.by_ids(tx, set(ids))
         # Both are times of the platform's.
-        return {ids[id].subject for id, one in kept.items() if one.updated_at >= ids[id].event_at}
+        return {ids[id].subject for id, one in kept.items() if one.whole and one.updated_at >= ids[id].event_at}
 
     async def _known_stock(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
         read = await self._read_at(tx, {ChannelSku(one.subject) for one in errands})
@@ -305,7 +317,7 @@ class Round:
             self.asked += 1
             try:
                 read = await self.port.orders_named([one.subject for one in errands], self.ask)
-                await keep_orders(self.deps, read)
+                await keep_orders(self.deps, read, path=TOLD)
             except Refused:
                 read = []
             except Exception as problem:
@@ -321,6 +333,12 @@ class Round:
         (one,) = errands
         await self._read_order(OrderKey(one.subject, one.marketplace))
 
+    async def _refunds(self, errands: Sequence[Errand]) -> None:
+        """All refunds of the order, as the stream of returns would read them."""
+        (one,) = errands
+        assert isinstance(self.port, RefundsTold)
+        await keep_returns(self.deps, await self.port.refunds_told(OrderKey(one.subject, one.marketplace), self.ask))
+
     async def _work(self, errands: Sequence[Errand]) -> None:
         (one,) = errands
         assert isinstance(self.port, Workshop)
@@ -328,7 +346,7 @@ class Round:
 
     async def _read_order(self, key: OrderKey) -> None:
         read = await self.port.order(key, self.ask)
-        await keep_orders(self.deps, [read])
+        await keep_orders(self.deps, [read], path=TOLD)
 
     async def _stock(self, errands: Sequence[Errand]) -> None:
         await self._read_stock([StockKey(ChannelSku(one.subject)) for one in errands])
@@ -400,6 +418,12 @@ class Round:
         ids = {one.id: one for one in found}
         kept = await product.listings_by_ids(tx, set(ids))
         return {one.channel_sku for one in kept if one.external_id != ids[one.id].external_id}
+
+    async def _fulfillments(self, errands: Sequence[Errand]) -> None:
+        """Who follows what the channel ships for us looks at it at once."""
+        async with self.deps.store.begin() as tx:
+            await outbound.hurry(tx, self.port.channel.id, {one.subject for one in errands})
+        await self._settle(errands)
 
     async def _access(self, errands: Sequence[Errand]) -> None:
         """Whether we may still do there what we have to: a refusal pauses the channel until it is mended."""

@@ -21,7 +21,7 @@ from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId
 from domain.operation import Capability, ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
-from store import agenda, allocation, channel, event, order
+from store import agenda, allocation, channel, event, hold, order
 from store.session import UNAVAILABLE
 from workers.calls import Hold
 from workers.crash import point
@@ -31,6 +31,8 @@ from workers.watch import end
 log = logging.getLogger(__name__)
 
 WIDTH = 10
+# Where a platform takes many at once, as Amazon does cancellations in a feed of a few minutes.
+WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50}
 RECORD_AGAIN_S = 0.3
 # Claims of one item that ended without a record, before a person must look: it may be what kills its worker.
 DEATHS = 5
@@ -62,8 +64,8 @@ class Worked:
     """What came of one item. Without an outcome nothing is recorded: the item is no longer ours, or its lease shall run out.
 
     `hold_s` keeps this process from claiming more of the lane for so long; `failing` says that the channel could not be reached,
-    which holds the lane longer each time in a row; `pause` stops all work of the channel and says why. `seen` and `keep` are
-    written with the outcome.
+    which holds the lane longer each time in a row; `pause` stops all work of the channel and says why. `seen`, `keep` and an
+    `order` as it was read, in our SKUs, are written with the outcome. `locks` are the orders that `keep` locks.
     """
 
     outcome: Outcome | None
@@ -72,6 +74,8 @@ class Worked:
     pause: str | None = None
     seen: Seen | None = None
     keep: Keep | None = None
+    order: Order | None = None
+    locks: frozenset[OrderId] = frozenset()
 
 
 Handler = Callable[[Deps, ClaimedItem], Awaitable[Worked]]
@@ -90,7 +94,7 @@ class Lanes:
 
     def wake(self, lane: Lane) -> None:
         """Drain the lane; when it is being drained, let it look once more before it stops."""
-        if self._closed or lane.channel not in self.deps.ports:
+        if self._closed or (lane.channel not in self.deps.ports and lane.channel not in self.deps.label_shops):
             return
         if lane in self._draining:
             self._again.add(lane)
@@ -131,7 +135,8 @@ class Lanes:
             while True:
                 self._again.discard(lane)
                 open_now = not self._closed and hold.over
-                claimed = await self._claim(lane, WIDTH - len(working)) if open_now else []
+                width = WIDTHS.get(lane.capability, WIDTH)
+                claimed = await self._claim(lane, width - len(working)) if open_now else []
                 working |= {asyncio.create_task(self._work(lane, item)) for item in claimed}
                 if not working:
                     if open_now and lane in self._again:
@@ -199,11 +204,11 @@ class Lanes:
                 log.warning("lane.record_again", extra={"channel": lane.channel, "reason": type(problem).__name__})
                 await asyncio.sleep(RECORD_AGAIN_S)
             except Exception:
-                if not any(worked.seen for worked in results):
+                if not any(worked.seen or worked.order for worked in results):
                     raise
                 # An order that cannot be kept must not keep the outcomes from their rows; it comes again with its stream.
                 log.exception("lane.orders_left_out", extra={"channel": lane.channel})
-                results = [replace(worked, seen=_fewer(worked.seen)) for worked in results]
+                results = [replace(worked, seen=_fewer(worked.seen), order=None) for worked in results]
         point("after_record")
         if taken:
             point("after_accepted")
@@ -217,7 +222,9 @@ class Lanes:
                 ((one.outcome.item, one.seen) for one in results if one.outcome and one.seen),
                 key=lambda one: one[1].order_id,
             )
-            await order.lock(tx, [seen.order_id for _, seen in parcels])
+            read = [worked.order for worked in results if worked.order is not None]
+            kept = {id for worked in results for id in worked.locks}
+            await order.lock(tx, {*(seen.order_id for _, seen in parcels), *(one.id for one in read), *kept})
             recorded = await agenda.record(tx, outcomes)
             for worked in results:
                 if worked.keep is not None and worked.outcome is not None and worked.outcome.item in recorded:
@@ -226,15 +233,24 @@ class Lanes:
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)
                 log.error("channel.paused", extra={"channel": lane.channel, "reason": reason})
-            await self._keep(tx, lane, [seen for _, seen in parcels], [seen for id, seen in parcels if id in recorded])
+            counting = [seen for id, seen in parcels if id in recorded]
+            await self._keep(tx, lane, [seen for _, seen in parcels], counting, read)
             point("inside_record")
 
-    async def _keep(self, tx: AsyncConnection, lane: Lane, parcels: Sequence[Seen], counting: Sequence[Seen]) -> None:
-        """Keep what the parcels changed of their orders, so that their units do not look open once more, and tell of it.
+    async def _keep(
+        self,
+        tx: AsyncConnection,
+        lane: Lane,
+        parcels: Sequence[Seen],
+        counting: Sequence[Seen],
+        read: Sequence[Order],
+    ) -> None:
+        """Keep the orders `read`, and what the parcels changed of theirs, so that their units do not look open once more; and
+        tell of it.
 
         Units are added up where the order could not be read: only once, by the worker whose outcome counts.
         """
-        shipped = set(await order.upsert(tx, [seen.order for seen in parcels if seen.order]))
+        shipped = set(await order.upsert(tx, [*(seen.order for seen in parcels if seen.order), *read]))
         for seen in counting:
             if seen.order is None and await order.add_shipped(
                 tx, seen.order_id, seen.parcel.tracking_number, seen.parcel.lines
@@ -253,6 +269,7 @@ class Lanes:
         # What has been shipped has left its place, whoever tells of it. The locks of stock come last.
         kept = await order.by_ids(tx, shipped)
         await allocation.settle(tx, list(kept.values()), self.deps.locations)
+        await hold.as_they_come(tx, list(kept.values()), self.deps.locations)
 
 
 def without_order(seen: Seen | None) -> Seen | None:

@@ -76,5 +76,6 @@ def _read(deps: Deps, item: ClaimedItem) -> _Confirmation:
             tracking_number=payload["tracking_number"],
             shipped_at=datetime.fromisoformat(payload["shipped_at"]),
             lines=tuple((str(line), int(units)) for line, units in payload["lines"]),
+            service=payload.get("service"),
         ),
     )

@@ -28,6 +28,7 @@ from domain.product import Listing, Rejected
 from domain.route import Way, Wish
 from domain.stock import Reading
 from store import channel, intake, mapping, product, quarantine, stock, stream
+from workers import returns
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S
 from workers.crash import point
@@ -35,6 +36,7 @@ from workers.deps import Deps
 from workers.drift import Sweep, places_shown
 from workers.mapping import with_our_skus
 from workers.opening import open_places
+from workers.order_paths import Told, changed
 from workers.pools import compare_pools
 from workers.untold import ask_for_untold
 from workers.watch import end
@@ -75,7 +77,8 @@ async def register(deps: Deps) -> None:
         for id in sorted(deps.ports):
             shown = (StreamName.SHOWN,) if places_shown(deps, id) else ()
             told = (StreamName.NOTIFICATIONS,) if id in deps.subscriptions else ()
-            for name in (*IN_ORDER, *shown, *told):
+            back = (StreamName.RETURNS,) if returns.tells_of_returns(deps.ports[id]) else ()
+            for name in (*IN_ORDER, *shown, *told, *back):
                 await stream.register(tx, id, name, every(deps, id, name))
     keepers = {place.code: place.keeper for place in deps.locations if not place.ours}
     gone = True
@@ -250,15 +253,20 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
                 yield opened, None
             await compare_pools(deps, port, ask)
         case StreamName.ORDERS:
-            async for orders in port.order_pages(since or run.started_at - FIRST_ORDERS, ask):
-                await _keep_orders(deps, run, orders)
-                yield len(orders.items), orders.expected
+            async for told in changed(deps, port, run.state, since or run.started_at - FIRST_ORDERS, ask):
+                await _keep_orders(deps, run, told)
+                yield len(told.page.items), told.page.expected
         case StreamName.SHOWN if places := places_shown(deps, run.state.channel):
             sweep = Sweep(deps, run.state.channel, run.started_at)
             async for shown in port.shown_pages(places, ask):
                 await sweep.keep(shown)
                 yield len(shown.items), shown.expected
             await sweep.end()
+        case StreamName.RETURNS:
+            async for pieces in returns.changed(deps, port, since or run.started_at - returns.FIRST, ask):
+                await returns.keep(deps, pieces)
+                run.until = pieces.until or run.until
+                yield len(pieces.items), pieces.expected
         case StreamName.NOTIFICATIONS if run.state.channel in deps.subscriptions:
             if wrong := await deps.subscriptions[run.state.channel].wrong(ask):
                 words = f"{'; '.join(wrong)}. `acorn channels notifications` with --apply mends it."
@@ -351,33 +359,39 @@ async def _keep_readings(deps: Deps, page: Page[Reading]) -> None:
         await quarantine.keep(tx, page.rejected)
 
 
-async def _keep_orders(deps: Deps, run: Run, page: Page[Order]) -> None:
-    await keep_orders(deps, page.items, page.rejected)
-    run.until = page.until or run.until
+async def _keep_orders(deps: Deps, run: Run, told: Told) -> None:
+    await keep_orders(deps, told.page.items, told.page.rejected, path=told.path)
+    run.until = told.page.until or run.until
 
 
-async def keep_orders(deps: Deps, read: Sequence[Order], rejected: Sequence[Rejected] = ()) -> None:
-    """Keep orders as they were read; one that cannot be counted goes to the quarantine."""
-    orders = [replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines)) for one in read]
+async def keep_orders(
+    deps: Deps, read: Sequence[Order], rejected: Sequence[Rejected] = (), *, path: str = "synchronization"
+) -> None:
+    """Keep orders as they were read; one that cannot be counted goes to the quarantine. `path` is the way by which they came."""
+    now = deps.clock()
+    orders = [
+        replace(one, lines=with_our_skus(deps.sku_map, one.channel, one.lines), read_at=one.read_at or now)
+        for one in read
+    ]
     try:
-        await _keep_together(deps, orders, rejected)
+        await _keep_together(deps, orders, rejected, path)
     except Refused:
         # One that cannot be counted shall hide no other, nor what that one takes.
-        await _keep_together(deps, [], rejected)
+        await _keep_together(deps, [], rejected, path)
         for one in orders:
-            await _keep_alone(deps, one)
+            await _keep_alone(deps, one, path)
 
 
-async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence[Rejected]) -> None:
+async def _keep_together(deps: Deps, orders: Sequence[Order], rejected: Sequence[Rejected], path: str) -> None:
     async with deps.store.begin() as tx:
         await quarantine.keep(tx, rejected)
-        await intake.keep_orders(tx, orders, deps.locations, deps.ring)
+        await intake.keep_orders(tx, orders, deps.locations, deps.ring, path=path, transit=deps.transit)
 
 
-async def _keep_alone(deps: Deps, one: Order) -> None:
+async def _keep_alone(deps: Deps, one: Order, path: str) -> None:
     """Keep one order; one that cannot be counted goes to the quarantine."""
     try:
-        await _keep_together(deps, [one], [])
+        await _keep_together(deps, [one], [], path)
     except Refused as problem:
         raw = ", ".join(f"{line.quantity} {line.channel_sku}" for line in one.lines)
-        await _keep_together(deps, [], [Rejected(one.channel, "order", one.external_id, problem.message, raw)])
+        await _keep_together(deps, [], [Rejected(one.channel, "order", one.external_id, problem.message, raw)], path)

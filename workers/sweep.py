@@ -1,6 +1,7 @@
 """The sweep: every second this process looks at the rows itself and wakes what nobody woke. It needs no Redis.
 
-It also says that this worker lives, tells of channels whose pause ends, and forgets old events.
+It also says that this worker lives, tells of channels whose pause ends, gives back the units of orders that are held for longer
+than they keep them, and forgets old events.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.operation import Capability
-from store import agenda, beat, channel, event
+from store import agenda, beat, channel, event, hold
 from workers.deps import Deps
 from workers.lanes import Lane, Lanes
 
@@ -45,6 +46,8 @@ class Sweep:
         """One look."""
         for lane in await self._look():
             self.lanes.wake(lane)
+        async with self.deps.store.begin() as tx:
+            await hold.lapse(tx, self.deps.clock(), self.deps.locations)
         if time.monotonic() - self._pruned_at >= PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
             async with self.deps.store.begin() as tx:

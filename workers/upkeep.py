@@ -15,8 +15,22 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store import drift, exchange, feed, hint, ledger, upkeep, webhook
+from store import (
+    drift,
+    exchange,
+    feed,
+    hint,
+    label,
+    ledger,
+    order_compare,
+    person,
+    sourcing,
+    tracking,
+    upkeep,
+    webhook,
+)
 from store.session import UNAVAILABLE
+from workers.backorders import rise
 from workers.deps import Deps
 from workers.watch import end
 
@@ -28,9 +42,12 @@ ASK_EVERY_S = 60.0
 REMEMBERED = timedelta(days=400)
 DELIVERIES_REMEMBERED = timedelta(days=30)
 HINTS_REMEMBERED = timedelta(days=30)
+# A label shows where its buyer lives.
+LABELS_REMEMBERED = timedelta(days=30)
+TRACKING_REMEMBERED = timedelta(days=180)
 TOLD = 5
 
-Forget = Callable[[AsyncConnection, datetime], Awaitable[int]]
+Forget = Callable[[AsyncConnection, datetime], Awaitable[object]]
 
 
 @dataclass(slots=True)
@@ -41,11 +58,13 @@ class Upkeep:
     pulse: Callable[[], None]
 
     async def run(self) -> None:
-        """For ever: expired holds each second, and beside it, so that it may take its time, what is done every night."""
+        """For ever: expired holds and orders that wait each second; beside it, so that it may take its time, what is done every
+        night."""
         nightly = asyncio.create_task(self._nights(), name="upkeep nightly")
         try:
             while True:
                 await end_expired(self.deps)
+                await rise(self.deps)
                 self.pulse()
                 done, _ = await asyncio.wait({nightly}, timeout=LOOK_EVERY_S)
                 for task in done:
@@ -107,9 +126,21 @@ async def nightly(deps: Deps) -> None:
     else:
         log.info("ledger.checked", extra=extra)
     now = deps.clock()
-    for forget in (upkeep.forget_pushes, upkeep.forget_history, upkeep.forget_reservations, drift.prune):
+    olds = (
+        upkeep.forget_pushes,
+        upkeep.forget_history,
+        upkeep.forget_reservations,
+        drift.prune,
+        sourcing.forget,
+        order_compare.forget,
+    )
+    for forget in olds:
         await _all(deps, forget, now - REMEMBERED)
     await _all(deps, hint.forget, now - HINTS_REMEMBERED)
+    # Those whose time ends before the next night, too: a person is never kept for too long.
+    await _all(deps, person.forget, now + CHECK_EVERY)
+    await _all(deps, label.forget, now - LABELS_REMEMBERED)
+    await _all(deps, tracking.forget, now - TRACKING_REMEMBERED)
     await _all(deps, webhook.forget, now - timedelta(days=deps.webhooks.days))
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)

@@ -11,14 +11,19 @@ from typing import Any
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
+from adapters.fulfillment import Ships
 from domain.ids import ChannelId
 from domain.operation import Capability
-from workers import feeds, shipments, webhooks_out
+from workers import backfill, cancels, feeds, labels, outbound, refunds, shipments, syncing, webhooks_out
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
+from workers.completion import Completion
 from workers.deps import Deps
 from workers.drift import Looks
+from workers.following import Following
 from workers.hints import Hints, Listen
+from workers.label_books import Books
 from workers.lanes import Handler, Lane, Lanes
+from workers.order_compare import Compares
 from workers.propagation import Propagation
 from workers.push import Push
 from workers.relay import EventBell, Relay
@@ -26,12 +31,21 @@ from workers.rights import Rights, scoped
 from workers.spill import Drain
 from workers.streams import Streams
 from workers.sweep import Sweep
+from workers.tracking import Tracking
 from workers.upkeep import Upkeep
 from workers.watch import Pulses, Watchdog, end, supervise
 
 log = logging.getLogger(__name__)
 
-HANDLERS: dict[Capability, Handler] = {Capability.SHIPMENTS: shipments.work}
+HANDLERS: dict[Capability, Handler] = {
+    Capability.LABELS: labels.work,
+    Capability.SHIPMENTS: shipments.work,
+    Capability.STREAMS: syncing.work,
+    Capability.BACKFILL: backfill.work,
+    Capability.OUTBOUND: outbound.work,
+    Capability.CANCELS: cancels.work,
+    Capability.REFUNDS: refunds.work,
+}
 
 
 class Ear(Worker):
@@ -97,16 +111,23 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "push": (push.pulse, push.run),
         "drift": (pulse := pulses.beat("drift"), Looks(deps, pulse).run),
         "upkeep": (pulse := pulses.beat("upkeep"), Upkeep(deps, pulse).run),
+        "compare": (pulse := pulses.beat("compare"), Compares(deps, pulse).run),
+        "completion": (pulse := pulses.beat("completion"), Completion(deps, pulse).run),
         "hints": (pulse := pulses.beat("hints"), Hints(deps, pulse).run),
         "spill": (pulse := pulses.beat("spill"), Drain(deps, pulse).run),
+        "tracking": (pulse := pulses.beat("tracking"), Tracking(deps, pulse).run),
     }
     sent = pulses.beat("webhooks")
     loops["webhooks"] = (sent, lambda: webhooks_out.tell(deps, sent))
+    if any(isinstance(port, Ships) for port in deps.ports.values()):
+        loops["following"] = (pulse := pulses.beat("following"), Following(deps, pulse).run)
     if scoped(deps.ports):
         loops["rights"] = (pulse := pulses.beat("rights"), Rights(deps, pulse).run)
     if deps.feeds:
         told = pulses.beat("feeds")
         loops["feeds"] = (told, lambda: feeds.tell(deps, told))
+    if deps.label_shops:
+        loops["labels"] = (pulse := pulses.beat("labels"), Books(deps, pulse).run)
     for number, source in enumerate(deps.sources):
         heard = pulses.beat(f"queue {number}")
         loops[f"queue {number}"] = (heard, Listen(deps, source, heard).run)

@@ -18,15 +18,17 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
 from adapters.port import BeforeSend
 from domain.budget import Ask, Priority
 from domain.errors import HouseError, MissingRole, OutcomeUnknown, Refused, Throttled, Transient, Unauthorized
+from domain.ids import OrderId
 from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
+from domain.order import Order
 from store import agenda
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, as_house_error
@@ -40,23 +42,29 @@ SENDS = 8  # attempts that changed nothing, before the item fails
 UNKNOWN_SENDS = 5  # attempts whose outcome stayed unknown, worker deaths included, before a person must look
 LOOKS = 12  # looks at an unknown outcome, before a person must look
 LOOK_WAIT_S = 1.0
+URGENT_WAIT_S = 0.1
 PROVEN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The platform took it. `live`: its answer shows the thing itself, so that no look is needed. `keep` is written with it."""
+    """The platform took it. `live`: its answer shows the thing itself, so that no look is needed. `keep` is written with it, and
+    `detail` comes along in the payload when it is looked for. `locks` are the orders that `keep` locks."""
 
     upstream_request_id: str | None
     live: bool = False
     keep: Keep | None = None
+    detail: Mapping[str, str] = field(default_factory=dict)
+    locks: frozenset[OrderId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What a look found: all of it, or (`partly`) some, or nothing. `missing` says what is not there, in words for people.
 
-    `seen` and `keep` are written when it is VERIFIED.
+    `seen`, `order` (as it was read) and `keep` are written when it is VERIFIED. `refused` is what the platform said against it
+    after it had taken it. `again_s`: the platform works in its own time, and nothing can be told before so many seconds have
+    passed.
     """
 
     found: bool
@@ -65,6 +73,10 @@ class Looked:
     missing: str = "nothing of it"
     seen: Seen | None = None
     keep: Keep | None = None
+    order: Order | None = None
+    refused: Refused | None = None
+    again_s: float | None = None
+    locks: frozenset[OrderId] = frozenset()
 
 
 class Write(Protocol):
@@ -168,7 +180,9 @@ async def _send(deps: Deps, write: Write) -> Worked:
         sent = True
         point("after_intent")
 
-    ask = Ask(Priority.WRITE, time.monotonic() + deps.timing.budget_wait_s, about=write.about)
+    # What has a deadline goes before what has none, also where both are paid from one budget.
+    priority = Priority.WRITE if item.deadline_at is None else Priority.URGENT
+    ask = Ask(priority, time.monotonic() + deps.timing.budget_wait_s, about=write.about)
     before = item.was is ItemStatus.SENT or item.attempts > 0
     try:
         async with asyncio.timeout(deps.timing.lease_s):
@@ -184,9 +198,9 @@ async def _send(deps: Deps, write: Write) -> Worked:
         return _send_failed(write, as_house_error(problem, sent), sent)
     point("after_send")
     if taken.live:
-        return Worked(_ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep)
+        return Worked(_ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep, locks=taken.locks)
     outcome = _ends(write, ItemStatus.ACCEPTED, write.lag_s, request_id=taken.upstream_request_id)
-    return Worked(outcome, keep=taken.keep)
+    return Worked(replace(outcome, detail=taken.detail), keep=taken.keep, locks=taken.locks)
 
 
 def _send_failed(write: Write, problem: HouseError, sent: bool) -> Worked:
@@ -197,7 +211,9 @@ def _send_failed(write: Write, problem: HouseError, sent: bool) -> Worked:
     match problem:
         case Throttled():
             wait_s = max(0.1, problem.retry_after_s)
-            return Worked(_ends(write, back, wait_s, error, request_id), hold_s=wait_s)
+            # The lane waits for the slot; what is urgent waits for the lane alone, or something less urgent would be there first.
+            due_in_s = wait_s if write.item.deadline_at is None else min(wait_s, URGENT_WAIT_S)
+            return Worked(_ends(write, back, due_in_s, error, request_id), hold_s=wait_s)
         case OutcomeUnknown():
             return Worked(_ends(write, ItemStatus.SENT, write.lag_s, error, request_id))
         case MissingRole():
@@ -243,6 +259,10 @@ async def _find_out(deps: Deps, write: Write) -> Worked:
         return _unreadable(write, ItemStatus.SENT, looked, _settling_s(deps, write), parked=item.checks >= LOOKS)
     if looked.found:
         return Worked(_ends(write, ItemStatus.ACCEPTED, 0.0, request_id=looked.upstream_request_id))
+    if looked.refused is not None:
+        return _refused_later(write, looked.refused)
+    if looked.again_s is not None:
+        return Worked(_ends(write, ItemStatus.SENT, looked.again_s, request_id=looked.upstream_request_id))
     if item.checks < PROVEN:
         return Worked(_ends(write, ItemStatus.SENT, _settling_s(deps, write), request_id=looked.upstream_request_id))
     refusal = _refusal(item)
@@ -279,12 +299,21 @@ async def _verify(deps: Deps, write: Write) -> Worked:
         pause = whole.message if isinstance(whole, Unauthorized) and whole.pauses else None
         kept = replace(looked, seen=without_order(looked.seen)) if isinstance(whole, HouseError) else whole
         outcome = _ends(write, ItemStatus.VERIFIED, request_id=looked.upstream_request_id)
-        return Worked(outcome, pause=pause, seen=kept.seen, keep=kept.keep)
+        return Worked(outcome, pause=pause, seen=kept.seen, keep=kept.keep, order=kept.order, locks=kept.locks)
+    if looked.refused is not None:
+        return _refused_later(write, looked.refused)
+    if looked.again_s is not None:
+        return Worked(_ends(write, ItemStatus.ACCEPTED, looked.again_s, request_id=looked.upstream_request_id))
     if not late:
         return Worked(_ends(write, ItemStatus.ACCEPTED, wait_s, request_id=looked.upstream_request_id))
     words = f"{item.channel} accepted it, but it is not seen live {age.total_seconds() / 60:.0f} minutes later."
     error = ItemError(OutcomeUnknown.code, words)
     return Worked(_ends(write, ItemStatus.PARKED, 0.0, error, looked.upstream_request_id))
+
+
+def _refused_later(write: Write, refused: Refused) -> Worked:
+    """The platform had taken it, and did not carry it out."""
+    return Worked(_ends(write, ItemStatus.FAILED, 0.0, _told(refused), refused.upstream_request_id))
 
 
 def _unreadable(write: Write, status: ItemStatus, problem: HouseError, wait_s: float, *, parked: bool) -> Worked:

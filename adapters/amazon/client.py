@@ -25,7 +25,7 @@ from adapters.transport import Answer, Call, NothingSent, Transport, Unreadable,
 from adapters.vault import OwnMemory, Vault
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask, Plan
-from domain.errors import MissingRole
+from domain.errors import Invalid, MissingRole
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ class Request:
     """One call to be made. What has a `before_send` changes something at Amazon.
 
     It goes out with the seller's access token; with that of the application alone where `scope` names what Amazon calls a
-    grantless scope; or with a restricted data token for `restricted`.
+    grantless scope; or with a restricted data token for `restricted`. `extra` names data sets that can be left out of the question:
+    where they are refused, they alone wait for their role.
     """
 
     plan: Plan
@@ -72,6 +73,12 @@ class Request:
     scope: str | None = None
     restricted: Restricted | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> str:
+        """What a missing role is noted for."""
+        return self.plan.operation + (f" with {', '.join(self.extra)}" if self.extra else "")
 
     @property
     def write(self) -> bool:
@@ -97,6 +104,7 @@ class Client:
         self._transport = transport
         self._tokens = tokens
         self._vault = vault or OwnMemory()
+        self.buyers = config.buyers
         self._login = Login(config, transport, self._vault)
         # The last token that this process has bought under each name, and when.
         self._bought: dict[str, tuple[str, float]] = {}
@@ -133,8 +141,10 @@ class Client:
         scope: str | None = None,
         restricted: Restricted | None = None,
         headers: Mapping[str, str] | None = None,
+        extra: tuple[str, ...] = (),
     ) -> tuple[W, str | None]:
-        """The answer and Amazon's id of the call. Raises Transient for an answer that is not what it should be."""
+        """The answer and Amazon's id of the call. Raises Transient for an answer that is not what it should be, and MissingRole
+        alone for what is refused of the data sets `extra`."""
         request = Request(
             self._plans[operation],
             "GET",
@@ -143,6 +153,7 @@ class Client:
             scope=scope,
             restricted=restricted,
             headers=headers or {},
+            extra=extra,
         )
         answer = await self._call(request)
         return _understood(operation, answer, model, write=False), answer.request_id
@@ -232,18 +243,25 @@ class Client:
         await self._budgets.spend(self.channel, plan, ask)
 
     async def _call(self, request: Request) -> Answer:
-        operation = request.plan.operation
+        needs = request.needs
         kept = await self._login.kept()
-        if (reason := kept.barred.get(operation)) is not None:
+        if (reason := kept.barred.get(needs)) is not None:
             raise MissingRole(reason)
         try:
             answer = await self._answered(request)
         except MissingRole as problem:
-            await self._bar(operation, problem)
+            await self._bar(needs, problem)
             raise
-        if operation in kept.lacking:
-            await self._vault.clear(self.channel, operation)
-            log.info("role.regained", extra={"channel": self.channel, "operation": operation})
+        except Invalid as problem:
+            if not request.extra:
+                raise
+            # Some regions do not take every data set. What else may be wrong is told when it is asked for without them.
+            refused = MissingRole(f"{needs}: {problem.message}", upstream_request_id=problem.upstream_request_id)
+            await self._bar(needs, refused)
+            raise refused from problem
+        if needs in kept.lacking:
+            await self._vault.clear(self.channel, needs)
+            log.info("role.regained", extra={"channel": self.channel, "operation": needs})
         return answer
 
     async def _answered(self, request: Request) -> Answer:

@@ -17,7 +17,8 @@ class AmazonConfig:
     otherwise. The `refresh_token` holds until a consent is kept. `application_id`, `redirect_uri` and `draft` are for the page at
     which the seller consents. `outbound_version` is that of the API that ships other channels' orders from FBA. An operation that
     is refused for want of a role is tried again after `role_pause_s`. `visibility_lag_s` is how long an accepted write may take
-    to show up in reads. Raises Invalid for a marketplace that is not of the region.
+    to show up in reads. With `buyers` it is asked who bought, and where it goes. Raises Invalid for a marketplace that is
+    not of the region.
     """
 
     channel: Channel
@@ -32,6 +33,7 @@ class AmazonConfig:
     outbound_version: str = "2020-07-01"
     visibility_lag_s: float = 120.0
     role_pause_s: float = 60.0
+    buyers: bool = False
     endpoint: str | None = None
     token_endpoint: str | None = None
     user_agent: str = "Acorn/0.1 (Language=Python)"

@@ -318,8 +318,19 @@ async def sought(
 
     It is told by type, marketplace and time. Raises OutcomeUnknown when two might be it.
     """
+    found = await made_about(client, FEED_TYPE, store, asked_at, known, ask)
+    if len(found) > 1:
+        names = ", ".join(feed.feed_id for feed in found)
+        raise OutcomeUnknown(f"{len(found)} feeds may be the one that createFeed gave no answer about: {names}.")
+    return found[0] if found else None
+
+
+async def made_about(
+    client: Client, feed_type: str, store: Marketplace, asked_at: datetime, known: Collection[str], ask: Ask
+) -> list[Feed]:
+    """The feeds of a type for one marketplace that a createFeed of that time may have made, apart from those `known`."""
     query: dict[str, str | Sequence[str]] = {
-        "feedTypes": [FEED_TYPE],
+        "feedTypes": [feed_type],
         "marketplaceIds": [store.id],
         "pageSize": "100",
         "createdSince": iso(asked_at - SKEW),
@@ -336,13 +347,9 @@ async def sought(
             and feed.marketplace_ids in ((), (store.id,))
         ]
         if (token := tokens.next(page.next_token)) is None:
-            break
+            return found
         # It has to stand alone.
         query = {"nextToken": token}
-    if len(found) > 1:
-        names = ", ".join(feed.feed_id for feed in found)
-        raise OutcomeUnknown(f"{len(found)} feeds may be the one that createFeed gave no answer about: {names}.")
-    return found[0] if found else None
 
 
 async def feed(client: Client, feed_id: str, ask: Ask) -> Feed:
@@ -377,6 +384,14 @@ async def results(client: Client, ended: Feed, items: Sequence[FeedItem], ask: A
 
 async def report(client: Client, ended: Feed, ask: Ask) -> Report:
     """The processing report. Raises Transient."""
+    try:
+        return read(Report, parse_json(await report_content(client, ended, ask)))
+    except (Unreadable, Unclear) as problem:
+        raise Transient(f"The report of the feed {ended.feed_id} cannot be read: {problem}.") from problem
+
+
+async def report_content(client: Client, ended: Feed, ask: Ask) -> bytes:
+    """The processing report as it was written. Raises Transient."""
     path = f"{DOCUMENTS}/{quote(ended.result_feed_document_id or '', safe='')}"
     document = await client.get("getFeedDocument", path, {}, ask, Document)
     if document.compression_algorithm not in (None, "GZIP"):
@@ -387,10 +402,7 @@ async def report(client: Client, ended: Feed, ask: Ask) -> Report:
         content += piece
         if len(content) > REPORT_BYTES:
             raise Transient(f"The report of the feed {ended.feed_id} is larger than {REPORT_BYTES} bytes.")
-    try:
-        return read(Report, parse_json(bytes(content)))
-    except (Unreadable, Unclear) as problem:
-        raise Transient(f"The report of the feed {ended.feed_id} cannot be read: {problem}.") from problem
+    return bytes(content)
 
 
 def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedResult]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -39,8 +39,6 @@ NOT_OURS = frozenset(
         "ITEM_PRODUCT_TYPE_CHANGE",
         "ITEM_SALES_EVENT_CHANGE",
         "PRODUCT_TYPE_DEFINITIONS_CHANGE",
-        # Money is read from settlements, whole.
-        "TRANSACTION_UPDATE",
         # Parcels that others send to Amazon, or for it.
         "EXTERNAL_FULFILLMENT_SHIPMENT_STATUS_CHANGE",
         "SHIPMENT_TRACKING_MILESTONE_CHANGED",
@@ -85,6 +83,9 @@ ALSO = {
     "LISTINGS_ITEM_STATUS_CHANGED": "LISTINGS_ITEM_STATUS_CHANGE",
     "FBA_INVENTORY_AVAILABILITY_CHANGE": "FBA_INVENTORY_AVAILABILITY_CHANGES",
 }
+# Of the movements of money only refunds are a reason to ask; each names its order among other things.
+MONEY = "TRANSACTION_UPDATE"
+REFUND = "Refund"
 # Their notifications do not say whose they are.
 UNNAMED = (HintKind.ACCOUNT, HintKind.APPLICATION)
 NEW_SECRET = "APPLICATION_OAUTH_CLIENT_NEW_SECRET"  # noqa: S105  a type of notification
@@ -113,6 +114,8 @@ def understood(accounts: Sequence[Account], raw: bytes) -> Delivered | None:
         key = _id(body) or key
         if kind in NOT_OURS:
             return None
+        if kind == MONEY:
+            return _refund(accounts, key, body)
         return _new_secret(accounts, body) if kind == NEW_SECRET else _hint(accounts, kind, key, body)
     except Unclear as problem:
         return Rejected(accounts[0].channel, "notification", key, f"{kind}: {problem}", "")
@@ -199,9 +202,31 @@ def _hint(accounts: Sequence[Account], kind: str, id: str, body: Body) -> Hint |
     place = _at(told, shape.marketplace) if shape.marketplace else None
     code = BY_ID.get(place) if isinstance(place, str) else None
     theirs = accounts[:1] if shape.kind in UNNAMED else _of_the_seller(accounts, told)
-    # One seller may have an account in each region: the marketplace tells them apart, and may be one where we sell nothing.
-    there = theirs if code is None else [one for one in theirs if code in one.marketplaces]
-    return Hint(there[0].channel, id, kind, shape.kind, subject, at, code) if there else None
+    return _there(theirs, Hint(theirs[0].channel, id, kind, shape.kind, subject, at, code))
+
+
+def _there(theirs: Sequence[Account], hint: Hint) -> Hint | None:
+    """One seller may have an account in each region: the marketplace tells them apart, and may be one where we sell nothing."""
+    there = theirs if hint.marketplace is None else [one for one in theirs if hint.marketplace in one.marketplaces]
+    return replace(hint, channel=there[0].channel) if there else None
+
+
+def _refund(accounts: Sequence[Account], id: str, body: Body) -> Hint | None:
+    """Of a refund, which order it is of; None for other movements, and for a refund that is of no order."""
+    told = _told(body)
+    if _text(told, ("transactiontype",)) != REFUND:
+        return None
+    related = told.get("relatedidentifiers")
+    named = [_small(one) for one in related] if isinstance(related, list) else []
+    # Spelled ORDER_ID where movements are listed, OrderId in the example of this notification.
+    orders = [one for one in named if str(_at(one, ("relatedidentifiername",))).replace("_", "").lower() == "orderid"]
+    if not orders:
+        return None
+    subject, at = _text(orders[0], ("relatedidentifiervalue",)), _instant(body, ("eventtime",))
+    place = _at(told, ("sellingpartnermetadata", "marketplaceid"))
+    theirs = _of_the_seller(accounts, {"sellerid": _at(told, ("sellingpartnermetadata", "sellingpartnerid"))})
+    code = BY_ID.get(place) if isinstance(place, str) else None
+    return _there(theirs, Hint(theirs[0].channel, id, MONEY, HintKind.REFUND, subject, at, code))
 
 
 def _of_the_seller(accounts: Sequence[Account], told: Body) -> Sequence[Account]:

@@ -89,7 +89,10 @@ def need(address: Address, *names: str) -> None:
     """Raises Invalid for an address that lacks one of these."""
     for name in names:
         if not getattr(address, name):
-            raise Invalid(f"Amazon asks for the {name} of where the parcel comes from.", field=("shipFrom", name))
+            raise Invalid(
+                f"Amazon asks for the {name} of where the parcel comes from: tell it in [locations.address] of acorn.toml.",
+                field=("shipFrom", name),
+            )
 
 
 async def found(client: Client, wanted: LabelWanted, problem: HouseError, ask: Ask) -> Purchase:

@@ -30,6 +30,11 @@ class Marketplace:
         """Decimals of its currency."""
         return 0 if self.currency == "JPY" else 2
 
+    @property
+    def prices_with_tax(self) -> bool:
+        """Whether buyers are shown prices with the tax in them, as all stores do but those of the United States and Canada."""
+        return self.code not in ("US", "CA")
+
 
 _ALL = (
     Marketplace("US", "ATVPDKIKX0DER", "na", "amazon.com", "USD", "America/Los_Angeles"),

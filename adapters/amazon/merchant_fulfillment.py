@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_pascal
 from adapters.amazon.client import Client, Restricted
 from adapters.amazon.labels import MISSING, Number, found, need, sent, unpacked
 from adapters.amazon.listings import iso
-from adapters.amazon.private import hiding
+from adapters.private import hiding
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
 from adapters.wire import Unclear, Wire, money

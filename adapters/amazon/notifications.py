@@ -32,6 +32,7 @@ VERSIONS: Mapping[str, str] = {
             "LISTINGS_ITEM_STATUS_CHANGE",
             "ORDER_CHANGE",
             "PRICING_HEALTH",
+            "TRANSACTION_UPDATE",
         ),
         "1.0",
     ),

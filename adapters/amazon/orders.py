@@ -1,25 +1,31 @@
 """Orders and parcels. Sources: Orders 2026-01-01 (searchOrders, getOrder), Orders v0 (confirmShipment).
 
-Data sets that hold buyers (BUYER, RECIPIENT) are never asked for.
+Data sets that hold buyers (BUYER, RECIPIENT) are asked for where the channel is to tell them; while their roles are missing, the
+orders come without.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from adapters.amazon.client import Client
+from adapters.amazon import order_money, people
+from adapters.amazon.client import Client, Query, W
 from adapters.amazon.listings import iso
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.order_money import ItemProceeds, Proceeds
 from adapters.amazon.paging import Tokens
 from adapters.amazon.wire import Count, Instant, Pagination, rejected
 from adapters.port import BeforeSend, OrderKey, Page, Parcel, Receipt, Sighting
 from adapters.wire import Price, Unclear, Wire, read
 from domain.budget import Ask
-from domain.errors import Invalid, NotFound, Transient
+from domain.carrier import sent_as
+from domain.channel import Platform
+from domain.errors import Invalid, MissingRole, NotFound, Transient
 from domain.ids import ChannelId, ChannelSku, OrderId, line_id, order_id
-from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.order import CancelledBy, Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 
 INCLUDED = ("PROCEEDS", "FULFILLMENT", "PACKAGES", "CANCELLATION")
@@ -34,25 +40,8 @@ STATUSES = {
     "CANCELLED": OrderStatus.CANCELLED,
     "UNFULFILLABLE": OrderStatus.ON_HOLD,
 }
+CANCELLED_BY = {"BUYER": CancelledBy.BUYER, "MERCHANT": CancelledBy.SELLER, "AMAZON": CancelledBy.CHANNEL}
 FULFILLED_BY = {"MERCHANT": FulfilledBy.MERCHANT, "AMAZON": FulfilledBy.CHANNEL}
-
-# Carriers that have a code of their own, by their name in small letters. Any other goes as Other with its name.
-CARRIERS = {
-    code.lower(): code
-    for code in (
-        "UPS",
-        "USPS",
-        "FedEx",
-        "DHL",
-        "DPD",
-        "GLS",
-        "TNT",
-        "Deutsche Post",
-        "La Poste",
-        "Chronopost",
-        "OnTrac",
-    )
-}
 
 
 class SalesChannel(Wire):
@@ -73,7 +62,9 @@ class Fulfillment(Wire):
 
     fulfillment_status: str
     fulfilled_by: str | None = None
+    fulfillment_service_level: str | None = None
     ship_by_window: Window | None = None
+    deliver_by_window: Window | None = None
 
 
 class ItemFulfillment(Wire):
@@ -97,10 +88,23 @@ class Product(Wire):
     price: ProductPrice | None = None
 
 
-class ItemProceeds(Wire):
-    """What one line brings, with its tax and shipping."""
+class Execution(Wire):
+    """BUYER, MERCHANT or AMAZON."""
 
-    proceeds_total: Price | None = None
+    cancelled_by: str | None = None
+
+
+class Wish(Wire):
+    """BUYER, who asks for a cancellation that nobody has carried out yet."""
+
+    requester: str | None = None
+
+
+class Cancellation(Wire):
+    """How units of a line came to be cancelled."""
+
+    cancellation_execution: Execution | None = None
+    cancellation_request: Wish | None = None
 
 
 class Item(Wire):
@@ -111,12 +115,7 @@ class Item(Wire):
     product: Product
     proceeds: ItemProceeds | None = None
     fulfillment: ItemFulfillment | None = None
-
-
-class Proceeds(Wire):
-    """What the order brings; absent while it is pending."""
-
-    grand_total: Price | None = None
+    cancellation: Cancellation | None = None
 
 
 class PackageStatus(Wire):
@@ -138,6 +137,7 @@ class Package(Wire):
     package_reference_id: str
     package_status: PackageStatus | None = None
     carrier: str | None = None
+    shipping_service: str | None = None
     tracking_number: str | None = None
     ship_time: Instant | None = None
     created_time: Instant | None = None
@@ -160,6 +160,8 @@ class WireOrder(Wire):
     fulfillment: Fulfillment
     proceeds: Proceeds | None = None
     packages: tuple[Package, ...] = ()
+    buyer: people.Buyer | None = None
+    recipient: people.Delivery | None = None
 
 
 class Origin(Wire):
@@ -173,6 +175,13 @@ class Found(Wire):
 
     orders: list[object]
     last_updated_before: Instant
+    pagination: Pagination = Pagination()
+
+
+class Placed(Wire):
+    """One page of searchOrders by creation."""
+
+    orders: list[object]
     pagination: Pagination = Pagination()
 
 
@@ -204,17 +213,16 @@ async def order_pages(
     query: dict[str, str | tuple[str, ...]] = {
         "lastUpdatedAfter": iso(since),
         "marketplaceIds": tuple(codes),
-        "includedData": INCLUDED,
         "maxResultsPerPage": str(PAGE),
     }
     until: datetime | None = None
     tokens = Tokens("searchOrders")
     while True:
-        found = await client.get("searchOrders", "/orders/2026-01-01/orders", query, ask, Found)
+        found, request_id = await _told(client, "searchOrders", "/orders/2026-01-01/orders", query, ask, Found)
         # The earliest that any page names: what changed after it is asked for again.
         until = min(until or found.last_updated_before, found.last_updated_before)
         token = tokens.next(found.pagination.next_token)
-        page = _page(client.channel, codes, found.orders)
+        page = _page(client.channel, codes, found.orders, request_id)
         page.until = until.astimezone(UTC) if token is None else None
         yield page
         if token is None:
@@ -222,17 +230,47 @@ async def order_pages(
         query["paginationToken"] = token
 
 
+async def orders_placed(
+    client: Client, codes: Mapping[str, str], start: datetime, end: datetime, ask: Ask
+) -> AsyncIterator[Page[Order]]:
+    """Orders placed from `start` until before `end`, oldest first, as they stand now. Source: searchOrders by creation."""
+    query: dict[str, str | tuple[str, ...]] = {
+        "createdAfter": iso(start),
+        "createdBefore": iso(end),
+        "marketplaceIds": tuple(codes),
+        "maxResultsPerPage": str(PAGE),
+    }
+    tokens = Tokens("searchOrders")
+    while True:
+        found, request_id = await _told(client, "searchOrders", "/orders/2026-01-01/orders", query, ask, Placed)
+        token = tokens.next(found.pagination.next_token)
+        yield _page(client.channel, codes, found.orders, request_id)
+        if token is None:
+            return
+        query["paginationToken"] = token
+
+
 async def order(client: Client, codes: Mapping[str, str], key: OrderKey, ask: Ask) -> Order:
     """One order. Raises NotFound, and Transient when it says something we do not understand."""
-    query = {"includedData": INCLUDED}
-    one, request_id = await client.get_with_id("getOrder", _path(key), query, ask, One)
+    one, request_id = await _told(client, "getOrder", _path(key), {}, ask, One)
     try:
-        found = order_of(client.channel, codes, one.order)
+        found = order_of(client.channel, codes, one.order, request_id)
     except Unclear as problem:
         raise _unclear(key, problem, request_id) from problem
     if found is None:
         raise NotFound(f"{key.external_id} is not an order of an Amazon marketplace.", upstream_request_id=request_id)
     return found
+
+
+async def _told(
+    client: Client, operation: str, path: str, query: Query, ask: Ask, model: type[W]
+) -> tuple[W, str | None]:
+    """The answer with all data sets that we may have, and Amazon's id of the call."""
+    if client.buyers:
+        whole = {**query, "includedData": (*INCLUDED, *people.DATA_SETS)}
+        with contextlib.suppress(MissingRole):
+            return await client.get_with_id(operation, path, whole, ask, model, extra=people.DATA_SETS)
+    return await client.get_with_id(operation, path, {**query, "includedData": INCLUDED}, ask, model)
 
 
 async def confirm_shipment(client: Client, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
@@ -245,20 +283,22 @@ async def confirm_shipment(client: Client, key: OrderKey, parcel: Parcel, ask: A
         f"/orders/v0/orders/{quote(key.external_id, safe='')}/shipmentConfirmation",
         ask,
         before_send,
-        body=confirmation(marketplace(key.marketplace).id, parcel),
+        body=confirmation(key.marketplace, parcel),
     )
     return Receipt(request_id, parcel.reference)
 
 
-def confirmation(marketplace_id: str, parcel: Parcel) -> dict[str, object]:
-    """The body of confirmShipment."""
+def confirmation(country: str, parcel: Parcel) -> dict[str, object]:
+    """The body of confirmShipment, for an order of the country's marketplace."""
+    carrier = sent_as(parcel.carrier, Platform.AMAZON, country)
     return {
-        "marketplaceId": marketplace_id,
+        "marketplaceId": marketplace(country).id,
         "packageDetail": {
             # Amazon refuses a number here since January 2026.
             "packageReferenceId": parcel.reference,
-            "carrierCode": CARRIERS.get(parcel.carrier.strip().lower(), "Other"),
-            "carrierName": parcel.carrier,
+            "carrierCode": carrier.code,
+            "carrierName": carrier.name,
+            **({"shippingMethod": parcel.service} if parcel.service else {}),
             "trackingNumber": parcel.tracking_number,
             "shipDate": iso(parcel.shipped_at),
             "orderItems": [{"orderItemId": line, "quantity": units} for line, units in parcel.lines],
@@ -271,13 +311,13 @@ async def parcel_seen(client: Client, codes: Mapping[str, str], key: OrderKey, p
 
     Raises Transient when the parcels cannot be read.
     """
-    one, request_id = await client.get_with_id("getOrder", _path(key), {"includedData": INCLUDED}, ask, One)
+    one, request_id = await _told(client, "getOrder", _path(key), {}, ask, One)
     try:
         packages = read(ParcelsOfOne, {"order": one.order}).order.packages
     except Unclear as problem:
         raise _unclear(key, problem, request_id) from problem
     try:
-        whole = order_of(client.channel, codes, one.order)
+        whole = order_of(client.channel, codes, one.order, request_id)
     except Unclear:
         whole = None  # the parcel can be told from an order of which we do not understand the rest
     return Sighting(any(_is(package, parcel) for package in packages), request_id, whole)
@@ -303,11 +343,13 @@ def _path(key: OrderKey) -> str:
     return f"/orders/2026-01-01/orders/{quote(key.external_id, safe='')}"
 
 
-def _page(channel: ChannelId, codes: Mapping[str, str], orders: list[object]) -> Page[Order]:
+def _page(
+    channel: ChannelId, codes: Mapping[str, str], orders: list[object], request_id: str | None
+) -> Page[Order]:
     page: Page[Order] = Page([])
     for raw in orders:
         try:
-            found = order_of(channel, codes, raw)
+            found = order_of(channel, codes, raw, request_id)
         except Unclear as problem:
             page.rejected.append(rejected(channel, "order", "orderId", raw, problem))
             continue
@@ -316,7 +358,9 @@ def _page(channel: ChannelId, codes: Mapping[str, str], orders: list[object]) ->
     return page
 
 
-def order_of(channel: ChannelId, codes: Mapping[str, str], raw: object) -> Order | None:
+def order_of(
+    channel: ChannelId, codes: Mapping[str, str], raw: object, request_id: str | None = None
+) -> Order | None:
     """The order as we tell it; None for an own shop's order that Amazon only ships. Raises Unclear."""
     if read(Origin, raw).sales_channel.channel_name == "NON_AMAZON":
         return None
@@ -325,9 +369,11 @@ def order_of(channel: ChannelId, codes: Mapping[str, str], raw: object) -> Order
     if code is None:
         raise Unclear(f"salesChannel.marketplaceId: {wire.sales_channel.marketplace_id} is none of this channel's")
     id = order_id(channel, wire.order_id)
-    window = wire.fulfillment.ship_by_window
+    lines = [_line(id, wire.fulfillment.fulfillment_status, item) for item in wire.order_items]
+    at = people.recipient(wire.recipient)
     return Order(
         id=id,
+        upstream_request_id=request_id,
         channel=channel,
         marketplace=code,
         external_id=wire.order_id,
@@ -336,11 +382,26 @@ def order_of(channel: ChannelId, codes: Mapping[str, str], raw: object) -> Order
         fulfilled_by=_fulfilled_by(wire.fulfillment),
         placed_at=wire.created_time.astimezone(UTC),
         updated_at=wire.last_updated_time.astimezone(UTC),
-        lines=[_line(id, wire.fulfillment.fulfillment_status, item) for item in wire.order_items],
-        ship_by=window.latest_date_time.astimezone(UTC) if window and window.latest_date_time else None,
+        lines=lines,
+        ship_by=_end(wire.fulfillment.ship_by_window),
+        deliver_by=_end(wire.fulfillment.deliver_by_window),
+        service=wire.fulfillment.fulfillment_service_level or None,
+        destination=None if at is None else at.destination,
         total=wire.proceeds.grand_total.money() if wire.proceeds and wire.proceeds.grand_total else None,
         shipments=[shipment for package in wire.packages if (shipment := _shipment(package))],
+        charges=order_money.of_order(wire.proceeds, (charge for line in lines for charge in line.charges)),
+        charged=wire.proceeds.grand_total.money() if wire.proceeds and wire.proceeds.grand_total else None,
+        prices_with_tax=marketplace(code).prices_with_tax,
+        person=people.person(wire.buyer, wire.recipient),
+        cancellation_requested=any(
+            item.cancellation is not None and item.cancellation.cancellation_request is not None
+            for item in wire.order_items
+        ),
     )
+
+
+def _end(window: Window | None) -> datetime | None:
+    return window.latest_date_time.astimezone(UTC) if window and window.latest_date_time else None
 
 
 def _status(wire: WireOrder) -> OrderStatus:
@@ -376,7 +437,21 @@ def _line(order: OrderId, status: str, item: Item) -> OrderLine:
         title=item.product.title,
         unit_price=price.unit_price.money() if price and price.unit_price else None,
         total=proceeds.proceeds_total.money() if proceeds and proceeds.proceeds_total else None,
+        quantity_cancelled=max(0, item.quantity_ordered - wanted),
+        cancelled_by=_cancelled_by(item) if wanted < item.quantity_ordered else None,
+        charges=order_money.of_item(proceeds),
     )
+
+
+def _cancelled_by(item: Item) -> CancelledBy | None:
+    execution = item.cancellation.cancellation_execution if item.cancellation else None
+    who = execution.cancelled_by if execution else None
+    if who is None:
+        return None
+    found = CANCELLED_BY.get(who)
+    if found is None:
+        raise Unclear(f"cancellationExecution.cancelledBy: {who!r} is not known")
+    return found
 
 
 def _units(status: str, item: Item) -> tuple[int, int]:
@@ -408,4 +483,5 @@ def _shipment(package: Package) -> Shipment | None:
         tracking_number=package.tracking_number or "",
         shipped_at=at.astimezone(UTC),
         channel_confirmed_at=package.created_time.astimezone(UTC) if package.created_time else None,
+        service=package.shipping_service or None,
     )

@@ -14,12 +14,13 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from adapters.amazon.client import Client
-from adapters.amazon.private import hiding
+from adapters.private import hiding
 from adapters.port import BeforeSend
 from adapters.wire import Unclear
 from domain.address import Address
 from domain.budget import Ask
 from domain.errors import Conflict, HouseError, Insufficient, NotFound, OutcomeUnknown, Refused, Transient
+from domain.ids import ChannelSku
 from domain.outbound import (
     NoDelivery,
     OutboundOrder,
@@ -28,9 +29,11 @@ from domain.outbound import (
     Preview,
     Speed,
     SpeedPreview,
+    Standing,
     StockMoved,
     Taken,
 )
+from domain.outbound_return import Announced, ReturnReason, ReturnWanted
 
 NO_UNITS = "ItemQuantityNotAvailable"
 NO_DELIVERY = "DeliverySLAUnavailable"
@@ -62,6 +65,11 @@ class AmazonOutbound(ABC):
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    @property
+    def no_returns(self) -> str:
+        """Empty: it announces them."""
+        return ""
+
     @abstractmethod
     async def _preview(self, order: OutboundOrder, speeds: Sequence[Speed], ask: Ask) -> Preview: ...
 
@@ -75,6 +83,18 @@ class AmazonOutbound(ABC):
 
     @abstractmethod
     async def _cancel(self, order_id: str, ask: Ask, before_send: BeforeSend) -> str | None: ...
+
+    @abstractmethod
+    async def _page(self, since: datetime, token: str | None, ask: Ask) -> tuple[dict[str, Standing], str | None]:
+        """One page of what changed, by our id, and the token of the next one."""
+
+    @abstractmethod
+    async def return_reasons(self, order_id: str, channel_sku: ChannelSku, ask: Ask) -> list[ReturnReason]: ...
+
+    @abstractmethod
+    async def announce_return(
+        self, wanted: ReturnWanted, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
+    ) -> Announced: ...
 
     async def _whereabouts(self, state: OutboundState, ask: Ask) -> OutboundState:
         """The parcels with where they are; they say so themselves unless a version needs more calls."""
@@ -119,6 +139,17 @@ class AmazonOutbound(ABC):
         if seen.state is None:
             raise Transient(f"Amazon's outbound order {order_id} cannot be read: {seen.unclear}.")
         return await self._whereabouts(seen.state, ask)
+
+    async def changed(self, since: datetime, ask: Ask, most_calls: int) -> Mapping[str, Standing] | None:
+        """Source: listAllFulfillmentOrders, listOrders of 2026-07-04."""
+        found: dict[str, Standing] = {}
+        token: str | None = None
+        for _ in range(most_calls):
+            page, token = await self._page(since, token, ask)
+            found |= page
+            if not token:
+                return found
+        return None
 
     async def cancel(self, order_id: str, ask: Ask, before_send: BeforeSend) -> Taken:
         """Source: cancelFulfillmentOrder, cancelOrder. Asked again, it does no harm."""

@@ -1,5 +1,5 @@
 """Fulfillment Outbound 2020-07-01: getFulfillmentPreview, createFulfillmentOrder, getFulfillmentOrder, cancelFulfillmentOrder,
-getPackageTrackingDetails."""
+getPackageTrackingDetails, listAllFulfillmentOrders, createFulfillmentReturn, listReturnReasonCodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from adapters.amazon.wire import Count, Instant
 from adapters.port import BeforeSend
 from adapters.wire import Amount, Unclear, Wire, money
 from domain.budget import Ask
-from domain.errors import Refused, Throttled, Transient
+from domain.errors import Conflict, HouseError, NotFound, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelSku
 from domain.money import Money
 from domain.outbound import (
@@ -45,8 +45,10 @@ from domain.outbound import (
     Shortfall,
     Speed,
     SpeedPreview,
+    Standing,
     Whereabouts,
 )
+from domain.outbound_return import Announced, ReturnCondition, ReturnedUnit, ReturnReason, ReturnUnit, ReturnWanted
 
 PATH = "/fba/outbound/2020-07-01/fulfillmentOrders"
 
@@ -100,6 +102,18 @@ WHEREABOUTS = by_word(
     }
 )
 LEFT = "SHIPPED"
+CONDITIONS = by_word(
+    {
+        "Sellable": ReturnCondition.SELLABLE,
+        "Defective": ReturnCondition.DEFECTIVE,
+        "CustomerDamaged": ReturnCondition.CUSTOMER_DAMAGED,
+        "CarrierDamaged": ReturnCondition.CARRIER_DAMAGED,
+        "FulfillerDamaged": ReturnCondition.FULFILLER_DAMAGED,
+    }
+)
+RETURNED = by_word({"New": False, "Processed": True})
+TAKEN_BEFORE = "DuplicateRequest"
+NOT_RETURNABLE = frozenset({"NoCompletedShipItems", "NoReturnableQuantity"})
 
 
 class Value(Wire):
@@ -221,11 +235,93 @@ class Package(Wire):
 class Shipment(Wire):
     """What leaves one fulfillment center."""
 
+    amazon_shipment_id: str
     fulfillment_shipment_status: str
     shipping_date: Instant | None = None
     estimated_arrival_date: Instant | None = None
     fulfillment_shipment_item: tuple[ShipmentItem, ...] = ()
     fulfillment_shipment_package: tuple[Package, ...] = ()
+
+
+class ReturnItem(Wire):
+    """One unit that comes back."""
+
+    seller_return_item_id: str
+    seller_fulfillment_order_item_id: str
+    amazon_shipment_id: str
+    seller_return_reason_code: str = ""
+    status: str
+    status_changed_date: Instant
+    return_authorization_id: str | None = None
+    return_received_condition: str | None = None
+
+
+class Authorization(Wire):
+    """As what a fulfillment center knows a parcel. The page with its label is not read: it may show an address."""
+
+    return_authorization_id: str
+    fulfillment_center_id: str
+    amazon_rma_id: str
+
+
+class InvalidReason(Wire):
+    """Why a unit cannot come back."""
+
+    invalid_item_reason_code: str
+    description: str = ""
+
+
+class InvalidReturnItem(Wire):
+    """A unit that Amazon did not take."""
+
+    seller_return_item_id: str
+    invalid_item_reason: InvalidReason
+
+
+class ReturnResult(Wire):
+    """What createFulfillmentReturn did."""
+
+    return_items: tuple[ReturnItem, ...] = ()
+    invalid_return_items: tuple[InvalidReturnItem, ...] = ()
+    return_authorizations: tuple[Authorization, ...] = ()
+
+
+class ReturnAnswer(Wire):
+    """Its envelope."""
+
+    payload: ReturnResult
+
+
+class ReasonCode(Wire):
+    """A reason."""
+
+    return_reason_code: str
+    description: str
+
+
+class Reasons(Wire):
+    """What listReturnReasonCodes finds."""
+
+    reason_code_details: tuple[ReasonCode, ...] = ()
+
+
+class ReasonsAnswer(Wire):
+    """Its envelope."""
+
+    payload: Reasons
+
+
+class Listed(Wire):
+    """What listAllFulfillmentOrders finds: orders without lines and parcels."""
+
+    next_token: str | None = None
+    fulfillment_orders: tuple[Head, ...] = ()
+
+
+class ListAnswer(Wire):
+    """Its envelope."""
+
+    payload: Listed
 
 
 class WireOrder(Wire):
@@ -234,6 +330,8 @@ class WireOrder(Wire):
     fulfillment_order: Head
     fulfillment_order_items: tuple[Item, ...]
     fulfillment_shipments: tuple[Shipment, ...] = ()
+    return_items: tuple[ReturnItem, ...] = ()
+    return_authorizations: tuple[Authorization, ...] = ()
 
 
 class OrderAnswer(Wire):
@@ -279,14 +377,116 @@ class Outbound2020(AmazonOutbound):
         return request_id
 
     async def _read(self, order_id: str, ask: Ask) -> Seen:
-        answer, request_id = await self._client.get_with_id(
-            "getFulfillmentOrder", _path(order_id), {}, ask, OrderAnswer
-        )
-        wire = answer.payload
+        wire, request_id = await self._wire(order_id, ask)
         try:
             return Seen(contents_of(wire), state_of(wire, request_id))
         except Unclear as problem:
             return Seen(contents_of(wire), None, str(problem))
+
+    async def _wire(self, order_id: str, ask: Ask) -> tuple[WireOrder, str | None]:
+        answer, request_id = await self._client.get_with_id(
+            "getFulfillmentOrder", _path(order_id), {}, ask, OrderAnswer
+        )
+        return answer.payload, request_id
+
+    async def _page(self, since: datetime, token: str | None, ask: Ask) -> tuple[dict[str, Standing], str | None]:
+        query = {"nextToken": token} if token else {"queryStartDate": iso(since)}
+        answer = await self._client.get("listAllFulfillmentOrders", PATH, query, ask, ListAnswer)
+        found = {
+            head.seller_fulfillment_order_id: Standing(head.fulfillment_order_status, head.status_updated_date)
+            for head in answer.payload.fulfillment_orders
+        }
+        return found, answer.payload.next_token
+
+    async def return_reasons(self, order_id: str, channel_sku: ChannelSku, ask: Ask) -> list[ReturnReason]:
+        """Source: listReturnReasonCodes."""
+        query = {"sellerSku": channel_sku, "sellerFulfillmentOrderId": order_id}
+        path = PATH.removesuffix("/fulfillmentOrders") + "/returnReasonCodes"
+        answer = await self._client.get("listReturnReasonCodes", path, query, ask, ReasonsAnswer)
+        return [ReturnReason(one.return_reason_code, one.description) for one in answer.payload.reason_code_details]
+
+    async def announce_return(
+        self, wanted: ReturnWanted, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
+    ) -> Announced:
+        """Source: createFulfillmentReturn. Each of its items is one unit, and an id of ours is taken once."""
+        wire, _ = await self._wire(wanted.order_id, ask)
+        shown = {item.seller_return_item_id for item in wire.return_items}
+        missing = tuple(one for one in wanted.units if one.id not in shown)
+        if not missing:
+            return self._announced(wanted, wire, ReturnResult(), None)
+        try:
+            await self._check_reason(wanted, wire, missing, ask)
+            body = {"items": return_items(wanted, wire, missing)}
+            answer, request_id = await self._client.change(
+                "createFulfillmentReturn",
+                "PUT",
+                f"{_path(wanted.order_id)}/return",
+                ask,
+                before_send,
+                ReturnAnswer,
+                body=body,
+            )
+            return self._announced(wanted, wire, answer.payload, request_id)
+        except OutcomeUnknown as problem:
+            if (there := await self._shown(wanted, ask)) is not None:
+                return there
+            raise problem from None
+        except NotFound:
+            raise
+        except Refused as problem:
+            if not sent_before:
+                raise
+            # Amazon may show late what it took, and the units that are missing may be those.
+            raise OutcomeUnknown(
+                f"Amazon does not take the return of {wanted.order_id}, and does not show it either; an earlier attempt may have "
+                f"been taken. Look at the order in Seller Central. {problem.message}",
+                upstream_request_id=problem.upstream_request_id,
+                upstream_code=problem.upstream_code,
+            ) from problem
+
+    def _announced(
+        self, wanted: ReturnWanted, wire: WireOrder, result: ReturnResult, request_id: str | None
+    ) -> Announced:
+        """Raises Refused where none of it was taken."""
+        wrong = {one.seller_return_item_id: one.invalid_item_reason for one in result.invalid_return_items}
+        already = tuple(id for id, why in wrong.items() if why.invalid_item_reason_code == TAKEN_BEFORE)
+        refused = [why for id, why in wrong.items() if id not in already]
+        words = "; ".join(dict.fromkeys(f"{why.invalid_item_reason_code}: {why.description}" for why in refused))
+        items = (*wire.return_items, *result.return_items)
+        try:
+            units = _ours(wanted, _returns(items, (*wire.return_authorizations, *result.return_authorizations)))
+        except Unclear as problem:
+            raise OutcomeUnknown(
+                f"Amazon's answer about the return cannot be read: {problem}.", upstream_request_id=request_id
+            ) from problem
+        if refused and not units and not already:
+            code = refused[0].invalid_item_reason_code
+            kind = Conflict if code in NOT_RETURNABLE else Refused
+            raise kind(
+                f"Amazon takes none of these units of {wanted.order_id} back. {words}",
+                upstream_request_id=request_id,
+                upstream_code=code,
+            )
+        return Announced(units, already, words, request_id)
+
+    async def _check_reason(
+        self, wanted: ReturnWanted, wire: WireOrder, missing: Sequence[ReturnUnit], ask: Ask
+    ) -> None:
+        """Amazon takes the codes that it lists for the SKU, and tells of another one only that something is wrong."""
+        skus = {item.seller_fulfillment_order_item_id: item.seller_sku for item in wire.fulfillment_order_items}
+        for sku in sorted({skus[one.line_id] for one in missing if one.line_id in skus}):
+            codes = [one.code for one in await self.return_reasons(wanted.order_id, ChannelSku(sku), ask)]
+            if codes and wanted.reason not in codes:
+                raise Refused(f"{wanted.reason} is no reason for {sku} to come back; there are {', '.join(codes)}.")
+
+    async def _shown(self, wanted: ReturnWanted, ask: Ask) -> Announced | None:
+        """All of it as the order shows it; None where it does not, or cannot be read just now."""
+        try:
+            wire, request_id = await self._wire(wanted.order_id, ask)
+        except HouseError:
+            return None
+        there = self._announced(wanted, wire, ReturnResult(), request_id)
+        return there if len(there.units) == len(wanted.units) else None
 
     async def _cancel(self, order_id: str, ask: Ask, before_send: BeforeSend) -> str | None:
         path = f"{_path(order_id)}/cancel"
@@ -363,6 +563,63 @@ def _value(amount: Money) -> dict[str, str]:
     return {"currencyCode": amount.currency, "value": f"{amount.amount:f}"}
 
 
+def return_items(wanted: ReturnWanted, wire: WireOrder, missing: Sequence[ReturnUnit]) -> list[dict[str, str]]:
+    """The items of createFulfillmentReturn, each a unit of a shipment that has left and that no other item has. Raises Conflict
+    where there are fewer."""
+    free: dict[tuple[str, str], int] = {}
+    for shipment in wire.fulfillment_shipments:
+        for item in shipment.fulfillment_shipment_item if shipment.fulfillment_shipment_status == LEFT else ():
+            key = item.seller_fulfillment_order_item_id, shipment.amazon_shipment_id
+            free[key] = free.get(key, 0) + item.quantity
+    for known_item in wire.return_items:
+        key = known_item.seller_fulfillment_order_item_id, known_item.amazon_shipment_id
+        free[key] = free.get(key, 0) - 1
+    items = []
+    for one in missing:
+        key = next((each for each, units in free.items() if each[0] == one.line_id and units > 0), ("", ""))
+        if not key[1]:
+            raise Conflict(
+                f"Fewer units of {wanted.order_id} have left, and are not announced yet, than are to come back."
+            )
+        free[key] -= 1
+        items.append(
+            {
+                "sellerReturnItemId": one.id,
+                "sellerFulfillmentOrderItemId": one.line_id,
+                "amazonShipmentId": key[1],
+                "returnReasonCode": wanted.reason,
+                **({"returnComment": wanted.comment} if wanted.comment else {}),
+            }
+        )
+    return items
+
+
+def _returns(items: Sequence[ReturnItem], authorizations: Sequence[Authorization]) -> tuple[ReturnedUnit, ...]:
+    """Raises Unclear for a word that we do not know."""
+    of = {one.return_authorization_id: one for one in authorizations}
+    found = {}
+    for item in items:
+        by = of.get(item.return_authorization_id or "")
+        found[item.seller_return_item_id] = ReturnedUnit(
+            id=item.seller_return_item_id,
+            line_id=item.seller_fulfillment_order_item_id,
+            reason=item.seller_return_reason_code,
+            changed_at=item.status_changed_date.astimezone(UTC),
+            rma=by.amazon_rma_id if by else None,
+            center=by.fulfillment_center_id if by else None,
+            processed=known(RETURNED, item.status, "return status"),
+            condition=known(CONDITIONS, item.return_received_condition, "returnReceivedCondition")
+            if item.return_received_condition
+            else None,
+        )
+    return tuple(found.values())
+
+
+def _ours(wanted: ReturnWanted, shown: Sequence[ReturnedUnit]) -> tuple[ReturnedUnit, ...]:
+    ids = {one.id for one in wanted.units}
+    return tuple(one for one in shown if one.id in ids)
+
+
 def speed_preview(one: OnePreview) -> SpeedPreview:
     """Raises Unclear for a speed or a currency that there is not."""
     shipments = one.fulfillment_preview_shipments
@@ -427,6 +684,7 @@ def state_of(wire: WireOrder, request_id: str | None) -> OutboundState:
         packages=tuple(package for shipment in wire.fulfillment_shipments for package in _packages(shipment)),
         ends_at=received + HOLD_LIFE if held else None,
         upstream_request_id=request_id,
+        returns=_returns(wire.return_items, wire.return_authorizations),
     )
 
 

@@ -1,4 +1,4 @@
-"""Fulfillment Outbound 2026-07-04: getOrderPreview, createOrder, getOrder (here getOutboundOrder), cancelOrder."""
+"""Fulfillment Outbound 2026-07-04: getOrderPreview, createOrder, getOrder (here getOutboundOrder), listOrders, cancelOrder."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ from domain.outbound import (
     Shortfall,
     Speed,
     SpeedPreview,
+    Standing,
     Whereabouts,
 )
+from domain.outbound_return import Announced, ReturnReason, ReturnWanted
 
 PATH = "/fulfillment/outbound/2026-07-04"
 
@@ -275,6 +277,19 @@ class OrderAnswer(Wire):
     order: WireOrder
 
 
+class Pagination(Wire):
+    """Where the list goes on."""
+
+    next_token: str | None = None
+
+
+class ListAnswer(Wire):
+    """The answer of listOrders."""
+
+    orders: tuple[WireOrder, ...]
+    pagination: Pagination | None = None
+
+
 class Outbound2026(AmazonOutbound):
     """Satisfies `adapters.fulfillment.Outbound`; see there. It has no parameter for a marketplace: the country whose stock is
     taken goes as the origin."""
@@ -310,6 +325,28 @@ class Outbound2026(AmazonOutbound):
             return Seen(what, state_of(answer.order, request_id))
         except Unclear as problem:
             return Seen(what, None, str(problem))
+
+    async def _page(self, since: datetime, token: str | None, ask: Ask) -> tuple[dict[str, Standing], str | None]:
+        query = {"updatedAfter": iso(since), "shipments": "INCLUDE", **({"pageToken": token} if token else {})}
+        answer, request_id = await self._client.get_with_id("listOrders", f"{PATH}/orders", query, ask, ListAnswer)
+        found = {order.order_id: _standing(order, request_id) for order in answer.orders}
+        return found, answer.pagination.next_token if answer.pagination else None
+
+    @property
+    def no_returns(self) -> str:
+        """Source: the model of 2026-07-04, which has no operation for it."""
+        return (
+            "Fulfillment Outbound 2026-07-04 announces no returns. Set the channel's outbound_version to 2020-07-01, which sees "
+            "the same orders, or announce it in Seller Central."
+        )
+
+    async def return_reasons(self, order_id: str, channel_sku: ChannelSku, ask: Ask) -> list[ReturnReason]:
+        raise Invalid(self.no_returns)
+
+    async def announce_return(
+        self, wanted: ReturnWanted, ask: Ask, before_send: BeforeSend, *, sent_before: bool = False
+    ) -> Announced:
+        raise Invalid(self.no_returns)
 
     async def _cancel(self, order_id: str, ask: Ask, before_send: BeforeSend) -> str | None:
         path = f"{_path(order_id)}/cancel"
@@ -481,6 +518,14 @@ def state_of(wire: WireOrder, request_id: str | None) -> OutboundState:
         ends_at=received + HOLD_LIFE if held else None,
         upstream_request_id=request_id,
     )
+
+
+def _standing(wire: WireOrder, request_id: str | None) -> Standing:
+    updated_at = wire.status_update_time.astimezone(UTC) if wire.status_update_time else None
+    try:
+        return Standing(wire.status or "", updated_at, state_of(wire, request_id))
+    except Unclear:
+        return Standing(wire.status or "", None)
 
 
 def _packages(shipment: Shipment) -> list[OutboundPackage]:

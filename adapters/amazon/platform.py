@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from adapters.amazon import inventory, inventory_report, listings, listings_named, orders, quantities, rotation, sellers
+from adapters.amazon import (
+    inventory,
+    inventory_report,
+    listings,
+    listings_named,
+    order_reports,
+    orders,
+    quantities,
+    returns,
+    rotation,
+    sellers,
+)
+from adapters.amazon.cancels import Cancels
 from adapters.amazon.client import Client
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.fulfillment import outbound
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.merchant_fulfillment import MerchantFulfillment
 from adapters.amazon.plans import PLANS, SANDBOX_PLANS
+from adapters.amazon.refunding import Refunding
 from adapters.amazon.shipping import BUSINESSES, Shipping
 from adapters.budget import Budgets
 from adapters.port import (
@@ -27,14 +40,17 @@ from adapters.port import (
     StockKey,
     StockWrite,
 )
+from adapters.storefront import RefundSent, RefundSight
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import Vault
 from domain.budget import Ask
+from domain.chain import Piece
 from domain.channel import Location, StreamName
-from domain.errors import HouseError
+from domain.errors import HouseError, Refused
 from domain.order import Order
 from domain.product import Listing
+from domain.refund import Refund, RefundWanted
 from domain.route import Route, Way
 from domain.stock import Reading
 
@@ -49,7 +65,12 @@ class AmazonPort:
         StreamName.ORDERS: timedelta(minutes=15),
         StreamName.SHOWN: timedelta(hours=1),
         StreamName.NOTIFICATIONS: timedelta(hours=6),
+        # A report of the returns to its warehouses is made every four hours, and tells of whole days.
+        StreamName.RETURNS: timedelta(hours=6),
     }
+    placed_operation = "searchOrders"
+    # A tenth of what searchOrders grants in a day.
+    placed_most = 48
     # Its titles are written for its search, and it tells no costs.
     leads = False
 
@@ -62,6 +83,7 @@ class AmazonPort:
         vault: Vault | None = None,
     ) -> None:
         self.channel = config.channel
+        self.channel.zones = {code: marketplace(code).zone for code in config.channel.marketplaces}
         # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
         self.stock_plan = self.plans[inventory.OPERATION]
@@ -74,6 +96,8 @@ class AmazonPort:
         self._seller_id = config.seller_id
         self._budgets = budgets
         self._client = Client(config, self.plans, transport, tokens, budgets, vault)
+        self._cancels = Cancels(self._client, config.seller_id)
+        self._refunding = Refunding.of(self._client, config.seller_id)
         self._codes = {marketplace(code).id: code for code in config.channel.marketplaces}
         # What Amazon can do beyond the port: ship other channels' orders from FBA, and sell labels.
         self.outbound = outbound(self._client, config.outbound_version)
@@ -123,6 +147,30 @@ class AmazonPort:
         """Source: searchOrders."""
         return orders.order_pages(self._client, self._codes, since, ask)
 
+    async def order_routes(self, span_s: float, changes: int, named: int) -> list[Route]:
+        """Sources: searchOrders page by page, one report for each 30 days, or getOrder for what is named."""
+        usual_s = await self._budgets.usual.seconds(self.channel.id, order_reports.TYPE)
+        return order_reports.routes(self.plans, span_s, changes, named, usual_s)
+
+    def order_pages_by(self, way: Way, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Source: searchOrders, or GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL."""
+        if way is Way.REPORT:
+            return order_reports.order_pages_by_report(self._client, self._budgets, self._codes, since, ask)
+        return self.order_pages(since, ask)
+
+    def orders_placed(self, start: datetime, end: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Source: searchOrders by creation."""
+        return orders.orders_placed(self._client, self._codes, start, end, ask)
+
+    def orders_reported(self, start: datetime, end: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Source: GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL."""
+        return order_reports.reported(self._client, self._budgets, self._codes, start, end, ask)
+
+    def return_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Piece]]:
+        """Sources: listTransactions, GET_FLAT_FILE_RETURNS_DATA_BY_RETURN_DATE, GET_FBA_REIMBURSEMENTS_DATA,
+        GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA."""
+        return returns.return_pages(self._client, self.channel.marketplaces, since, ask)
+
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         """Source: getOrder."""
         return await orders.order(self._client, self._codes, key, ask)
@@ -130,6 +178,40 @@ class AmazonPort:
     async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
         """Source: confirmShipment, one call."""
         return await orders.confirm_shipment(self._client, key, parcel, ask, before_send)
+
+    async def cancel_order(
+        self, key: OrderKey, reason: str, ask: Ask, before_send: BeforeSend, *, restock: bool, refund: bool
+    ) -> Receipt:
+        """Source: a feed of acknowledgements, one for many. Amazon counts no units of ours and always gives the money back."""
+        return await self._cancels.cancel(await self.order(key, ask), reason, ask, before_send)
+
+    async def cancel_refused(self, key: OrderKey, sent_as: str, ask: Ask) -> Refused | None:
+        """Source: the processing report of the feed."""
+        return await self._cancels.refused(sent_as, ask)
+
+    async def refunds(self, key: OrderKey, ask: Ask) -> list[Refund]:
+        """Source: listTransactions of the order, whose items getOrder names."""
+        return await self._refunding.refunds(await self.order(key, ask), ask)
+
+    async def refund(
+        self,
+        key: OrderKey,
+        wanted: RefundWanted,
+        ask: Ask,
+        before_send: BeforeSend,
+        *,
+        sent_before: bool = False,
+    ) -> Receipt:
+        """Source: a feed of payment adjustments, one for many. What became of it, or of an attempt before, says `refund_seen`."""
+        return await self._refunding.refund(await self.order(key, ask), wanted, ask, before_send)
+
+    async def refund_seen(self, key: OrderKey, wanted: RefundWanted, sent: RefundSent, ask: Ask) -> RefundSight:
+        """Sources: the feed's processing report, then listTransactions of the order."""
+        return await self._refunding.seen(key, wanted, sent, ask)
+
+    async def refunds_told(self, key: OrderKey, ask: Ask) -> Page[Piece]:
+        """Source: listTransactions of the order."""
+        return await returns.refunds_of(self._client, key.external_id, ask)
 
     async def parcel_seen(self, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
         """Source: getOrder."""

@@ -13,7 +13,8 @@ from domain.errors import Invalid
 class RestConfig:
     """One shop at `url`, its API's root, with either a lasting `token` or a `client_id` and `client_secret` that buy tokens.
 
-    `endpoint` replaces the address. `visibility_lag_s` is how long an accepted write may take to show up in reads. Raises Invalid
+    `endpoint` replaces the address. `visibility_lag_s` is how long an accepted write may take to show up in reads. With
+    `buyers` it is asked who bought, and where it goes. Raises Invalid
     for what cannot be an address or credentials.
     """
 
@@ -24,6 +25,7 @@ class RestConfig:
     client_secret: str | None = field(default=None, repr=False)
     visibility_lag_s: float = 120.0
     endpoint: str | None = None
+    buyers: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.home)

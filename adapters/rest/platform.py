@@ -63,6 +63,7 @@ class RestPort:
         StreamName.STOCK: timedelta(minutes=5),
         StreamName.ORDERS: timedelta(minutes=1),
         StreamName.SHOWN: timedelta(minutes=5),
+        StreamName.RETURNS: timedelta(minutes=5),
     }
     leads = True
     tell_batch = BULK
@@ -112,6 +113,14 @@ class RestPort:
 
     def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
         return orders.order_pages(self.client, self.offers, since, ask)
+
+    async def order_routes(self, span_s: float, changes: int, named: int) -> list[Route]:
+        """See `adapters.order_paths`. One way alone: listOrders, page by page."""
+        pages = Step(PLAN, max(1, math.ceil(changes / PAGE)), 1.0, CALL_S)
+        return [Route(Way.PAGES, (pages,), whole=True)]
+
+    def order_pages_by(self, way: Way, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        return self.order_pages(since, ask)
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         return await orders.order(self.client, self.offers, key.external_id, ask)

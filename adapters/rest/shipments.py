@@ -56,7 +56,7 @@ async def parcel_seen(client: RestClient, offers: Offers, key: OrderKey, parcel:
     wanted, reply = await order_as_told(client, offers, key.external_id, ask)
     there, missing = _compared(parcel, wanted.shipments)
     try:
-        order = order_of(client.channel, wanted)
+        order = order_of(client.channel, wanted, reply.request_id)
     except Unclear:
         order = None
     return Sighting(not missing, reply.request_id, order, partly=bool(there and missing))

@@ -45,7 +45,7 @@ class ShopifyConfig:
     An `access_token` holds until another one is kept. `redirect_uri` and `scopes` are for the page at which the owner consents.
     `endpoint` replaces the shop's address for everything, tokens and consents included. A document that is refused for want of a
     scope is tried again after `scope_pause_s`. `visibility_lag_s` is how long an accepted write may take to show up in reads.
-    Raises Invalid for what cannot be a shop, a version or credentials.
+    With `buyers` it is asked who bought, and where it goes. Raises Invalid for what cannot be a shop, a version or credentials.
     """
 
     channel: Channel
@@ -60,6 +60,7 @@ class ShopifyConfig:
     redirect_uri: str | None = None
     scopes: tuple[str, ...] = ASKED
     scope_pause_s: float = 60.0
+    buyers: bool = False
 
     def __post_init__(self) -> None:
         id = self.channel.id

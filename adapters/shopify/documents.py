@@ -90,13 +90,22 @@ VARIANTS_COUNT = Document(
 )
 
 LINE = f"""id sku title quantity currentQuantity unfulfilledQuantity
-      originalUnitPriceSet {MONEY} discountedTotalSet {MONEY}"""
+      originalUnitPriceSet {MONEY} originalTotalSet {MONEY} discountedTotalSet {MONEY}
+      discountAllocations {{ allocatedAmountSet {MONEY} }} taxLines {{ priceSet {MONEY} }}"""
 # Nothing about the buyer: no customer, no email, no address. The attributes are free text; only ours are kept.
 ORDER_ALONE = f"""
-    id name processedAt updatedAt cancelledAt test displayFinancialStatus displayFulfillmentStatus
-    currentTotalPriceSet {MONEY}
+    id name processedAt updatedAt cancelledAt cancelReason test displayFinancialStatus displayFulfillmentStatus
+    currentTotalPriceSet {MONEY} totalPriceSet {MONEY} totalTipReceivedSet {MONEY} taxesIncluded
+    shippingLine {{ title originalPriceSet {MONEY} discountedPriceSet {MONEY} taxLines {{ priceSet {MONEY} }} }}
     customAttributes {{ key value }}
-    fulfillments(first: {PAGE}) {{ id status displayStatus createdAt totalQuantity trackingInfo {{ company number }} }}
+    fulfillments(first: {PAGE}) {{
+      id status displayStatus createdAt deliveredAt totalQuantity trackingInfo {{ company number }}
+    }}
+"""
+# What a shop tells to apps alone that the platform has approved for it. Asked for where the channel is to tell buyers.
+BUYER = """
+    email billingAddress { name }
+    shippingAddress { name company address1 address2 city provinceCode zip countryCodeV2 phone }
 """
 _ORDER = f"{ORDER_ALONE} lineItems(first: 50) {{ nodes {{ {LINE} }} {PAGE_INFO} }}"
 
@@ -111,25 +120,45 @@ ORDERS_COUNT = Document(
 ORDERS = Document(
     "Orders",
     "orders",
-    119,
+    263,
     f"""query Orders($query: String!, $after: String) {{
   orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{_ORDER}}} {PAGE_INFO} }}
 }}""",
 )
 
-ORDER = Document("Order", "order", 13, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
+ORDERS_AND_BUYERS = Document(
+    "OrdersAndBuyers",
+    "orders",
+    263,
+    f"""query OrdersAndBuyers($query: String!, $after: String) {{
+  orders(first: 100, sortKey: UPDATED_AT, query: $query, after: $after) {{ nodes {{{BUYER}{_ORDER}}} {PAGE_INFO} }}
+}}""",
+)
+
+ORDER = Document("Order", "order", 29, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
+
+ORDER_AND_BUYER = Document(
+    "OrderAndBuyer", "order", 29, f"query OrderAndBuyer($id: ID!) {{ order(id: $id) {{{BUYER}{_ORDER}}} }}"
+)
 
 ORDERS_NAMED = Document(
     "OrdersNamed",
     "nodes",
-    13,
+    29,
     f"query OrdersNamed($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Order {{{_ORDER}}} }} }}",
+)
+
+ORDERS_NAMED_AND_BUYERS = Document(
+    "OrdersNamedAndBuyers",
+    "nodes",
+    29,
+    f"query OrdersNamedAndBuyers($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Order {{{BUYER}{_ORDER}}} }} }}",
 )
 
 ORDER_LINES = Document(
     "OrderLines",
     "order",
-    14,
+    36,
     f"""query OrderLines($id: ID!, $after: String) {{
   order(id: $id) {{ rest: lineItems(first: {PAGE}, after: $after) {{ nodes {{ {LINE} }} {PAGE_INFO} }} }}
 }}""",

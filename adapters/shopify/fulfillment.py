@@ -23,6 +23,8 @@ from adapters.shopify.wire import SENT, Connection, PageInfo, Ref
 from adapters.transport import lost
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
+from domain.carrier import sent_as, url
+from domain.channel import Platform
 from domain.errors import (
     Conflict,
     HouseError,
@@ -352,11 +354,18 @@ def _input(parcel: Parcel, parts: list[Part]) -> Json:
         by_order.setdefault(part.task.order, []).append({"id": part.task.line, "quantity": part.units})
     return {
         "notifyCustomer": True,
-        "trackingInfo": {"company": parcel.carrier, "number": parcel.tracking_number},
+        "trackingInfo": _tracking(parcel),
         "lineItemsByFulfillmentOrder": [
             {"fulfillmentOrderId": gid, "fulfillmentOrderLineItems": lines} for gid, lines in by_order.items()
         ],
     }
+
+
+def _tracking(parcel: Parcel) -> Json:
+    """Shopify links companies of its own list; of others it has to be told where they show the parcel."""
+    company = sent_as(parcel.carrier, Platform.SHOPIFY)
+    shown = None if company.known else url(parcel.carrier, parcel.tracking_number)
+    return {"company": company.code, "number": parcel.tracking_number} | ({} if shown is None else {"url": shown})
 
 
 def _made(reply: Reply) -> str:

@@ -1,4 +1,5 @@
-"""Orders from `orders` and `order`. Nothing about the buyer is asked for.
+"""Orders from `orders` and `order`. Who bought is asked for where the channel is to tell it; while the platform has not approved
+the app for that, the orders come without.
 
 A shop has no one status: `cancelledAt`, `displayFulfillmentStatus` and `displayFinancialStatus` together say where an order
 stands. A value that we do not know rejects the order instead of guessing.
@@ -12,19 +13,32 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from adapters.port import Page
-from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded
+from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded, routes
 from adapters.shopify.client import ShopClient
-from adapters.shopify.documents import LINE, ORDER, ORDER_ALONE, ORDER_LINES, ORDERS, ORDERS_COUNT, ORDERS_NAMED
+from adapters.shopify.documents import (
+    LINE,
+    ORDER,
+    ORDER_ALONE,
+    ORDER_AND_BUYER,
+    ORDER_LINES,
+    ORDERS,
+    ORDERS_AND_BUYERS,
+    ORDERS_COUNT,
+    ORDERS_NAMED,
+    ORDERS_NAMED_AND_BUYERS,
+)
 from adapters.shopify.fulfillment import standing
-from adapters.shopify.paging import Batch, Search, answered, whole
+from adapters.shopify.order_money import MoneyOfLine, Shipping, of_line, of_order
+from adapters.shopify.paging import Batch, Search, answered, fullest, pages, whole
 from adapters.shopify.wire import SENT, Connection, Instant, MoneyBag, literal, quoted, rejected, stamp
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
 from domain.errors import NotFound, Refused, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, node_id, order_id
-from domain.order import Order, OrderLine, OrderStatus, Shipment
+from domain.order import CancelledBy, Order, OrderLine, OrderStatus, Shipment
+from domain.person import Person, Recipient
 from domain.product import FulfilledBy
-from domain.route import Way
+from domain.route import Route, Way
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +54,7 @@ RESERVATION = "acorn_reservation"
 LONGEST_REFERENCE = 100  # characters; buyers can write into a cart's attributes whatever they like
 
 
-class _Line(Wire):
+class _Line(MoneyOfLine):
     id: str
     sku: str | None
     title: str
@@ -49,6 +63,38 @@ class _Line(Wire):
     unfulfilled_quantity: int
     original_unit_price_set: MoneyBag
     discounted_total_set: MoneyBag
+
+
+class _Named(Wire):
+    name: str | None
+
+
+class _Address(Wire):
+    name: str | None
+    company: str | None
+    address1: str | None
+    address2: str | None
+    city: str | None
+    province_code: str | None
+    zip: str | None
+    country_code_v2: str | None
+    phone: str | None
+
+    def recipient(self) -> Recipient | None:
+        """None without a country."""
+        if not self.country_code_v2:
+            return None
+        return Recipient(
+            country=self.country_code_v2,
+            name=self.name or None,
+            line1=self.address1 or None,
+            line2=self.address2 or None,
+            city=self.city or None,
+            region=self.province_code or None,
+            postal_code=self.zip or None,
+            phone=self.phone or None,
+            company=self.company or None,
+        )
 
 
 class _Tracking(Wire):
@@ -61,6 +107,7 @@ class _Fulfillment(Wire):
     status: str
     display_status: str | None
     created_at: Instant
+    delivered_at: Instant | None
     total_quantity: int
     tracking_info: list[_Tracking]
 
@@ -76,13 +123,38 @@ class _Order(Wire):
     processed_at: Instant
     updated_at: Instant
     cancelled_at: Instant | None
+    cancel_reason: str | None
     test: bool
     display_financial_status: str | None
     display_fulfillment_status: str
     current_total_price_set: MoneyBag
+    total_price_set: MoneyBag
+    total_tip_received_set: MoneyBag
+    taxes_included: bool
+    shipping_line: Shipping | None
     custom_attributes: list[_Attribute]
     line_items: Connection[_Line]
     fulfillments: list[_Fulfillment]
+    email: str | None = None
+    billing_address: _Named | None = None
+    shipping_address: _Address | None = None
+
+    @property
+    def person(self) -> Person | None:
+        """None where nobody is named."""
+        at = self.recipient
+        name = (self.billing_address.name if self.billing_address else None) or (at.name if at else None)
+        return Person(name, self.email or None, at) if name or self.email or (at and at.line1) else None
+
+    @property
+    def recipient(self) -> Recipient | None:
+        return self.shipping_address.recipient() if self.shipping_address else None
+
+    @property
+    def delivered_at(self) -> datetime | None:
+        """When the last parcel arrived; None while one has not, or nobody says when."""
+        told = [each.delivered_at for each in self.sent]
+        return max((at for at in told if at is not None), default=None) if None not in told else None
 
     @property
     def sent(self) -> list[_Fulfillment]:
@@ -100,17 +172,25 @@ class _Order(Wire):
         return next((value for value in told if 0 < len(value) <= LONGEST_REFERENCE and value.isprintable()), None)
 
 
-async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+async def order_routes(client: ShopClient, changes: int) -> list[Route]:
+    """What pages take for so many orders, and a bulk operation where it may be used."""
+    ways = await routes(client, _load(datetime.now(UTC)), changes)
+    return [one for one in ways if one.way is Way.PAGES or not client.config.buyers]
+
+
+async def order_pages(
+    client: ShopClient, since: datetime, ask: Ask, way: Way | None = None
+) -> AsyncIterator[Page[Order]]:
     """Orders changed since then, oldest change first, an order again only when it has changed again.
 
-    Those of a long time come by a bulk operation, in no order, where that is there first. Test orders are left out. `until` is
-    the newest change told so far, of those without an order told with the last page. Without the scope read_all_orders a shop
-    shows no order older than 60 days. Source: orders.
+    Where no `way` is given, those of a long time come by a bulk operation, in no order, where that is there first. Test orders
+    are left out. `until` is the newest change told so far, of those without an order told with the last page. Without the scope
+    read_all_orders a shop shows no order older than 60 days. Source: orders.
     """
     told: dict[str, datetime] = {}
     until = since
     tests = 0
-    async for batch in _batches(client, since, ask):
+    async for batch in _batches(client, since, ask, way):
         page: Page[Order] = Page([])
         for row in map(_discreet, batch.rows):
             try:
@@ -122,9 +202,9 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
                 if wire.test:
                     tests += 1
                     continue
-                page.items.append(await _order(client, wire, ask))
+                page.items.append(await _order(client, wire, batch.request_id, ask))
             except Unclear as problem:
-                page.rejected.append(rejected(client.config.channel.id, "order", row, str(problem)))
+                page.rejected.append(rejected(client.config.channel.id, "order", _nobody(row), str(problem)))
         if batch.last or batch.in_order:
             page.until = until
         yield page
@@ -132,12 +212,22 @@ async def order_pages(client: ShopClient, since: datetime, ask: Ask) -> AsyncIte
         log.info("shop.test_orders_left_out", extra={"channel": client.config.channel.id, "count": tests})
 
 
-async def _batches(client: ShopClient, since: datetime, ask: Ask) -> AsyncIterator[Batch]:
-    load = Load(ORDERS, _changed_since(since), all_orders(since), children=2, page=PAGE)
-    many = since < datetime.now(UTC) - LONG
-    way = await cheaper(client, load, ORDERS_COUNT, load.search(None), ask) if many else Way.PAGES
+async def _batches(client: ShopClient, since: datetime, ask: Ask, way: Way | None) -> AsyncIterator[Batch]:
+    if client.config.buyers:
+        # The file of a bulk operation lies on the disk while it is read, and nobody's address is to lie there.
+        async for batch in pages(client, ORDERS, _changed_since(since), ask, fuller=ORDERS_AND_BUYERS):
+            yield batch
+        return
+    load = _load(since)
+    if way is None:
+        many = since < datetime.now(UTC) - LONG
+        way = await cheaper(client, load, ORDERS_COUNT, load.search(None), ask) if many else Way.PAGES
     async for batch in loaded(client, load, way, ask):
         yield batch
+
+
+def _load(since: datetime) -> Load:
+    return Load(ORDERS, _changed_since(since), all_orders(since), children=2, page=PAGE)
 
 
 def all_orders(since: datetime) -> BulkQuery:
@@ -153,7 +243,7 @@ async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
 
     Source: order.
     """
-    reply = await client.run(ORDER, {"id": gid}, ask)
+    reply = await fullest(client, ORDER, ORDER_AND_BUYER if client.config.buyers else None, {"id": gid}, ask)
     raw = reply.data["order"]
     if raw is None:
         words = (
@@ -164,30 +254,37 @@ async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
         wire = read(_Order, _discreet(raw))
         if wire.test:
             raise Refused(f"The order {wire.name} is a test order, which is none to us.")
-        return await _order(client, wire, ask)
+        return await _order(client, wire, reply.request_id, ask)
     except Unclear as problem:
         raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
 
 
 async def orders_named(client: ShopClient, gids: Sequence[str], ask: Ask) -> list[Order]:
     """Those of at most BATCH orders that `order` would tell; the others, whatever the reason, are missing. Source: nodes."""
-    reply = await client.run(ORDERS_NAMED, {"ids": list(gids)}, ask)
+    fuller = ORDERS_NAMED_AND_BUYERS if client.config.buyers else None
+    reply = await fullest(client, ORDERS_NAMED, fuller, {"ids": list(gids)}, ask)
     found = []
     for row in reply.data["nodes"]:
         if row is not None:
             with contextlib.suppress(Unclear):
                 wire = read(_Order, _discreet(row))
                 if not wire.test:
-                    found.append(await _order(client, wire, ask))
+                    found.append(await _order(client, wire, reply.request_id, ask))
     return found
 
 
 def _discreet(row: object) -> object:
-    """The row without attributes that are not ours: buyers write into them, and a row may end in quarantine."""
+    """The row without attributes that are not ours: buyers write into them."""
     told = row.get("customAttributes") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(told, list):
         return row
     return {**row, "customAttributes": [one for one in told if isinstance(one, dict) and one.get("key") == RESERVATION]}
+
+
+def _nobody(row: object) -> object:
+    """What may be kept of a row that cannot be read."""
+    people = ("email", "billingAddress", "shippingAddress")
+    return {name: told for name, told in row.items() if name not in people} if isinstance(row, dict) else None
 
 
 def _changed_since(since: datetime) -> Search:
@@ -202,13 +299,14 @@ class _Changed(Wire):
     updated_at: Instant
 
 
-async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
+async def _order(client: ShopClient, wire: _Order, request_id: str | None, ask: Ask) -> Order:
     """Raises Unclear."""
     lines = await whole(client, ORDER_LINES, wire.id, _Line, wire.line_items.nodes, wire.line_items.page_info, ask)
     channel = client.config.channel.id
     counts = await _counts(client, wire, lines, ask)
     return Order(
         id=order_id(channel, wire.id),
+        upstream_request_id=request_id,
         channel=channel,
         marketplace=None,
         external_id=wire.id,
@@ -224,10 +322,17 @@ async def _order(client: ShopClient, wire: _Order, ask: Ask) -> Order:
         fulfilled_by=FulfilledBy.MERCHANT,
         placed_at=wire.processed_at,
         updated_at=wire.updated_at,
-        lines=[_line(channel, wire.id, line, *counts[line.id]) for line in lines],
+        lines=[_line(channel, wire, line, *counts[line.id]) for line in lines],
+        service=(wire.shipping_line.title or None) if wire.shipping_line else None,
+        destination=wire.recipient.destination if wire.recipient else None,
         total=wire.current_total_price_set.money(),
         shipments=[shipment for each in wire.sent for shipment in _shipments(each)],
         refs={"name": wire.name} | ({"reservation": wire.reservation} if wire.reservation else {}),
+        charges=of_order(wire.shipping_line, wire.total_tip_received_set, contained=wire.taxes_included),
+        charged=wire.total_price_set.money(),
+        prices_with_tax=wire.taxes_included,
+        delivered_at=wire.delivered_at,
+        person=wire.person,
     )
 
 
@@ -258,10 +363,14 @@ async def _counts(client: ShopClient, wire: _Order, lines: list[_Line], ask: Ask
     }
 
 
-def _line(channel: ChannelId, order_gid: str, line: _Line, wanted: int, left: int) -> OrderLine:
-    """`channel_sku` is "" for a line that has none, such as one typed in by hand."""
+def _line(channel: ChannelId, order: _Order, line: _Line, wanted: int, left: int) -> OrderLine:
+    """`channel_sku` is "" for a line that has none, such as one typed in by hand.
+
+    Who wanted units not to be sent is told of an order that was canceled as a whole, and else of nobody.
+    """
+    taken = max(0, line.quantity - wanted)
     return OrderLine(
-        id=line_id(order_id(channel, order_gid), line.id),
+        id=line_id(order_id(channel, order.id), line.id),
         external_id=line.id,
         channel_sku=ChannelSku(line.sku or ""),
         quantity=wanted,
@@ -269,7 +378,26 @@ def _line(channel: ChannelId, order_gid: str, line: _Line, wanted: int, left: in
         title=line.title,
         unit_price=line.original_unit_price_set.money(),
         total=line.discounted_total_set.money(),
+        quantity_cancelled=taken,
+        cancelled_by=_cancelled_by(order.cancel_reason) if taken and order.cancelled_at is not None else None,
+        charges=of_line(line, contained=order.taxes_included),
     )
+
+
+CANCELLED_BY = {
+    "CUSTOMER": CancelledBy.BUYER,
+    "DECLINED": CancelledBy.SELLER,
+    "FRAUD": CancelledBy.SELLER,
+    "INVENTORY": CancelledBy.SELLER,
+    "STAFF": CancelledBy.SELLER,
+    "OTHER": None,
+}
+
+
+def _cancelled_by(reason: str | None) -> CancelledBy | None:
+    if reason is not None and reason not in CANCELLED_BY:
+        raise Unclear(f"unknown cancelReason {reason}")
+    return CANCELLED_BY[reason] if reason else None
 
 
 def _shipments(fulfillment: _Fulfillment) -> list[Shipment]:

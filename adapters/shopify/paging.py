@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.shopify.client import Json, ShopClient
+from adapters.shopify.client import Json, Reply, ShopClient
 from adapters.shopify.document import DEEPEST, Document
 from adapters.shopify.wire import PageInfo, Ref, Rows, number_of
 from adapters.wire import Unclear, W, read
 from domain.budget import Ask
-from domain.errors import Transient
+from domain.errors import MissingRole, Transient
 
 # The search of the first page (None), or the one that goes on beyond a row.
 Search = Callable[[object | None], str | None]
@@ -29,15 +30,28 @@ class Batch:
     in_order: bool = True
 
 
+async def fullest(client: ShopClient, document: Document, fuller: Document | None, variables: Json, ask: Ask) -> Reply:
+    """The answer to `fuller`, or to `document` while a scope or an approval is missing for what `fuller` asks beyond it."""
+    if fuller is not None:
+        with contextlib.suppress(MissingRole):
+            return await client.run(fuller, variables, ask)
+    return await client.run(document, variables, ask)
+
+
 async def pages(
-    client: ShopClient, document: Document, search: Search, ask: Ask, within: Callable[[Json], object] | None = None
+    client: ShopClient,
+    document: Document,
+    search: Search,
+    ask: Ask,
+    within: Callable[[Json], object] | None = None,
+    fuller: Document | None = None,
 ) -> AsyncIterator[Batch]:
     """Pages of a root connection, or of the one that `within` finds in `data`, however many rows it has: the platform's cursors
-    end at `DEEPEST` rows, so a new search goes on beyond the last of them."""
+    end at `DEEPEST` rows, so a new search goes on beyond the last of them. `fuller` is as in `fullest`."""
     query, after, taken = search(None), None, 0
     while True:
         as_of = datetime.now(UTC)
-        reply = await client.run(document, {"query": query, "after": after}, ask)
+        reply = await fullest(client, document, fuller, {"query": query, "after": after}, ask)
         page = answered(Rows, within(reply.data) if within else reply.data[document.operation])
         yield Batch(page.nodes, not page.page_info.has_next_page, reply.request_id, as_of)
         if not page.page_info.has_next_page:

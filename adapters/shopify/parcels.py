@@ -18,6 +18,8 @@ from adapters.shopify.wire import Ref
 from adapters.transport import lost
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
+from domain.carrier import sent_as
+from domain.channel import Platform
 from domain.errors import Conflict, Invalid, NotFound, Refused, Throttled, Transient, Unauthorized
 
 # The platform spells it either way, by the field.
@@ -107,7 +109,7 @@ async def correct_tracking(
             raise NotFound(
                 f"The fulfillment {gid} of the order {found.order.name} has no {place + 1} tracking numbers."
             )
-        wanted = _Mark(company=carrier, number=tracking_number)
+        wanted = _Mark(company=sent_as(carrier, Platform.SHOPIFY).code, number=tracking_number)
         if marks[place : place + 1] == [wanted]:
             continue
         marks[place : place + 1] = [wanted]

@@ -88,6 +88,7 @@ class ShopifyPort:
         StreamName.ORDERS: timedelta(minutes=1),
         StreamName.SHOWN: timedelta(minutes=5),
         StreamName.NOTIFICATIONS: timedelta(hours=1),
+        StreamName.RETURNS: timedelta(minutes=5),
     }
     leads = True
     needs = scopes.NEEDED
@@ -138,6 +139,13 @@ class ShopifyPort:
 
     def order_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
         return orders.order_pages(self._client, since, ask)
+
+    async def order_routes(self, span_s: float, changes: int, named: int) -> list[Route]:
+        """See `adapters.order_paths`. Source: orders, page by page or by a bulk operation."""
+        return await orders.order_routes(self._client, changes)
+
+    def order_pages_by(self, way: Way, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        return orders.order_pages(self._client, since, ask, way)
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         return await orders.order(self._client, key.external_id, ask)

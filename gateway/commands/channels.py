@@ -183,12 +183,21 @@ def channels_new_key() -> None:
 def channels_rotate_keys() -> None:
     """Encrypt everything that is kept under the newest of ACORN_KEYS; the others may be taken out afterward."""
     from domain.errors import HouseError
+    from domain.ids import OrderId
     from gateway.wiring import keyring
-    from store import grant, webhook
+    from store import grant, label, person, webhook
 
     ring = keyring(told_settings())
 
     async def reseal(store: Store) -> int:
+        last: str | None = ""
+        while last is not None:
+            async with store.begin() as tx:
+                last = await label.reseal(tx, ring, last)
+        of: OrderId | None = OrderId("")
+        while of is not None:
+            async with store.begin() as tx:
+                of = await person.reseal(tx, ring, of)
         async with store.begin() as tx:
             return await grant.reseal(tx, ring) + await webhook.reseal(tx, ring)
 

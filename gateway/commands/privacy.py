@@ -63,8 +63,9 @@ def privacy_erase(
     number: Annotated[int, typer.Argument(help="A SHOP_REDACT of `acorn privacy list`.", metavar="NUMBER")],
     confirm: Annotated[str, typer.Option(help="The channel's id once more.")],
 ) -> None:
-    """Erase what is kept of a shop that has left: consent, listings, readings, hints and the log of its calls. Orders and the
-    ledger are your own books, name no person, and stay. What breaks off goes on when it is called again."""
+    """Erase what is kept of a shop that has left: consent, listings, readings, hints, the log of its calls, who bought, and the
+    documents of labels. Orders and the ledger are your own books, name no person, and stay. What breaks off goes on when it is
+    called again."""
     from collections import Counter
 
     from domain.ids import ChannelId

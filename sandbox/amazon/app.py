@@ -30,6 +30,7 @@ from sandbox.amazon import (
     patches,
     pricing,
     reports,
+    return_rows,
     rotation,
     search,
     seed,
@@ -131,7 +132,7 @@ class Front:
         return desk.set_state(self.amazon, body)
 
     def extra_routes(self) -> list[BaseRoute]:
-        controlled = (desk, rotation, buyers, reports, kiosk, notifications, feeds, finances)
+        controlled = (desk, rotation, buyers, reports, kiosk, notifications, feeds, finances, return_rows)
         return [*self._consent.routes(), *(route for area in controlled for route in area.routes(self.amazon))]
 
     def _find(self, scope: Scope) -> tuple[Operation | None, dict[str, str]]:

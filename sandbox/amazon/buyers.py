@@ -1,5 +1,6 @@
 """Buyers at Amazon, and what goes wrong there on demand: under /_sandbox."""
 
+import random
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sandbox import staging
 from sandbox.amazon import desk
 from sandbox.amazon.listings import status
 from sandbox.amazon.news import fba_shipped, order_changed
 from sandbox.amazon.state import Amazon, Order, pool_of
 from sandbox.control import answer, endpoint
+from sandbox.sale import asked, popular
 from sandbox.world import Product
 
 
@@ -30,7 +33,7 @@ def buy(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
     The units leave the offer at once, also while the order is pending.
     """
     amazon.settle()
-    if strange := set(body) - {"id", "marketplace", "lines", "pending"}:
+    if strange := set(body) - {"id", "marketplace", "lines", "pending", "shipWithin"}:
         raise ValueError(f"a buyer's order has no {min(strange)!r}")
     pending = _truth(body, "pending", False)
     marketplace = str(body.get("marketplace"))
@@ -52,9 +55,36 @@ def buy(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def sale(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
+    """Let buyers come for a while. Of them the share `merchant` wants what the merchant sends, within `shipWithin` seconds."""
+    orders, seconds = asked(body, "merchant", "shipWithin")
+    share, world = body.get("merchant", 0.1), amazon.world
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ValueError("merchant is a share from 0 to 1")
+    if world.size < 10:
+        raise ValueError("a sale wants ten products at least")
+    within = {"shipWithin": staging.seconds(body, "shipWithin")}
+
+    def buyer(dice: random.Random) -> bool:
+        marketplace, ours = dice.choice(world.marketplaces), dice.random() < share
+        tens = popular(world, dice).index // 10 * 10
+        # Of each ten, the last is sent by the merchant, and the fourth and ninth are Amazon's in every marketplace.
+        nth = 9 if ours else dice.choice((3, 8))
+        product = world.product(min(tens, (world.size // 10 - 1) * 10) + nth)
+        lines = [{"sku": product.sku, "quantity": dice.choice((1, 1, 1, 2))}]
+        try:
+            buy(amazon, {"marketplace": marketplace, "lines": lines, **within})
+        except SoldOut:
+            return False
+        return True
+
+    amazon.sale.begin(world.seed, orders, seconds, buyer, amazon.notices.kick)
+    return amazon.sale.shown()
+
+
 def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
     """A pending order is paid (UNSHIPPED), one that Amazon fulfills leaves (SHIPPED), or an order of which nothing was shipped is
-    CANCELLED.
+    CANCELLED. With CANCELLATION_WANTED its buyer asks for a cancellation, and nothing else changes.
 
     A cancelled order's units are offered again; with "restock" false they are not, as when the merchant has none to send.
     """
@@ -78,6 +108,8 @@ def move(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
                 pool = pool_of(order.marketplace)
                 reserved = amazon.stock(line.product, pool)[0].reserved_orders
                 amazon.put_stock(line.product, pool, reserved_orders=max(0, reserved - line.quantity))
+        case "CANCELLATION_WANTED", "UNSHIPPED":
+            order.cancellation_wanted = True
         case "CANCELLED", "PENDING" | "UNSHIPPED" if not order.packages:
             order.fixed = "CANCELLED"
             if restock:
@@ -175,6 +207,8 @@ def routes(amazon: Amazon) -> list[BaseRoute]:
     return [
         Route("/buy", sold, methods=["POST"]),
         Route("/orders", answer(lambda body: move(amazon, body)), methods=["POST"]),
+        Route("/sale", endpoint(lambda _: amazon.sale.shown()), methods=["GET"]),
+        Route("/sale", answer(lambda body: sale(amazon, body)), methods=["POST"]),
         Route("/disagreements", endpoint(lambda _: disagreements(amazon)), methods=["GET"]),
         Route("/disagreements", answer(lambda body: disagree(amazon, body)), methods=["POST"]),
         Route("/ignored-patches", endpoint(lambda _: ignored(amazon)), methods=["GET"]),

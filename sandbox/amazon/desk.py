@@ -1,6 +1,8 @@
 """What the control plane shows and changes at Amazon."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from starlette.routing import BaseRoute, Route
@@ -10,9 +12,10 @@ from sandbox.amazon.inventory import reserved_units
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.query import instant
 from sandbox.amazon.seed import item_id, order_id
-from sandbox.amazon.state import Amazon, Line, Order, money, number, pool_of
+from sandbox.amazon.state import SHIP_WITHIN, Amazon, Line, Order, money, number, pool_of
 from sandbox.control import answer, endpoint
 from sandbox.journal import iso
+from sandbox.staging import seconds
 from sandbox.world import POOLS, Product
 
 Change = Callable[[], None]
@@ -194,7 +197,7 @@ def _price(amazon: Amazon, entry: dict[str, Any]) -> Change:
 
 def new_order(amazon: Amazon, entry: dict[str, Any], nth: int = 0) -> Order:
     """An order that is not placed yet, the `nth` of several. ValueError, saying why."""
-    if strange := set(entry) - {"id", "marketplace", "fulfilledBy", "lines", "createdTime"}:
+    if strange := set(entry) - {"id", "marketplace", "fulfilledBy", "lines", "createdTime", "buyer", "shipWithin"}:
         raise ValueError(f"an order has no {min(strange)!r}")
     marketplace = str(entry.get("marketplace"))
     account = _account(amazon, marketplace)
@@ -218,7 +221,8 @@ def new_order(amazon: Amazon, entry: dict[str, Any], nth: int = 0) -> Order:
         if party == "AMAZON" and product.fulfilled_by != "AMAZON":
             raise ValueError(f"Amazon does not fulfill {product.sku}")
         price = amazon.price(account, product, marketplace)
-        lines.append(Line(item_id(number, count), product, _units(line, 1), price))
+        extras = {str(name): Decimal(str(shown)) for name, shown in line.get("extras", {}).items()}
+        lines.append(Line(item_id(number, count), product, _units(line, 1), price, extras))
     return Order(
         id=chosen,
         account=account,
@@ -229,6 +233,8 @@ def new_order(amazon: Amazon, entry: dict[str, Any], nth: int = 0) -> Order:
         updated_at=created,
         fixed="UNSHIPPED" if party == "AMAZON" else None,
         buyer=number,
+        person={str(name): str(told) for name, told in entry.get("buyer", {}).items()},
+        ship_within=timedelta(seconds=seconds(entry, "shipWithin")) or SHIP_WITHIN,
     )
 
 

@@ -7,18 +7,20 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from sandbox.amazon import patches
+from sandbox.amazon import acknowledgements, adjustments, patches
 from sandbox.amazon.auth import Account
 from sandbox.amazon.documents import Stored
 from sandbox.amazon.errors import denied, not_found, throttled
 from sandbox.amazon.marketplaces import ALL_IDS, BY_ID, MARKETPLACES
 from sandbox.amazon.operation import Operation
+from sandbox.amazon.order_feeds import CONTENT_TYPE, OrderFeed
 from sandbox.amazon.query import Query, seal, unseal
 from sandbox.amazon.state import Amazon
 from sandbox.control import answer, endpoint
 from sandbox.journal import iso
 
 LISTINGS = "JSON_LISTINGS_FEED"
+ORDER_FEEDS = {one.type: one for one in (acknowledgements.FEED, adjustments.FEED)}
 # Taken out of service in July 2025: still accepted, and never carried out.
 _RETIRED = ("POST_PRODUCT_DATA", "POST_INVENTORY_AVAILABILITY_DATA", "POST_PRODUCT_PRICING_DATA")
 _STATUSES = ("CANCELLED", "DONE", "FATAL", "IN_PROGRESS", "IN_QUEUE")
@@ -126,7 +128,7 @@ class Feeds:
         if not isinstance(body, dict):
             raise query.wrong("Invalid input")
         kind, codes = str(body.get("feedType")), _codes(account, query, body.get("marketplaceIds"))
-        if kind != LISTINGS and kind not in _RETIRED:
+        if kind not in (LISTINGS, *ORDER_FEEDS, *_RETIRED):
             raise query.wrong(f"'{kind}' is not a feed type.")
         document = str(body.get("inputFeedDocumentId"))
         stored = self._amazon.documents.stored(document)
@@ -247,6 +249,9 @@ class Feeds:
     def _end(self, feed: Feed, stored: Stored) -> None:
         if feed.status != "IN_PROGRESS":
             return
+        if (about_orders := ORDER_FEEDS.get(feed.kind)) is not None:
+            self._about_orders(feed, about_orders, stored)
+            return
         messages = _messages(feed, stored) if feed.kind == LISTINGS else None
         order = self._ordered(("FATAL", "SHORT"))
         if messages is None:
@@ -259,7 +264,17 @@ class Feeds:
             self._finish(feed, "FATAL")
             return
         report = json.dumps(_report(feed, tally), ensure_ascii=False).encode()
-        feed.report = self._amazon.documents.put(report, "application/json; charset=UTF-8", gzip=len(report) > 1000)
+        self._done(feed, report, "application/json; charset=UTF-8")
+
+    def _about_orders(self, feed: Feed, kind: OrderFeed, stored: Stored) -> None:
+        messages = kind.messages(feed.account, stored.text)
+        if messages is None or self._ordered(("FATAL",)):
+            self._finish(feed, "FATAL")
+            return
+        self._done(feed, kind.worked(self._amazon, feed.account, feed.id, messages), CONTENT_TYPE)
+
+    def _done(self, feed: Feed, report: bytes, content_type: str) -> None:
+        feed.report = self._amazon.documents.put(report, content_type, gzip=len(report) > 1000)
         self._owners[feed.report] = feed.account.seller
         self._finish(feed, "DONE")
 

@@ -18,9 +18,10 @@ from sandbox.amazon import desk
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import broken, denied
 from sandbox.amazon.marketplaces import ALL_IDS, BY_ID, MARKETPLACES
-from sandbox.amazon.money_flow import Flow, LineFlow, Part, account_flows, all_flows, period
+from sandbox.amazon.money_flow import Flow, LineFlow, Part, account_flows, all_flows, overdrawn, period
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
+from sandbox.amazon.return_rows import CONDITIONS
 from sandbox.amazon.state import Amazon, Order, Refund, number
 from sandbox.control import answer
 from sandbox.journal import iso
@@ -108,8 +109,11 @@ def transactions(amazon: Amazon, account: Account, query: Query) -> dict[str, An
 
 def refund(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
     """A buyer gets money back for units that have been shipped."""
-    if set(body) != {"order", "lines"}:
+    if not {"order", "lines"} <= set(body) <= {"order", "lines", "condition"}:
         raise ValueError('send "order", an id, and "lines", each with its "id" and a "quantity"')
+    condition = body.get("condition", CONDITIONS[0])
+    if condition not in (None, *CONDITIONS):
+        raise ValueError(f'"condition" is one of {", ".join(CONDITIONS)}, or null for units that do not come back')
     amazon.settle()
     order = amazon.orders.get(str(body["order"]))
     if order is None:
@@ -124,10 +128,20 @@ def refund(amazon: Amazon, body: dict[str, Any]) -> dict[str, Any]:
         if units > left:
             raise ValueError(f"{left} units of {line.id} can be refunded, not {units}")
         items[line.id] = units
-    order.refunds.append(Refund(amazon.clock.now(), items))
-    follow(amazon, order)
+    if not give_back(amazon, order, Refund(amazon.clock.now(), items, condition)):
+        raise ValueError("that is more than is left of what was paid")
     amazon.journal.effect("state", order.id, {"refunded": items})
     return {"order": order.id, "refunds": len(order.refunds)}
+
+
+def give_back(amazon: Amazon, order: Order, made: Refund) -> bool:
+    """Refund, and tell of it; False, and nothing happens, where that is more than was paid."""
+    order.refunds.append(made)
+    if overdrawn(order):
+        order.refunds.remove(made)
+        return False
+    follow(amazon, order)
+    return True
 
 
 def break_tokens(amazon: Amazon, body: dict[str, Any]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Literal
 from sandbox.amazon import rates
 from sandbox.amazon.auth import Account
 from sandbox.amazon.marketplaces import MARKETPLACES
-from sandbox.amazon.state import Amazon, Line, Order, money
+from sandbox.amazon.state import Amazon, Line, Order, Refund, money
 
 Part = Literal[
     "PRINCIPAL",
@@ -30,17 +30,20 @@ Part = Literal[
 SHIPPING and gives it back (SHIPPING_PROMOTION). REFUND_FEE is what Amazon keeps of the referral fee."""
 
 PERIOD = timedelta(days=14)
+_PAID: frozenset[Part] = frozenset({"PRINCIPAL", "TAX"})
 _GRID = datetime(2020, 1, 6, 8, tzinfo=UTC)
 _DEFERRED_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class LineFlow:
-    """The money of `units` of one line; `parts` are signed as the seller sees them, in the order's currency, none is zero."""
+    """The money of `units` of one line; `parts` are signed as the seller sees them, in the order's currency, none is zero.
+    `merchant_id` is the merchant's name of a refund."""
 
     line: Line
     units: int
     parts: dict[Part, Decimal]
+    merchant_id: str = ""
 
     @property
     def total(self) -> Decimal:
@@ -112,8 +115,12 @@ def period(account: Account, marketplace: str, at: datetime) -> Period:
 
 def net_and_tax(order: Order, line: Line) -> tuple[Decimal, Decimal]:
     """A line without its tax, and the tax; together what the buyer pays. Zero while its price is not known."""
+    return split(order, (line.unit_price or Decimal(0)) * line.quantity)
+
+
+def split(order: Order, shown: Decimal) -> tuple[Decimal, Decimal]:
+    """An amount as buyers see it, without its tax, and the tax."""
     place = MARKETPLACES[order.marketplace]
-    shown = (line.unit_price or Decimal(0)) * line.quantity
     if not place.tax_included:
         return shown, money(shown * place.tax_percent / 100, order.marketplace)
     net = money(shown * 100 / (100 + place.tax_percent), order.marketplace)
@@ -140,12 +147,13 @@ def _shipments(order: Order) -> Iterator[Flow]:
 
 
 def _refunds(order: Order) -> Iterator[Flow]:
+    if order.channel != "AMAZON":
+        # Whoever sold it gives the money back.
+        return
     gone: dict[str, int] = {}
     for number, refund in enumerate(order.refunds, 1):
         lines = tuple(
-            _returned(order, line, gone.get(line.id, 0), refund.items[line.id])
-            for line in order.lines
-            if line.id in refund.items
+            _returned(order, line, gone.get(line.id, 0), refund) for line in order.lines if line.id in refund.items
         )
         for line in lines:
             gone[line.line.id] = gone.get(line.line.id, 0) + line.units
@@ -179,16 +187,37 @@ def _sold(order: Order, line: Line, before: int, units: int) -> LineFlow:
     return LineFlow(line, units, {part: amount for part, amount in parts.items() if amount})
 
 
-def _returned(order: Order, line: Line, before: int, units: int) -> LineFlow:
-    """`units` of a line of which `before` have been refunded already."""
-    net, tax = (_share(order, whole, line, before, units) for whole in net_and_tax(order, line))
-    referral = _referral(order, line)
+def _returned(order: Order, line: Line, before: int, refund: Refund) -> LineFlow:
+    """What of a refund is for a line of which `before` units have been refunded already."""
+    units, whole = refund.items[line.id], net_and_tax(order, line)
+    if line.id in refund.amounts:
+        net, tax = refund.amounts[line.id]
+        # The fee comes back with the goods, by their share of the line.
+        all_of_it = _referral(order, line) * line.quantity
+        fee = money(all_of_it * net / whole[0], order.marketplace) if whole[0] else Decimal(0)
+        kept = rates.kept_of(fee, order.marketplace)
+    else:
+        net, tax = (_share(order, each, line, before, units) for each in whole)
+        fee = _referral(order, line) * units
+        kept = rates.kept_of(_referral(order, line), order.marketplace) * units
     parts: dict[Part, Decimal] = {"PRINCIPAL": -net, "TAX": -tax}
     if not MARKETPLACES[order.marketplace].tax_included:
         parts["TAX_WITHHELD"] = tax
-    parts["REFERRAL_FEE"] = referral * units
-    parts["REFUND_FEE"] = -rates.kept_of(referral, order.marketplace) * units
-    return LineFlow(line, units, {part: amount for part, amount in parts.items() if amount})
+    parts["REFERRAL_FEE"] = fee
+    parts["REFUND_FEE"] = -kept
+    merchant_id = refund.merchant_ids.get(line.id, "")
+    return LineFlow(line, units, {part: amount for part, amount in parts.items() if amount}, merchant_id)
+
+
+def overdrawn(order: Order) -> bool:
+    """Whether more of the goods or of their tax has gone back than was paid for a line."""
+    left: dict[tuple[str, Part], Decimal] = {}
+    for flow in all_flows(order):
+        for line in flow.lines:
+            for part in _PAID & line.parts.keys():
+                key = line.line.id, part
+                left[key] = left.get(key, Decimal(0)) + line.parts[part]
+    return any(amount < 0 for amount in left.values())
 
 
 def _referral(order: Order, line: Line) -> Decimal:

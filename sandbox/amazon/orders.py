@@ -7,9 +7,10 @@ from typing import Any
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import denied, invalid, not_found
 from sandbox.amazon.marketplaces import ALL_IDS, MARKETPLACES
-from sandbox.amazon.money_flow import net_and_tax
+from sandbox.amazon.money_flow import net_and_tax, split
 from sandbox.amazon.operation import Asked, Operation
 from sandbox.amazon.query import Query, seal, unseal
+from sandbox.amazon.roles import DELIVERY
 from sandbox.amazon.state import Amazon, Line, Order, Package, money
 from sandbox.journal import iso
 
@@ -167,7 +168,7 @@ def _shown(order: Order, included: set[str]) -> dict[str, Any]:
     channel = {"channelName": order.channel, "marketplaceId": place.id, "marketplaceName": place.name}
     shown: dict[str, Any] = {
         "orderId": order.id,
-        "orderAliases": [{"aliasId": f"S{order.buyer:08d}", "aliasType": "SELLER_ORDER_ID"}],
+        "orderAliases": [{"aliasId": order.sellers_id, "aliasType": "SELLER_ORDER_ID"}],
         "createdTime": iso(order.created_at),
         "lastUpdatedTime": iso(order.updated_at),
         "programs": list(order.programs),
@@ -203,16 +204,14 @@ def _item(order: Order, line: Line, included: set[str]) -> dict[str, Any]:
         product["price"] = {"unitPrice": _money(line.unit_price, order)}
     item: dict[str, Any] = {"orderItemId": line.id, "quantityOrdered": line.quantity, "product": product}
     if "PROCEEDS" in included and line.unit_price is not None:
-        net, tax = net_and_tax(order, line)
+        parts = _parts(order, line)
+        taxes = [{"subtype": name, "value": _money(tax, order)} for name, (_, tax) in parts.items()]
+        whole = sum((tax for _, tax in parts.values()), Decimal(0))
         item["proceeds"] = {
-            "proceedsTotal": _money(net + tax, order),
+            "proceedsTotal": _money(_gross(order, line), order),
             "breakdowns": [
-                {"type": "ITEM", "subtotal": _money(net, order)},
-                {
-                    "type": "TAX",
-                    "subtotal": _money(tax, order),
-                    "detailedBreakdowns": [{"subtype": "ITEM", "value": _money(tax, order)}],
-                },
+                *({"type": name, "subtotal": _money(net, order)} for name, (net, _) in parts.items()),
+                {"type": "TAX", "subtotal": _money(whole, order), "detailedBreakdowns": taxes},
             ],
         }
     if "FULFILLMENT" in included:
@@ -224,24 +223,32 @@ def _item(order: Order, line: Line, included: set[str]) -> dict[str, Any]:
         }
     if "CANCELLATION" in included and order.status == "CANCELLED":
         item["cancellation"] = {"cancellationExecution": {"cancelledBy": order.cancelled_by}}
+    elif "CANCELLATION" in included and order.cancellation_wanted:
+        item["cancellation"] = {"cancellationRequest": {"requester": "BUYER", "cancelReason": "Bought by mistake"}}
     return item
 
 
+def _gross(order: Order, line: Line) -> Decimal:
+    return sum((net + tax for net, tax in _parts(order, line).values()), Decimal(0))
+
+
+def _parts(order: Order, line: Line) -> dict[str, tuple[Decimal, Decimal]]:
+    """By type: without its tax, and the tax."""
+    return {"ITEM": net_and_tax(order, line)} | {name: split(order, shown) for name, shown in line.extras.items()}
+
+
 def _total(order: Order) -> Decimal:
-    return sum((sum(net_and_tax(order, line), Decimal(0)) for line in order.lines), Decimal(0))
+    return sum((_gross(order, line) for line in order.lines), Decimal(0))
 
 
 def _proceeds(order: Order) -> dict[str, Any]:
-    parts = [net_and_tax(order, line) for line in order.lines]
-    net = sum((part[0] for part in parts), Decimal(0))
-    tax = sum((part[1] for part in parts), Decimal(0))
-    return {
-        "grandTotal": _money(net + tax, order),
-        "breakdowns": [
-            {"type": "ITEM", "status": "FINALIZED", "subtotal": _money(net, order)},
-            {"type": "TAX", "status": "FINALIZED", "subtotal": _money(tax, order)},
-        ],
-    }
+    sums: dict[str, Decimal] = {}
+    for line in order.lines:
+        for name, (net, tax) in _parts(order, line).items():
+            sums[name] = sums.get(name, Decimal(0)) + net
+            sums["TAX"] = sums.get("TAX", Decimal(0)) + tax
+    breakdowns = [{"type": name, "subtotal": _money(amount, order)} for name, amount in sums.items()]
+    return {"grandTotal": _money(_total(order), order), "breakdowns": breakdowns}
 
 
 def _money(amount: Decimal, order: Order) -> dict[str, str]:
@@ -253,7 +260,7 @@ def _money(amount: Decimal, order: Order) -> dict[str, str]:
 
 def _fulfillment(order: Order) -> dict[str, Any]:
     days = {"NEXT_DAY": 1, "SECOND_DAY": 2, "EXPEDITED": 3}.get(order.service_level, 5)
-    ship_by = order.created_at + timedelta(days=2)
+    ship_by = order.created_at + order.ship_within
     return {
         "fulfillmentStatus": order.status,
         "fulfilledBy": order.fulfilled_by,
@@ -281,10 +288,12 @@ def _package(package: Package) -> dict[str, Any]:
 
 def _buyer(order: Order) -> dict[str, Any]:
     """Invented people; the address of Amazon's relay only for merchant-fulfilled orders that are not cancelled."""
+    if DELIVERY in order.account.lacking:
+        return {}
     names = PEOPLE[order.marketplace][0]
-    buyer = {"buyerName": names[order.buyer % len(names)]}
+    buyer = {"buyerName": order.person.get("name") or names[order.buyer % len(names)]}
     if order.fulfilled_by == "MERCHANT" and order.status in ("UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED"):
-        buyer["buyerEmail"] = f"buyer{order.buyer:06d}@marketplace.example"
+        buyer["buyerEmail"] = order.person.get("email") or f"buyer{order.buyer:06d}@marketplace.example"
     return buyer
 
 
@@ -297,8 +306,13 @@ def _recipient(order: Order) -> dict[str, Any]:
         "countryCode": order.marketplace,
         "addressType": "RESIDENTIAL",
     }
+    if DELIVERY in order.account.lacking:
+        # What is told of the place is nobody's yet.
+        del address["postalCode"]
+        return {"deliveryAddress": address}
     if order.fulfilled_by == "MERCHANT":
         address = {"name": names[order.buyer % len(names)], "addressLine1": street, **address}
+        address |= {name: told for name, told in order.person.items() if name != "email"}
     return {"deliveryAddress": address}
 
 

@@ -1,10 +1,12 @@
 """Fulfillment Outbound 2020-07-01: previews, orders, parcels, and the status that Amazon's own sandbox lets one set."""
 
+from datetime import timedelta
 from typing import Any
 
 from sandbox.amazon.errors import Failure, denied, not_found
 from sandbox.amazon.marketplaces import BY_ID, MARKETPLACES
 from sandbox.amazon.operation import Asked, Operation
+from sandbox.amazon.outbound_returns import REASONS, announce, authorization_shown, item_shown
 from sandbox.amazon.outbound_store import (
     ACTIONS,
     NO_DELIVERY,
@@ -43,6 +45,9 @@ _STATUS = dict(
     )
 )
 _FEATURES = ("BLANK_BOX", "BLOCK_AMZL", "OVERBOX", "PACKING_SLIP", "SIGNATURE_CONFIRMATION", "DELIVER_TOGETHER")
+_REASONS_ASKED = ("sellerSku", "marketplaceId", "sellerFulfillmentOrderId", "language")
+# From when on orders are listed where nobody says.
+_RECENT = timedelta(hours=36)
 _WHERE = {"PROCESSING": "UNKNOWN", "EXPIRED": "UNKNOWN"}
 
 
@@ -58,6 +63,21 @@ def operations(store: Store) -> list[Operation]:
 
     def get(asked: Asked) -> dict[str, Any]:
         return {"payload": _shown(store.find(asked.account, asked.path["sellerFulfillmentOrderId"]))}
+
+    def listed(asked: Asked) -> dict[str, Any]:
+        since = asked.query.instant("queryStartDate") or store.amazon.clock.now() - _RECENT
+        found, token = store.changed(asked.account, since, asked.query.text("nextToken"), _wrong)
+        orders = [_shown(order)["fulfillmentOrder"] for order in found]
+        return {"payload": {"fulfillmentOrders": orders, **({"nextToken": token} if token else {})}}
+
+    def announced(asked: Asked) -> dict[str, Any]:
+        order = store.find(asked.account, asked.path["sellerFulfillmentOrderId"])
+        return {"payload": announce(store, order, _return_items(asked.body))}
+
+    def reasons(asked: Asked) -> dict[str, Any]:
+        asked.query.needed("sellerSku")
+        codes = [{"returnReasonCode": code, "description": words} for code, words in REASONS.items()]
+        return {"payload": {"reasonCodeDetails": codes}}
 
     def cancel(asked: Asked) -> dict[str, Any]:
         order = store.find(asked.account, asked.path["sellerFulfillmentOrderId"])
@@ -77,7 +97,10 @@ def operations(store: Store) -> list[Operation]:
     return [
         Operation("getFulfillmentPreview", "POST", _ORDERS + "/preview", preview),
         Operation("createFulfillmentOrder", "POST", _ORDERS, create),
+        Operation("listAllFulfillmentOrders", "GET", _ORDERS, listed, ("queryStartDate", "nextToken")),
         Operation("getFulfillmentOrder", "GET", one, get),
+        Operation("createFulfillmentReturn", "PUT", one + "/return", announced),
+        Operation("listReturnReasonCodes", "GET", PATH + "/returnReasonCodes", reasons, _REASONS_ASKED),
         Operation("cancelFulfillmentOrder", "PUT", one + "/cancel", cancel),
         Operation("getPackageTrackingDetails", "GET", PATH + "/tracking", track, ("packageNumber",)),
         Operation("submitFulfillmentOrderStatusUpdate", "PUT", one + "/status", put),
@@ -92,6 +115,19 @@ def _body(body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise _wrong("The body is not a JSON object.")
     return body
+
+
+def _return_items(body: object) -> list[dict[str, Any]]:
+    entries = _body(body).get("items")
+    if not isinstance(entries, list) or not entries:
+        raise _wrong("items are required.")
+    for entry in map(_body, entries):
+        for name in ("sellerReturnItemId", "sellerFulfillmentOrderItemId", "amazonShipmentId", "returnReasonCode"):
+            if not isinstance(entry.get(name), str) or not 1 <= len(entry[name]) <= 80:
+                raise _wrong(f"{name} has 1 to 80 characters.")
+        if len(str(entry.get("returnComment", ""))) > 1000:
+            raise _wrong("returnComment has at most 1000 characters.")
+    return entries
 
 
 def _one_of(body: dict[str, Any], name: str, table: dict[str, str], default: str | None = None) -> str:
@@ -268,8 +304,8 @@ def _shown(order: FulfillmentOrder) -> dict[str, Any]:
             }
             for line in order.lines
         ],
-        "returnItems": [],
-        "returnAuthorizations": [],
+        "returnItems": [item_shown(order, item) for item in order.returns],
+        "returnAuthorizations": [authorization_shown(order, id) for id in order.authorizations],
     }
     if order.parcel is not None:
         shown["fulfillmentShipments"] = [_shipment(order)]

@@ -1,6 +1,7 @@
 """Fulfillment Outbound 2026-07-04: previews and orders, and what Amazon's own sandbox lets one set. Some orders are answered at
 once (200), the others only accepted (202)."""
 
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -46,6 +47,13 @@ def operations(store: Store) -> list[Operation]:
         shipments = asked.query.one_of("shipments", ("INCLUDE", "EXCLUDE"), "EXCLUDE") == "INCLUDE"
         return {"order": _shown(store.find(asked.account, asked.path["orderId"]), shipments=shipments)}
 
+    def listed(asked: Asked) -> dict[str, Any]:
+        since = asked.query.instant("updatedAfter") or store.amazon.clock.start - timedelta(days=365)
+        shipments = asked.query.one_of("shipments", ("INCLUDE", "EXCLUDE"), "INCLUDE") == "INCLUDE"
+        found, token = store.changed(asked.account, since, asked.query.text("pageToken"), _wrong)
+        orders = [_shown(order, shipments=shipments) for order in found]
+        return {"orders": orders, "pagination": {"nextToken": token} if token else {}}
+
     def cancel(asked: Asked) -> dict[str, Any]:
         store.cancel(store.find(asked.account, asked.path["orderId"]), "cancelOrder", _wrong)
         return {}
@@ -65,6 +73,7 @@ def operations(store: Store) -> list[Operation]:
     return [
         Operation("getOrderPreview", "POST", PATH + "/previews", preview, code=code),
         Operation("createOrder", "POST", _ORDERS, create, code=code),
+        Operation("listOrders", "GET", _ORDERS, listed, ("updatedAfter", "pageToken", "shipments"), code=code),
         Operation("getOutboundOrder", "GET", one, get, ("shipments",), code=code),
         Operation("cancelOrder", "PUT", one + "/cancel", cancel, code=code, status=202),
         Operation("updateOrderStatus", "PUT", one + "/status", put, code=code, status=204),

@@ -11,9 +11,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sandbox.amazon import outbound_orders
 from sandbox.amazon.auth import Account
 from sandbox.amazon.errors import Failure, not_found
 from sandbox.amazon.marketplaces import MARKETPLACES
+from sandbox.amazon.outbound_returns import ReturnItem
+from sandbox.amazon.query import seal, unseal
 from sandbox.amazon.state import Amazon, money, pool_of
 from sandbox.journal import iso
 from sandbox.world import Product
@@ -34,6 +37,8 @@ STATUSES = (
 )
 CANCELABLE = ("NEW", "RECEIVED", "PLANNING")
 OPEN = (*CANCELABLE, "PROCESSING")
+PAGE = 50
+"""Orders on a page of a list."""
 NO_UNITS, NO_DELIVERY = "ItemQuantityNotAvailable", "DeliverySLAUnavailable"
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -90,6 +95,15 @@ class FulfillmentOrder:
     parcel: Parcel | None = None
     seen: bool = False
     turn: int = 0
+    returns: list[ReturnItem] = field(default_factory=list)
+    # Return authorizations with Amazon's RMA ids.
+    authorizations: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime:
+        """When its status changed last."""
+        assert self.updated_at is not None
+        return self.updated_at
 
 
 class Store:
@@ -105,6 +119,25 @@ class Store:
         if order is None or not order.seen:
             raise not_found(f"The fulfillment order '{order_id}' does not exist.")
         return order
+
+    def changed(
+        self, account: Account, since: datetime, token: str | None, wrong: Callable[[str], Failure]
+    ) -> tuple[list[FulfillmentOrder], str | None]:
+        """One page of those that can be seen and whose status changed at that time or later, oldest change first, and the token
+        of the next page."""
+        told = None if token is None else unseal(token)
+        if token is not None and (
+            told is None or told.get("to") != "fulfillment orders" or told["of"] != account.seller
+        ):
+            raise wrong("The token is invalid.")
+        since, start = (since, 0) if told is None else (datetime.fromisoformat(told["since"]), int(told["start"]))
+        found = sorted(
+            (one for one in self.orders.values() if one.account is account and one.seen and one.at >= since),
+            key=lambda one: (one.at, one.id),
+        )
+        end = start + PAGE
+        more = {"to": "fulfillment orders", "of": account.seller, "since": since.isoformat(), "start": end}
+        return found[start:end], seal(more) if len(found) > end else None
 
     def product(self, order: FulfillmentOrder, sku: object, wrong: Callable[[str], Failure]) -> Product:
         """A product that Amazon holds for the account's marketplace."""
@@ -169,6 +202,7 @@ class Store:
         order.received_at = order.updated_at = self.amazon.clock.now()
         self.orders[order.account.seller, order.id] = order
         self._effect(operation, order, {"fulfillmentOrder": "created", "units": there, "action": order.action})
+        outbound_orders.show(self.amazon, order)
         self.amazon.later(lambda: setattr(order, "seen", True))
         self._plan(order)
 
@@ -238,9 +272,9 @@ class Store:
         if order.parcel is not None:
             order.parcel.status = status
 
-    def _tell(self, order: FulfillmentOrder, what: str) -> None:
-        """FULFILLMENT_ORDER_STATUS: the order, or its shipment, has come on. The schema requires all three parts, so those that
-        there is nothing about are empty."""
+    def tell(self, order: FulfillmentOrder, what: str, returned: dict[str, Any] | None = None) -> None:
+        """FULFILLMENT_ORDER_STATUS: the order, its shipment, or what comes back of it, has come on. The schema requires all three
+        parts, so those that there is nothing about are empty."""
         parcel, seller = order.parcel, order.account.seller
         package: dict[str, Any] = {}
         if parcel is not None:
@@ -264,7 +298,7 @@ class Store:
                 "info": package,
                 "FulfillmentShipmentPackages": [package] if package else [],
             },
-            "FulfillmentReturnItem": {"ReceivedDateTime": "", "ReturnedQuantity": 0, "SellerSKU": ""},
+            "FulfillmentReturnItem": returned or {"ReceivedDateTime": "", "ReturnedQuantity": 0, "SellerSKU": ""},
         }
         self.amazon.notices.tell(seller, "FULFILLMENT_ORDER_STATUS", {"FulfillmentOrderStatusNotification": told})
 
@@ -279,7 +313,7 @@ class Store:
         order.parcel = Parcel(
             number, "AMZN_US" if own else "UPS", tracking, self.amazon.clock.now(), arrives_at=arrives
         )
-        self._tell(order, "Shipment")
+        self.tell(order, "Shipment")
 
     def _ship(self, order: FulfillmentOrder) -> None:
         if order.parcel is None or order.parcel.shipped_at is not None:
@@ -294,7 +328,7 @@ class Store:
                 reserved_orders=max(0, stock.reserved_orders - line.taken),
             )
         units = sum(line.taken for line in order.lines)
-        self._tell(order, "Shipment")
+        self.tell(order, "Shipment")
         self._effect("ship", order, {"fulfillmentOrder": "shipped", "package": order.parcel.number, "units": units})
 
     def _end(self, order: FulfillmentOrder) -> None:
@@ -318,7 +352,8 @@ class Store:
 
     def _turn_to(self, order: FulfillmentOrder, status: str) -> None:
         order.status, order.updated_at = status, self.amazon.clock.now()
-        self._tell(order, "Order")
+        outbound_orders.show(self.amazon, order)
+        self.tell(order, "Order")
 
     def _effect(self, operation: str, order: FulfillmentOrder, detail: dict[str, Any]) -> None:
         lines = [{"id": line.id, "sku": line.product.sku, "quantity": line.quantity} for line in order.lines]

@@ -5,13 +5,21 @@ Source: SP-API documentation, "FBA Reports", "Inventory reports attributes", "Or
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sandbox.amazon.auth import Account
 from sandbox.amazon.inventory import fn_sku, reserved_units
 from sandbox.amazon.marketplaces import MARKETPLACES
 from sandbox.amazon.money_flow import net_and_tax
 from sandbox.amazon.orders import PEOPLE
+from sandbox.amazon.return_rows import (
+    MERCHANT_RETURN_COLUMNS,
+    REIMBURSEMENT_COLUMNS,
+    RETURN_COLUMNS,
+    merchant_return_rows,
+    reimbursement_rows,
+    return_rows,
+)
 from sandbox.amazon.state import LANGUAGES, Amazon, Order, money, pool_of
 from sandbox.world import Product
 
@@ -143,21 +151,6 @@ RESERVED_COLUMNS = (
     "reserved_fc-transfers",
     "reserved_fc-processing",
 )
-RETURN_COLUMNS = (
-    "return-date",
-    "order-id",
-    "sku",
-    "asin",
-    "fnsku",
-    "product-name",
-    "quantity",
-    "fulfillment-center-id",
-    "detailed-disposition",
-    "reason",
-    "status",
-    "license-plate-number",
-    "customer-comments",
-)
 _STATUSES = {
     "PENDING_AVAILABILITY": "Pending",
     "PENDING": "Pending",
@@ -227,32 +220,6 @@ def _held(amazon: Amazon, wanted: Wanted) -> Iterator[Product]:
             yield amazon.world.product(index)
 
 
-def return_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
-    """One row for each line that came back to Amazon within the range, oldest first, as known at the last midnight (UTC)."""
-    midnight = amazon.clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = [
-        (refund.refunded_at, order, line, refund.items[line.id])
-        for order in amazon.orders.values()
-        if order.account is wanted.account and order.marketplace in wanted.marketplaces
-        if order.fulfilled_by == "AMAZON"
-        for refund in order.refunds
-        if wanted.start <= refund.refunded_at <= wanted.end and refund.refunded_at < midnight
-        for line in order.lines
-        if line.id in refund.items
-    ]
-    for at, order, line, units in sorted(found, key=lambda one: (one[0], one[1].id, one[2].id)):
-        cells = dict.fromkeys(RETURN_COLUMNS, "") | {
-            "return-date": at.isoformat(timespec="seconds"),
-            "order-id": order.id,
-            "sku": line.product.sku,
-            "asin": line.product.asin,
-            "fnsku": fn_sku(line.product),
-            "product-name": line.product.titles[LANGUAGES[order.marketplace]],
-            "quantity": str(units),
-        }
-        yield list(cells.values())
-
-
 def listing_rows(amazon: Amazon, wanted: Wanted) -> Iterator[Row]:
     """One row for each SKU and marketplace. The quantity of what Amazon fulfills is blank."""
     for code in wanted.marketplaces:
@@ -305,7 +272,7 @@ def _order_rows(order: Order) -> Iterator[Row]:
         net, tax = net_and_tax(order, line)
         cells = dict.fromkeys(ORDER_COLUMNS, "") | {
             "amazon-order-id": order.id,
-            "merchant-order-id": f"S{order.buyer:08d}",
+            "merchant-order-id": order.sellers_id,
             "purchase-date": order.created_at.isoformat(timespec="seconds"),
             "last-updated-date": order.updated_at.isoformat(timespec="seconds"),
             "order-status": status,
@@ -347,6 +314,8 @@ KINDS = {
     "GET_AFN_INVENTORY_DATA": Kind(AFN_COLUMNS, afn_rows, interval_s=_NEAR_S),
     "GET_RESERVED_INVENTORY_DATA": Kind(RESERVED_COLUMNS, reserved_rows, interval_s=_NEAR_S),
     "GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA": Kind(RETURN_COLUMNS, return_rows, interval_s=_DAILY_S),
+    "GET_FLAT_FILE_RETURNS_DATA_BY_RETURN_DATE": Kind(MERCHANT_RETURN_COLUMNS, merchant_return_rows),
+    "GET_FBA_REIMBURSEMENTS_DATA": Kind(REIMBURSEMENT_COLUMNS, reimbursement_rows),
     "GET_MERCHANT_LISTINGS_ALL_DATA": Kind(LISTING_COLUMNS, listing_rows),
     "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": Kind(ORDER_COLUMNS, order_rows, range_days=30),
 }

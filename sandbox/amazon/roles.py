@@ -23,8 +23,9 @@ _OPENED_BY: dict[str, tuple[str, ...]] = {
     "listTransactions": (FINANCE,),
     "getMarketplaceParticipations": (INSIGHTS,),
     **dict.fromkeys(("getFulfillmentPreview", "createFulfillmentOrder", "getFulfillmentOrder"), _OUTBOUND),
-    **dict.fromkeys(("cancelFulfillmentOrder", "getPackageTrackingDetails"), _OUTBOUND),
-    **dict.fromkeys(("getOrderPreview", "createOrder", "getOutboundOrder", "cancelOrder"), _OUTBOUND),
+    **dict.fromkeys(("cancelFulfillmentOrder", "getPackageTrackingDetails", "listAllFulfillmentOrders"), _OUTBOUND),
+    **dict.fromkeys(("createFulfillmentReturn", "listReturnReasonCodes"), _OUTBOUND),
+    **dict.fromkeys(("getOrderPreview", "createOrder", "getOutboundOrder", "listOrders", "cancelOrder"), _OUTBOUND),
     **dict.fromkeys(("getEligibleShipmentServices", "createShipment", "getShipment", "cancelShipment"), (DELIVERY,)),
     **dict.fromkeys(
         ("getRates", "purchaseShipment", "getShipmentDocuments", "getTracking", "cancelPurchase"), (DELIVERY,)

@@ -82,6 +82,7 @@ class Entry:
     store: str = ""
     network: str = ""
     item: str = ""
+    merchant_item: str = ""
     sku: str = ""
     quantity: int | None = None
 
@@ -123,6 +124,7 @@ def _line(summary: Summary, entry: Entry, dialect: Dialect) -> dict[str, str]:
         "posted-date": entry.posted_at.strftime(dialect.date),
         "posted-date-time": entry.posted_at.strftime(dialect.instant),
         "order-item-code": entry.item,
+        "merchant-adjustment-item-id": entry.merchant_item,
         "sku": entry.sku,
         "quantity-purchased": "" if entry.quantity is None else str(entry.quantity),
     }

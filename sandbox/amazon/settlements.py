@@ -227,6 +227,7 @@ def _flow_entries(flows: list[Flow], since: datetime) -> Iterator[Entry]:
                     store=MARKETPLACES[order.marketplace].name if order.channel == "AMAZON" else "Non-Amazon",
                     network="AFN" if order.fulfilled_by == "AMAZON" else "MFN",
                     item=line.line.id,
+                    merchant_item=line.merchant_id,
                     sku=line.line.product.sku,
                     quantity=line.units if part == "PRINCIPAL" else None,
                 )

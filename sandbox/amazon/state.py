@@ -1,7 +1,7 @@
 """What there is at Amazon in this world, and what has changed since the start."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,11 +16,13 @@ from sandbox.amazon.notices import Notices
 from sandbox.amazon.plans import Plans
 from sandbox.clock import to_ms
 from sandbox.control import Core
+from sandbox.sale import Sale
 from sandbox.world import POOLS, PoolStock, Product
 
 Attributes = dict[str, list[dict[str, Any]]]
 
 _DAY_S = 86_400
+SHIP_WITHIN = timedelta(days=2)
 LANGUAGES = {"US": "en", "DE": "de", "FR": "fr", "JP": "ja"}
 
 
@@ -37,12 +39,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One order item; `unit_price` is as shown to the buyer, None while the order is pending."""
+    """One order item; `unit_price` is as shown to the buyer, None while the order is pending. `extras` are what the buyer pays
+    beside it for the whole line, as shown: SHIPPING, GIFT_WRAP, and a DISCOUNT below zero."""
 
     id: str
     product: Product
     quantity: int
     unit_price: Decimal | None
+    extras: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,33 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money given back to a buyer; `items` is order item id -> units."""
+    """Money given back to a buyer; `items` is order item id -> units. They come back in that `condition`, or (None) not at all.
+
+    `amounts` is order item id -> (principal, tax) where the merchant says how much it is; else it is what the units cost.
+    `merchant_ids` are the merchant's names of it, by item.
+    """
 
     refunded_at: datetime
     items: dict[str, int]
+    condition: str | None = "SELLABLE"
+    amounts: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    merchant_ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reimbursement:
+    """What Amazon pays for units that it lost or broke; `order` is None for those of its own shelves."""
+
+    id: str
+    account: Account
+    marketplace: str
+    order: str | None
+    sku: str
+    asin: str
+    units: int
+    amount: Decimal
+    reason: str
+    approved_at: datetime
 
 
 @dataclass(slots=True)
@@ -87,9 +114,21 @@ class Order:
     channel: str = "AMAZON"
     buyer: int = 0
     cancelled_by: str = "BUYER"
+    cancellation_wanted: bool = False
     packages: dict[str, Package] = field(default_factory=dict)
     visible: dict[str, Package] = field(default_factory=dict)
     refunds: list[Refund] = field(default_factory=list)
+    # What is told of the buyer in place of invented people.
+    person: dict[str, str] = field(default_factory=dict)
+    # How long the merchant has.
+    ship_within: timedelta = SHIP_WITHIN
+    # The seller's own id of an order that Amazon only ships.
+    seller_order: str = ""
+
+    @property
+    def sellers_id(self) -> str:
+        """What a read shows as the seller's own id."""
+        return self.seller_order or f"S{self.buyer:08d}"
 
     @property
     def status(self) -> str:
@@ -131,9 +170,11 @@ class Amazon:
         self.plans = Plans(core.clock)
         self.notices = Notices(core.clock, core.world.seed, self._more)
         self.documents = Documents(core.clock)
+        self.sale = Sale(core.clock)
         self.areas: dict[type[Any], Any] = {}
         """What an area keeps for itself, by its class."""
         self.orders: dict[str, Order] = {}
+        self.reimbursements: list[Reimbursement] = []
         self.listings: dict[tuple[str, int], Listing] = {}
         self.disagreements: dict[tuple[str, int], int] = {}
         """Units that one marketplace of an FBA pool reports beyond the pool's own, by country code and product index."""

@@ -31,13 +31,14 @@ def list_orders(call: Call) -> Answer:
     def walk(since: datetime) -> Any:
         return ((at, shop.order_by_id[id]) for at, id in shop.order_feed.walk(since))
 
-    return paging.page(call, walk, lambda order: views.order(shop, order), kept)
+    people = _people(call)
+    return paging.page(call, walk, lambda order: views.order(shop, order, people=people), kept)
 
 
 @operation(OPERATIONS, "GET", "/orders/{id}", "orders", "orders:read")
 def get_order(call: Call) -> Answer:
     order = _known(call)
-    body = views.order(call.shop, order)
+    body = views.order(call.shop, order, people=_people(call))
     if "orders.same" in call.shop.broken:
         body["number"] = f"#{order.number}"
     return Answer(body, rev=order.rev)
@@ -205,6 +206,15 @@ def list_payouts(call: Call) -> Answer:
         return ((at, shop.payouts[id]) for at, id in shop.payout_feed.walk(since))
 
     return paging.page(call, walk, lambda one: views.payout(shop, one))
+
+
+def _people(call: Call) -> bool:
+    """Whether it is asked who bought; 403 where the token may not know."""
+    if call.query("include") != "buyer":
+        return False
+    if "buyers:read" not in call.grant.scopes:
+        raise Problem("forbidden-scope", "The token lacks buyers:read", scope="buyers:read")
+    return True
 
 
 def _known(call: Call) -> Order:

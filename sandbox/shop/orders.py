@@ -20,6 +20,7 @@ class Line:
     price: Decimal
     house: Warehouse
     discount: Decimal = Decimal(0)
+    tax: Decimal | None = None
     shipped: int = 0
     cancelled: int = 0
     refunded: int = 0
@@ -75,6 +76,13 @@ class Order:
     external_id: str | None = None
     reservation: str | None = None
     rev: int = 1
+    # Told to whoever asks for it and may know.
+    buyer: dict[str, str] = field(default_factory=dict)
+    ship_to: dict[str, str] = field(default_factory=dict)
+    # Where the tax comes on top of the prices: its rate.
+    added_rate: Decimal | None = None
+    service: str | None = None
+    deliver_by: datetime | None = None
 
     @property
     def status(self) -> str:
@@ -103,10 +111,12 @@ class Order:
 
     @property
     def grand(self) -> Decimal:
-        return self.items - self.discount + self.shipping
+        return self.items - self.discount + self.shipping + (self.tax if self.added_rate is not None else Decimal(0))
 
     @property
     def tax(self) -> Decimal:
+        if self.added_rate is not None:
+            return sum((line.tax or Decimal(0) for line in self.lines), Decimal(0))
         rate = TAX_RATES.get(self.country, Decimal(0))
         return self.grand * rate / (1 + rate)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,7 @@ from sandbox.shop import till
 from sandbox.shop.catalog_calls import change_price
 from sandbox.shop.orders import Order
 from sandbox.shop.seeding import place_order
-from sandbox.shop.state import Shop
+from sandbox.shop.state import CENT, Shop
 from sandbox.shop.stock import Moods, house_of, location_id
 from sandbox.shop.webhooks import Travel
 from sandbox.world import WAREHOUSES, Product, Warehouse
@@ -137,7 +138,7 @@ def set_travel(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_order(shop: Shop, entry: Mapping[str, Any]) -> tuple[list[Wanted], str | None, Mapping[str, Any]]:
-    staging.only(entry, ("id", "lines", "financialStatus", "reservation"))
+    staging.only(entry, ("id", "lines", "financialStatus", "reservation", "buyer", "shipTo", "addedRate", "service"))
     if not isinstance(entry.get("reservation", ""), str):
         raise ValueError("reservation is a text")
     wanted = staging.lines(entry, shop.core.world, house_of)
@@ -152,6 +153,13 @@ def _place(shop: Shop, wanted: list[Wanted], id: str | None, entry: Mapping[str,
     dice = shop.core.world.random("placed", len(shop.orders))
     order = place_order(shop, wanted, shop.stamp(), dice, id=id, payment=payment)
     order.reservation = entry.get("reservation")
+    order.buyer, order.ship_to = dict(entry.get("buyer", {})), dict(entry.get("shipTo", {}))
+    order.service = entry.get("service")
+    if entry.get("addedRate") is not None:
+        order.added_rate = Decimal(str(entry["addedRate"]))
+        for line in order.lines:
+            net = line.price * line.quantity - line.discount
+            line.tax = (net * order.added_rate).quantize(CENT, ROUND_HALF_UP)
     shop.order_feed.touch(order.id, order.updated_at)
     for line in order.lines:
         level = shop.stock.level(line.product.sku, line.house)

@@ -34,6 +34,7 @@ SCOPES = (
     "orders:write",
     "finance:read",
     "webhooks:write",
+    "buyers:read",
 )
 READ_SCOPES = tuple(scope for scope in SCOPES if scope.endswith(":read"))
 PARTS = (

@@ -83,7 +83,8 @@ def level(shop: Shop, one: Level) -> Body:
     return body
 
 
-def order(shop: Shop, one: Order) -> Body:
+def order(shop: Shop, one: Order, *, people: bool = False) -> Body:
+    """With `people` also who bought, and the whole address."""
     grand = one.grand - one.shipping if "orders.totals" in shop.broken else one.grand
     body: Body = {
         "id": one.id,
@@ -104,11 +105,19 @@ def order(shop: Shop, one: Order) -> Body:
         },
         "lines": [_line(shop, each) for each in one.lines],
         "shipments": [shipment(shop, each) for each in one.shipments],
-        "ship_to": {"country": one.country},
+        "ship_to": {"country": one.country} | (one.ship_to if people else {}),
         "external_id": one.external_id,
         "reservation": one.reservation,
         "cancel_reason": one.cancel_reason,
     }
+    if people and one.buyer:
+        body["buyer"] = one.buyer
+    if one.added_rate is not None:
+        body["taxes_included"] = False
+    if one.service is not None:
+        body["service"] = one.service
+    if one.deliver_by is not None:
+        body["deliver_by"] = time(shop, one.deliver_by)
     if "orders.shape" in shop.broken and one.fulfilment == "unfulfilled":
         body["fulfilment_status"] = "half_way"
     if "orders.buyers" in shop.broken:
@@ -128,7 +137,7 @@ def _line(shop: Shop, one: Line) -> Body:
         "cancelled": one.cancelled,
         "refunded": one.refunded,
         "location_id": location_id(one.house),
-    }
+    } | ({} if one.tax is None else {"tax": money(shop, one.tax)})
 
 
 def shipment(shop: Shop, one: Shipment) -> Body:

@@ -95,7 +95,10 @@ class Platform:
             Route("/tokens", answer(self._set_token), methods=["POST"]),
             *self.login.routes(),
             Route("/internal-errors", answer(self._set_broken), methods=["POST"]),
+            Route("/approval", answer(self._set_approval), methods=["POST"]),
             Route("/buy", answer(lambda body: rehearsal.buy(self.shop, body)), methods=["POST"]),
+            Route("/sale", answer(lambda _: self.shop.sale.shown()), methods=["GET"]),
+            Route("/sale", answer(lambda body: rehearsal.sale(self.shop, body)), methods=["POST"]),
             Route("/points", answer(lambda _: self._points()), methods=["GET"]),
             Route("/bulk", answer(lambda _: bulk.course(self.shop)), methods=["GET"]),
             Route("/bulk", answer(lambda body: bulk.set_course(self.shop, body)), methods=["POST"]),
@@ -147,6 +150,13 @@ class Platform:
         if wanted:
             self.shop.tokens[token] = Grant(frozenset(wanted))
         return {"token": token, "scopes": wanted}
+
+    def _set_approval(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Whether the app may have customers' data."""
+        if set(body) != {"approved"} or not isinstance(body["approved"], bool):
+            raise ValueError('send "approved", true or false')
+        self.shop.approved = body["approved"]
+        return {"approved": self.shop.approved}
 
     def _set_broken(self, body: dict[str, Any]) -> dict[str, Any]:
         """The next `count` answers of a root field are lost as INTERNAL_SERVER_ERROR after they were carried out."""

@@ -8,6 +8,7 @@ from graphql import GraphQLError
 UNAUTHORIZED = "[API] Invalid API key or access token (unrecognized login or wrong password)"
 MUST_EXPIRE = "[API] Non-expiring access tokens are no longer accepted for the Admin API"
 SCOPES_PAGE = "https://shopify.dev/api/usage/access-scopes"
+PROTECTED_PAGE = "https://shopify.dev/docs/apps/launch/protected-customer-data"
 LIMITS_PAGE = "https://shopify.dev/api/usage/rate-limits"
 
 
@@ -16,6 +17,14 @@ def denied(field: str, required: str) -> GraphQLError:
     return GraphQLError(
         f"Access denied for {field} field. Required access: {required}",
         extensions={"code": "ACCESS_DENIED", "documentation": SCOPES_PAGE, "requiredAccess": required},
+    )
+
+
+def unapproved(field: str) -> GraphQLError:
+    """A field of customers' data, asked for by an app that the platform has not approved for it."""
+    return GraphQLError(
+        f"This app is not approved to use the {field} field. See {PROTECTED_PAGE} for more details.",
+        extensions={"code": "ACCESS_DENIED", "documentation": PROTECTED_PAGE},
     )
 
 

@@ -27,6 +27,7 @@ BASES = {
     "Refund": 930_000_000_001,
     "RefundLineItem": 940_000_000_000,
     "RefundShippingLine": 950_000_000_000,
+    "ShippingLine": 3_600_000_000_001,
     "Shop": 71_000_000_001,
     "WebhookSubscription": 1_200_000_000_001,
     "ShopifyPaymentsAccount": 60_000_000_001,

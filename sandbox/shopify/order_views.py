@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sandbox.shopify import ids, paging
+from sandbox.shopify import errors, ids, paging
 from sandbox.shopify.call import Call, Info, Resolver, Resolvers, counted, searched
 from sandbox.shopify.catalog import Style, Variant
 from sandbox.shopify.inventory import Place
@@ -221,11 +221,44 @@ def _line_of_variant(line: Line) -> str:
     return f"{line.product.color} / {line.product.size}"
 
 
+def _tax_lines(order: Order, tax: Decimal) -> list[dict[str, Any]]:
+    if not order.tax_rate:
+        return []
+    return [{"priceSet": bag(tax, order.presentment), "title": "Tax"}]
+
+
+def _shipping(order: Order, info: Info) -> dict[str, Any]:
+    return {
+        "code": "Standard",
+        "discountedPriceSet": bag(order.shipping, order.presentment),
+        "id": ids.gid("ShippingLine", order.place),
+        "originalPriceSet": bag(order.shipping, order.presentment),
+        "taxLines": _tax_lines(order, order.tax_on(order.shipping)),
+        "title": "Standard",
+    }
+
+
+def _allocations(line: Line, info: Info) -> list[dict[str, Any]]:
+    return [{"allocatedAmountSet": bag(line.discount, line.order.presentment)}] if line.discount else []
+
+
+def _protected(name: str, read: Callable[[Order], Any]) -> Resolver:
+    """What only an app is told that the platform has approved for customers' data."""
+
+    def resolve(order: Order, info: Info) -> Any:
+        if not info.context.shop.approved:
+            raise errors.unapproved(name)
+        return read(order)
+
+    return resolve
+
+
 def _root_work(_: Any, info: Info, id: str) -> Work | None:
     return work_by_id(info.context, id)
 
 
 ORDER: dict[str, Resolver] = {
+    "billingAddress": _protected("billingAddress", lambda o: o.address),
     "closed": lambda o, info: o.closed_at is not None,
     "confirmed": lambda o, info: True,
     "currencyCode": lambda o, info: "USD",
@@ -239,6 +272,7 @@ ORDER: dict[str, Resolver] = {
     "customAttributes": lambda o, info: [{"key": key, "value": value} for key, value in o.attributes.items()],
     "displayFinancialStatus": lambda o, info: o.financial,
     "displayFulfillmentStatus": _fulfillment_status,
+    "email": _protected("email", lambda o: o.email),
     "fulfillable": lambda o, info: o.open,
     "fulfillmentOrders": _works_of_order,
     "fulfillments": _parcels_of_order,
@@ -251,22 +285,25 @@ ORDER: dict[str, Resolver] = {
     "presentmentCurrencyCode": lambda o, info: o.presentment,
     "processedAt": lambda o, info: o.created_at,
     "requiresShipping": lambda o, info: True,
-    "shippingAddress": lambda o, info: o.address,
+    "shippingAddress": _protected("shippingAddress", lambda o: o.address),
+    "shippingLine": _shipping,
     "sourceName": lambda o, info: "web",
     "subtotalLineItemsQuantity": lambda o, info: sum(line.quantity for line in o.lines),
     "subtotalPriceSet": _order_money(lambda o: o.subtotal),
-    "taxesIncluded": lambda o, info: True,
+    "taxesIncluded": lambda o, info: o.added_rate is None,
     "totalDiscountsSet": _order_money(lambda o: o.discount),
     "totalPriceSet": _order_money(lambda o: o.total),
     "totalReceivedSet": _order_money(lambda o: o.received),
     "totalRefundedSet": _order_money(lambda o: o.refunded),
     "totalShippingPriceSet": _order_money(lambda o: o.shipping),
     "totalTaxSet": _order_money(lambda o: o.tax),
+    "totalTipReceivedSet": _order_money(lambda o: o.tip),
     "unpaid": lambda o, info: o.financial in ("PENDING", "VOIDED"),
     "updatedAt": lambda o, info: o.updated_at(info.context.now),
 }
 
 LINE: dict[str, Resolver] = {
+    "discountAllocations": _allocations,
     "discountedTotalSet": _line_money(lambda line: line.total),
     "discountedUnitPriceSet": _line_money(lambda line: line.total / line.quantity),
     "isGiftCard": lambda line, info: False,
@@ -276,6 +313,7 @@ LINE: dict[str, Resolver] = {
     "product": lambda line, info: Style(info.context.shop, line.product.style),
     "requiresShipping": lambda line, info: True,
     "sku": lambda line, info: line.product.sku,
+    "taxLines": lambda line, info: _tax_lines(line.order, line.tax),
     "taxable": lambda line, info: True,
     "title": lambda line, info: line.product.style_title,
     "totalDiscountSet": _line_money(lambda line: line.discount),

@@ -5,10 +5,11 @@ What an order shows of its parcels lags behind; a fulfillment order is exact at 
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import ClassVar
 
 from sandbox.shopify import ids
+from sandbox.shopify.money import CENT
 from sandbox.world import Product, Warehouse
 
 SHIPPABLE = ("OPEN", "IN_PROGRESS")
@@ -79,6 +80,10 @@ class Line:
     @property
     def total(self) -> Decimal:
         return self.price * self.quantity - self.discount
+
+    @property
+    def tax(self) -> Decimal:
+        return self.order.tax_on(self.total)
 
 
 @dataclass(slots=True, eq=False)
@@ -235,7 +240,8 @@ class Payment:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """`place` counts orders from 0; `number` is the one in its id. Amounts are in the shop's currency, tax included."""
+    """`place` counts orders from 0; `number` is the one in its id. Amounts are in the shop's currency, tax included, but for an
+    order with an `added_rate`: what it costs is without the tax, which comes on top."""
 
     typename: ClassVar[str] = "Order"
     place: int
@@ -259,6 +265,8 @@ class Order:
     closed_at: datetime | None = None
     note: str | None = None
     test: bool = False
+    added_rate: Decimal | None = None
+    tip: Decimal = Decimal(0)
 
     @property
     def id(self) -> str:
@@ -270,7 +278,7 @@ class Order:
 
     @property
     def total(self) -> Decimal:
-        return self.subtotal + self.shipping
+        return self.subtotal + self.shipping + self.tip + (Decimal(0) if self.added_rate is None else self.tax)
 
     @property
     def discount(self) -> Decimal:
@@ -278,7 +286,13 @@ class Order:
 
     @property
     def tax(self) -> Decimal:
-        return self.total * self.tax_rate / (1 + self.tax_rate)
+        """The sum of what is told of each line and of the shipping."""
+        return sum((line.tax for line in self.lines), self.tax_on(self.shipping))
+
+    def tax_on(self, amount: Decimal) -> Decimal:
+        """In or on an amount, to the cent."""
+        tax = amount * self.tax_rate / (1 if self.added_rate is not None else 1 + self.tax_rate)
+        return tax.quantize(CENT, ROUND_HALF_UP)
 
     @property
     def received(self) -> Decimal:
@@ -315,7 +329,9 @@ class Order:
 
     @property
     def tax_rate(self) -> Decimal:
-        """Of a net price; 0 where no tax is contained."""
+        """Of a net price; 0 where there is no tax."""
+        if self.added_rate is not None:
+            return self.added_rate
         return TAX_RATES.get(self.address.country_code_v2, Decimal(0))
 
     @property

@@ -1,12 +1,16 @@
 """What the control plane tells and changes of a shop: its world, and state set from outside."""
 
+import random
 from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from sandbox import staging
 from sandbox.buying import Wanted
 from sandbox.moods import Moods
+from sandbox.sale import asked, popular
 from sandbox.shopify import ids
 from sandbox.shopify.catalog import style_by_id
 from sandbox.shopify.money import price
@@ -16,6 +20,7 @@ from sandbox.shopify.seeding import place_order
 from sandbox.shopify.state import Shop
 from sandbox.world import WAREHOUSES, Product, Warehouse
 
+BUYER = ("email", "first_name", "last_name", "address1", "city", "zip", "country_code_v2", "phone")
 STATUSES = ("ACTIVE", "ARCHIVED", "DRAFT", "UNLISTED")
 
 
@@ -97,6 +102,20 @@ def buy(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
     return {"order": None if order is None else order.id, "refused": refused}
 
 
+def sale(shop: Shop, body: dict[str, Any]) -> dict[str, Any]:
+    """Let buyers come for a while."""
+    orders, seconds = asked(body)
+    world = shop.core.world
+
+    def buyer(dice: random.Random) -> bool:
+        products = {popular(world, dice).sku for _ in range(dice.choice((1, 1, 2)))}
+        lines = [{"sku": sku, "quantity": dice.choice((1, 1, 1, 2))} for sku in sorted(products)]
+        return buy(shop, {"lines": lines})["order"] is not None
+
+    shop.sale.begin(world.seed, orders, seconds, buyer, lambda: shop.webhooks.kick(shop))
+    return shop.sale.shown()
+
+
 def _to_buy(shop: Shop, want: Wanted) -> int:
     """Units that one buyer can get: at most what all locations together have, at most what the fullest of them has; as many
     as are wanted where it is sold when out of stock."""
@@ -141,7 +160,10 @@ def _house(given: object) -> Warehouse | None:
 
 
 def _read_order(shop: Shop, entry: Mapping[str, Any]) -> tuple[list[Wanted], int | None, Mapping[str, Any]]:
-    staging.only(entry, ("id", "lines", "financialStatus", "tags", "note", "attributes"))
+    staging.only(
+        entry, ("id", "lines", "financialStatus", "tags", "note", "attributes", "buyer", "addedRate", "discount", "tip")
+    )
+    staging.only(entry.get("buyer", {}), BUYER)
     attributes = entry.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
         raise ValueError("attributes are texts by name")
@@ -173,6 +195,13 @@ def _place(shop: Shop, wanted: list[Wanted], number: int | None, entry: Mapping[
         financial=entry.get("financialStatus", "PAID"),
         seen_at=shop.seen_at(),
     )
+    for line, off in zip(order.lines, entry.get("discount", ()), strict=False):
+        line.discount = Decimal(str(off))
+    order.tip = Decimal(str(entry.get("tip", 0)))
+    order.added_rate = None if entry.get("addedRate") is None else Decimal(str(entry["addedRate"]))
+    told = dict(entry.get("buyer", {}))
+    order.email = told.pop("email", order.email)
+    order.address = replace(order.address, **told)
     order.tags += [str(tag) for tag in entry.get("tags", ())]
     order.note = entry.get("note")
     order.attributes |= entry.get("attributes", {})

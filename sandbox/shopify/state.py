@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from sandbox.bucket import Bucket
 from sandbox.control import Core
 from sandbox.moods import Moods, Past
+from sandbox.sale import Sale
 from sandbox.shopify import ids
 from sandbox.shopify.bulk_desk import Desk
 from sandbox.shopify.orders import Order, Parcel, Refund, Work
@@ -134,9 +135,15 @@ class Shop:
     adjustments: int = 0
     seeded: bool = False
     home: str = ""
+    # Whether the platform has approved the app for customers' data.
+    approved: bool = True
     bulk: Desk = field(default_factory=Desk)
     points: int = 0
     throttled: int = 0
+    sale: Sale = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sale = Sale(self.core.clock)
 
     @classmethod
     def open(cls, core: Core) -> "Shop":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import strawberry
 
 from domain import order as order_domain
 from domain.ids import OrderId
-from resolvers import order, shipment
+from resolvers import order, order_changes, shipment
 from resolvers.connection import Connection
 from schema.info import Info
 from schema.operation import OperationPayload
-from schema.order import ConfirmShipmentsInput, Order, OrderConnection, OrderFilter
+from schema.order import ConfirmShipmentsInput, Order, OrderConnection, OrderEvent, OrderFilter
 from schema.payload import user_errors
-from schema.roots.shared import Payload, key_or_none
+from schema.roots.shared import Change, Payload, key_or_none
 
 
 @strawberry.type
@@ -49,3 +51,22 @@ class OrderMutations:
             dry_run=bool(input.dry_run),
         )
         return Payload(kept.operation, user_errors(kept.problems, ("input",)))
+
+
+@strawberry.type
+class OrderSubscriptions:
+    @strawberry.subscription(
+        graphql_type=OrderEvent,
+        description=(
+            "Each change of an order that fits the filter as it is after the change, from now on. "
+            "With `after`, the cursor of the last event seen, none is missed. "
+            "One that a change takes out of the filter is not told."
+        ),
+    )
+    async def orders(
+        self, info: Info, filter: OrderFilter | None = None, after: str | None = None
+    ) -> AsyncGenerator[Change, None]:
+        wanted = (filter or OrderFilter()).to_domain()
+        async for cursor, one in order_changes.follow(info.context.shelf, wanted, after):
+            info.context.renew()
+            yield Change(cursor, order=one)

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from domain import operation as operation_domain
+from domain import order as order_domain
 from domain import stock as stock_domain
 from domain.errors import NotFound
 from domain.ids import ChannelId, node_key
@@ -22,16 +23,17 @@ class Payload:
 
 @dataclass(slots=True)
 class Change:
-    """One event of a subscription; it has `operation` or `stock`, as its type wants."""
+    """One event of a subscription; it has `operation`, `stock` or `order`, as its type wants."""
 
     cursor: str
     operation: operation_domain.Operation | None = None
     stock: stock_domain.Stock | None = None
+    order: order_domain.Order | None = None
 
     @property
     def same(self) -> Hashable:
-        """Equal for all, of whatever subscription, who are told the same: the very stock or operation, at one cursor."""
-        return self.cursor, id(self.stock), id(self.operation)
+        """Equal for all, of whatever subscription, who are told the same: the very stock, operation or order, at one cursor."""
+        return self.cursor, id(self.stock), id(self.operation), id(self.order)
 
 
 def channel_key(id: str | None) -> ChannelId | None:

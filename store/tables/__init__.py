@@ -20,9 +20,15 @@ from store.tables.access import (
 )
 from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
+from store.tables.chain import return_chain, return_piece
 from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
+from store.tables.hold import hold_rule, order_hold
+from store.tables.label import label
 from store.tables.operation import event, operation, operation_item
 from store.tables.order import order, order_allocation, order_line, order_person, order_step, oversale
+from store.tables.order_path import order_compare, order_difference, order_unread
+from store.tables.outbound import outbound_line, outbound_order, outbound_package, outbound_return
+from store.tables.sourcing import sourcing_decision, sourcing_parcel, sourcing_rules
 from store.tables.stock import (
     channel_stock,
     feed_cursor,
@@ -42,6 +48,7 @@ from store.tables.stock import (
     stock_rule,
     stock_sweep,
 )
+from store.tables.tracking import parcel_event, tracking_row
 from store.tables.webhook import webhook, webhook_attempt, webhook_delivery
 from store.triggers import STATEMENTS
 
@@ -58,8 +65,10 @@ __all__ = [
     "feed_cursor",
     "feed_delivery",
     "hint",
+    "hold_rule",
     "kit_component",
     "kit_history",
+    "label",
     "ledger_check",
     "listing",
     "mapping_task",
@@ -69,16 +78,30 @@ __all__ = [
     "operation_item",
     "order",
     "order_allocation",
+    "order_compare",
+    "order_difference",
+    "order_hold",
     "order_line",
     "order_person",
     "order_step",
+    "order_unread",
+    "outbound_line",
+    "outbound_order",
+    "outbound_package",
+    "outbound_return",
     "oversale",
+    "parcel_event",
     "privacy_request",
     "product",
     "quarantine",
     "reservation",
     "reservation_hold",
+    "return_chain",
+    "return_piece",
     "sku_stock",
+    "sourcing_decision",
+    "sourcing_parcel",
+    "sourcing_rules",
     "stock_balance",
     "stock_drift",
     "stock_entry",
@@ -88,6 +111,7 @@ __all__ = [
     "stock_rule",
     "stock_sweep",
     "sync_stream",
+    "tracking_row",
     "trusted_document",
     "webhook",
     "webhook_attempt",

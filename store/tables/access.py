@@ -124,4 +124,6 @@ privacy_request = Table(
     words("kind", "DATA_REQUEST", "BUYER_REDACT", "SHOP_REDACT"),
     UniqueConstraint("channel", "delivery_id"),
     Index("privacy_request_open_idx", "channel", postgresql_where=text("done_at is null")),
+    # Each order that comes with its buyer is looked for here.
+    Index("privacy_request_orders_idx", "orders", postgresql_using="gin"),
 )

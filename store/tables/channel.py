@@ -44,6 +44,13 @@ sync_stream = Table(
     Column("forced", Boolean, nullable=False, server_default=text("false")),
     instant("last_success_at", nullable=True),
     Column("last_error", Text),
+    # Since when people have stopped it, who and why.
+    instant("paused_at", nullable=True),
+    Column("paused_by", Text),
+    Column("pause_reason", Text),
+    # Which way the last run of orders took, and why.
+    Column("way", Text),
+    Column("way_reason", Text),
 )
 
 # The last use of each budget outlives Redis, so that a flushed Redis is not taken for unused limits.

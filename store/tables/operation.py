@@ -19,6 +19,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from store.tables.base import instant, metadata, words
 
+# What operations change of an order waits in line under this name.
+ABOUT_AN_ORDER = "resource like 'order:%'"
+
 operation = Table(
     "operation",
     metadata,
@@ -70,6 +73,8 @@ operation_item = Table(
     # False while the operation waits for people (a preview, an approval): no lane touches the item.
     Column("released", Boolean, nullable=False),
     instant("due_at", now=True),
+    # By when it must have reached its channel, where there is such a time.
+    instant("deadline_at", nullable=True),
     instant("lease_until", nullable=True),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("leased_by", Text),
@@ -100,11 +105,23 @@ operation_item = Table(
         postgresql_where=text("released and status in ('PENDING', 'SENT', 'ACCEPTED')"),
     ),
     Index(
+        "operation_item_urgent_idx",
+        "channel",
+        "capability",
+        "deadline_at",
+        "due_at",
+        "id",
+        postgresql_where=text("released and deadline_at is not null and status in ('PENDING', 'SENT')"),
+    ),
+    Index("operation_item_refund_idx", "resource", postgresql_where=text("capability = 'refunds'")),
+    Index("operation_item_verified_idx", "capability", "ended_at", postgresql_where=text("status = 'VERIFIED'")),
+    Index(
         "operation_item_resource_idx",
         "resource",
         "id",
         postgresql_where=text("released and status in ('PENDING', 'SENT')"),
     ),
+    Index("operation_item_order_idx", "resource", postgresql_where=text(ABOUT_AN_ORDER)),
 )
 
 # `seq` is given by the relay, in one order and without gaps, to rows whose transaction every reader can see.

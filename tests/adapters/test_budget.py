@@ -190,24 +190,28 @@ async def test_classes_are_served_in_order_and_each_first_come_first_served(benc
     async with asyncio.TaskGroup() as group:
         came = 0
         for number in range(3):
-            for priority in (Priority.BACKGROUND, Priority.WRITE, Priority.INTERACTIVE):
+            for priority in (Priority.BACKGROUND, Priority.WRITE, Priority.URGENT, Priority.INTERACTIVE):
                 group.create_task(caller(priority, number))
                 came += 1
                 await bench.until_waiting(plan, came)
-    assert served == ["I0", "I1", "I2", "W0", "W1", "W2", "B0", "B1", "B2"]
+    assert served == [f"{name}{number}" for name in "IUWB" for number in range(3)]
 
 
 @pytest.mark.parametrize(
     ("tokens", "served"),
     [
         (1.00, [Priority.INTERACTIVE]),
-        (2.00, [Priority.INTERACTIVE, Priority.WRITE]),
-        (2.49, [Priority.INTERACTIVE, Priority.WRITE, Priority.HINT]),
-        (2.98, [Priority.INTERACTIVE, Priority.WRITE, Priority.HINT, Priority.BACKGROUND]),
+        (1.50, list(Priority)[:2]),
+        (2.00, list(Priority)[:3]),
+        (2.49, list(Priority)[:4]),
+        (2.98, list(Priority)[:5]),
+        (5.96, list(Priority)),
     ],
 )
 async def test_a_share_stays_free_for_the_higher_classes(bench: Bench, tokens: float, served: list[Priority]) -> None:
-    plan = Plan("getFeed", 0.01, 10)  # capacity 9.8995: writes leave 0.99, hints 1.48, background 1.98
+    plan = Plan(
+        "getFeed", 0.01, 10
+    )  # capacity 9.8995: urgent writes leave 0.49, others 0.99, hints 1.48, background 1.98, backfill 4.95
     await bench.budgets.spend(bench.channel, plan, Ask())
     for priority in Priority:
         await bench.set_tokens(plan, tokens)

@@ -23,12 +23,12 @@ START_WITHIN_S = 240
 
 
 def free_ports() -> int:
-    """A port whose neighbors at +10 and +20 are free too."""
+    """A port whose neighbors at +10, +20 and +30 are free too."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        if port + 20 < 65_536 and all(is_free(port + step) for step in (0, 10, 20)):
+        if port + 30 < 65_536 and all(is_free(port + step) for step in (0, 10, 20, 30)):
             return port
 
 

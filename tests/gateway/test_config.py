@@ -78,13 +78,13 @@ def test_the_rehearsal_of_the_example_is_sound_once_it_is_wanted(folder: Path) -
 def test_the_example_of_settings_names_all_that_the_example_of_channels_asks_for() -> None:
     text = (EXAMPLE.parent / ".env.example").read_text(encoding="utf-8")
     named = re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE)
-    assert len(NAMES) == 13
+    assert len(NAMES) == 15
     assert sorted(named) == sorted([*NAMES, "ACORN_DATABASE_URL", "ACORN_REDIS_URL", "ACORN_DATABASE_PASSWORD"])
     assert "letters and digits only" in text
 
 
 def example() -> Config:
-    signing = ("WMS_BERLIN_SECRET", "PLANNING_SECRET")
+    signing = ("WMS_BERLIN_SECRET", "WMS_BERLIN_TRACKING", "PLANNING_SECRET")
     return read_config(EXAMPLE, {name: SIGNING if name in signing else "gid://shopify/Location/2" for name in NAMES})
 
 
@@ -122,12 +122,16 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
         assert (berlin.shown, berlin.opens_from) == ({"shop": "gid://shopify/Location/1"}, "shop")
         assert sorted(berlin.sells_to or ()) == ["amazon-eu", "amazon-us", "shop"]
         assert not berlin.sells(ChannelId("shop-b2b"))
+        assert (berlin.time_zone, berlin.latitude, berlin.longitude) == ("Europe/Berlin", 52.4996, 13.4072)
+        assert (reno.time_zone, reno.latitude) == ("UTC", None)
         assert reno.sells_to is None
         assert reno.sells(ChannelId("shop-b2b"))
         assert (hamburg.keeper, hamburg.external_id, hamburg.shown) == ("shop", "gid://shopify/Location/3", {})
         assert [(one.id, one.secrets, sorted(one.locations)) for one in house.feeds_in] == [
             ("wms-berlin", (bytes(24),), ["BER"]),
         ]
+        [told] = house.tracking_in
+        assert (told.id, told.channels, told.locations) == ("wms-berlin", {"shop", "amazon-us"}, {"BER"})
         [out] = house.feeds_out
         assert (out.id, out.secret, out.locations) == ("planning", bytes(24), ("BER", "RNO"))
         assert [sku for sku in ("TEE-1", "BAG-2", "CUP-3") if out.wants(Sku(sku))] == ["TEE-1", "BAG-2"]
@@ -139,6 +143,7 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
             (ChannelId("amazon-us"), StreamName.STOCK): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.LISTINGS): timedelta(hours=6),
             (ChannelId("amazon-us"), StreamName.SHOWN): timedelta(minutes=15),
+            (ChannelId("amazon-us"), StreamName.RETURNS): timedelta(hours=6),
         }
         assert (house.safety_stock, house.stock_max_age) == (0, timedelta(minutes=5))
         assert isinstance(house.ports[ChannelId("amazon-us")], AmazonPort)
@@ -340,6 +345,11 @@ def test_a_place_can_be_counted_by_ourselves(folder: Path) -> None:
             "line 38: HAM is no place that the ledger counts; there is BER.",
         ),
         ('locations = ["BER"]', "", "line 35: `locations` is missing here."),
+        (
+            'name = "Berlin"\n',
+            'name = "Berlin"\ntime_zone = "Berlin"\n',
+            "`time_zone`: write a name of the IANA's time zones, such as Europe/Berlin",
+        ),
         ("https://planning", "http://planning", "line 42: `url`: write an address that begins with https://"),
         ("https://planning", "planning", "line 42: `url`: write an address that begins with https://"),
         ("[[feeds_out]]", "[[feeds_out]]\nurls = 1", "line 41: `urls` is no key of ours. Did you mean `url`?"),
@@ -347,6 +357,16 @@ def test_a_place_can_be_counted_by_ourselves(folder: Path) -> None:
             "[[feeds_out]]",
             '[[feeds_in]]\nid = "wms"\nsecret = "env:SIGNING"\nlocations = ["BER"]\n[[feeds_out]]',
             "line 41: another feed is called wms too; give this one another id.",
+        ),
+        (
+            "[[feeds_out]]",
+            '[[tracking_in]]\nid = "files"\nsecret = "env:SIGNING"\n[[feeds_out]]',
+            "line 41: POST /tracking/files takes files; give this source another id.",
+        ),
+        (
+            "[[feeds_out]]",
+            '[[tracking_in]]\nid = "wms"\nsecret = "env:SIGNING"\nchannels = ["shops"]\n[[feeds_out]]',
+            "line 43: no channel is called shops; there are",
         ),
         (
             'refresh_token = "env:TOKEN"\n',
@@ -409,6 +429,24 @@ listigns = "PT6H"
 [[channels]]
 id = "shop"
 """
+
+
+@pytest.mark.parametrize(
+    ("table", "near", "meant"),
+    [
+        ("[orders]", "transitt", "transit"),
+        ('[[locations]]\ncode = "X"\nname = "X"\nkeeper = "ledger"\n[locations.address]', "regoin", "region"),
+        ('[[carriers]]\nid = "c"\nname = "C"', "tokem", "token"),
+        ('[[tracking_in]]\nid = "t"', "chanels", "channels"),
+        ("[fields.amazon.color]", "unti", "unit"),
+    ],
+)
+def test_a_misspelt_key_is_told_with_what_was_meant_in_whatever_table(
+    folder: Path, table: str, near: str, meant: str
+) -> None:
+    """The report of a mistake once broke down itself in tables that it had not heard of."""
+    told = problem(folder, f"{SOUND}\n{table}\n{near} = 1\n")
+    assert f"`{near}` is no key of ours. Did you mean `{meant}`?" in told
 
 
 def test_keys_of_inner_tables_have_lines_too(folder: Path) -> None:

@@ -128,3 +128,22 @@ def test_what_cannot_be_explained_is_said(
 ) -> None:
     told = acorn("explain", "stock", *arguments)
     assert (told.exit_code, words in told.output) == (1, True)
+
+
+def test_orders_come_by_pages_while_these_are_in_time_and_by_a_report_once_they_are_not(
+    acorn: Acorn, explain: Explain
+) -> None:
+    def told(*arguments: str) -> Any:
+        said = acorn("explain", "orders", "--json", "--channel", "amazon-us", *arguments)
+        assert said.exit_code == 0, said.output
+        (one,) = json.loads(said.stdout)
+        return one
+
+    few, many = told(), told("--changes", "20000")
+    assert (few["way"], few["known"], calls(few)["pages"]) == ("pages", 0, 1)
+    assert (many["way"], calls(many)["pages"], calls(many)["report"]) == ("report", 200, 10)
+    assert {one["way"]: one["lost"] for one in many["candidates"]}["pages"].startswith("it is there after")
+    said = plain(acorn("explain", "orders"))
+    assert "amazon-us: 0 changed orders expected" in said
+    assert "shop: 0 changed orders expected" in said
+    assert acorn("explain", "orders", "--channel", "none").exit_code == 1

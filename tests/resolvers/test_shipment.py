@@ -17,9 +17,9 @@ from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku, line_id, ord
 from domain.operation import Capability, Item, ItemStatus, Kind, OperationStatus
 from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
+from domain.shipment import ShipmentRequest, ShippedLine
 from resolvers import operation, shipment
 from resolvers.shelf import Shelf
-from resolvers.shipment import ShipmentRequest, ShippedLine
 from store import order
 from store.session import Store
 from tests.resolvers.test_stock import House

@@ -425,12 +425,12 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 async def test_only_permitted_transitions_are_ever_written(watched: Store, steps: list[Step]) -> None:
     """Whatever workers and people do, in whatever order, with whatever outcomes and fences."""
     async with watched.begin() as tx:
-        await tx.execute(text("truncate operation, operation_item, event, changed restart identity"))
+        await tx.execute(text("truncate operation, operation_item, event, changed restart identity cascade"))
     resources = [item(1), item(2, resource="order:1"), item(3)]
     queued = await made(watched, resources)
     preview = await made(watched, resources, status=OperationStatus.PREVIEW)
@@ -482,7 +482,7 @@ async def in_step(store: Store, id: OperationId) -> None:
 async def test_the_watch_sees_a_forbidden_transition(watched: Store) -> None:
     """The twin: written past `store.operation`, it is noted."""
     async with watched.begin() as tx:
-        await tx.execute(text("truncate operation, operation_item, event, changed restart identity"))
+        await tx.execute(text("truncate operation, operation_item, event, changed restart identity cascade"))
     await made(watched)
     async with watched.begin() as tx:
         await tx.execute(update(item_table).values(status="VERIFIED"))

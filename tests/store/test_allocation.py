@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import insert, text, update
 
+from domain.channel import Location, LocationKind
 from domain.ids import LocationCode, Sku
 from domain.ledger import EntryKind
 from domain.order import Order, OrderStatus
@@ -171,6 +172,22 @@ async def test_only_places_that_sell_to_the_channel(store: Store) -> None:
     await came(store, an_order(lines={A: 2}), places=[place(MAIN, SHOP), place(SIDE, AMAZON)])
     await came(store, an_order(2, lines={A: 2}), places=[place(MAIN, SHOP)])
     assert (await balance(store, A, MAIN), await balance(store, A, SIDE)) == ((5, 0), (5, 2))
+
+
+async def test_what_a_pool_keeps_and_a_parcel_of_ours_are_together_no_more_than_was_ordered(store: Store) -> None:
+    fba = LocationCode("fba")
+    places = [*PLACES, Location(fba, "FBA", LocationKind.FBA, AMAZON, "")]
+    await stocked(store, A=5)
+    one = an_order(1, {A: 5}, channel=SHOP)
+    await came(store, one, places=places)
+    async with store.begin() as tx:
+        await order.lock(tx, [one.id])
+        await allocation.leave_to_pools(tx, one, {(fba, one.lines[0].id): (3, 0)})
+        await allocation.settle(tx, [one], places)
+    assert await allocations(store) == {(N1, A, MAIN): (2, 0), (N1, A, fba): (3, 0)}
+    two_sent = an_order(1, {A: 5}, shipped={A: 2}, channel=SHOP, placed_at=one.placed_at, minute=1)
+    await came(store, two_sent, places=places)
+    assert await allocations(store) == {(N1, A, MAIN): (0, 2), (N1, A, fba): (3, 0)}
 
 
 async def test_kits_take_their_components(store: Store) -> None:

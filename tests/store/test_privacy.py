@@ -25,8 +25,11 @@ STAYS = {
     "event": "no channel of its own",
     "operation_item": "what we did, by ids",
     "order": "the seller's books",
+    "outbound_order": "the seller's books",
     "oversale": "the seller's books",
     "privacy_request": "the proof that it was done",
+    "return_chain": "the seller's books",
+    "return_piece": "the seller's books",
     "reservation": "promises of the seller's own",
     "stock_rule": "the seller's rules",
 }

@@ -28,14 +28,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from domain.errors import Conflict, Insufficient
-from domain.ids import ChannelSku, LineId, LocationCode, ReservationId, Sku
+from domain.channel import Location, LocationKind
+from domain.errors import Conflict, Insufficient, NotFound
+from domain.hold import HoldReason, NewHold
+from domain.ids import ChannelSku, LineId, LocationCode, OrderId, ReservationId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy, Listing
 from domain.reservation import ReservedLine
+from domain.sourcing_rules import Goal, Pace, SourcingRules
 from domain.stock import Reading
-from store import intake, ledger, product, reservation, stock
+from store import allocation, fulfillment, hold, intake, ledger, order, product, reservation, sourcing, stock
 from store.session import Store
 from store.tables import oversale
 from tests.conftest import emptied
@@ -49,8 +52,15 @@ LEAST_STEPS = 100_000 if LONG else 200
 
 KIT = Sku("KIT")
 MADE_OF = {A: {A: 1}, B: {B: 1}, KIT: {A: 2, B: 1}}
-PLACES = [place(MAIN), place(SIDE, SHOP)]
 FBA = LocationCode("fba")
+PLACES = [place(MAIN), place(SIDE, SHOP), Location(FBA, "fba", LocationKind.FBA, AMAZON, "")]
+DAY = timedelta(days=1)
+RULES = SourcingRules(
+    goals=(Goal.GROUPS, Goal.LATENESS, Goal.PARCELS),
+    groups=((SIDE,), (MAIN,)),
+    most_parcels=2,
+    paces=(Pace(SIDE, orders_per_day=1, units_per_day=3),),
+)
 CLOSED = (OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.CANCELLED)
 
 Key = tuple[LineId, Sku]
@@ -80,7 +90,10 @@ class Cart:
 
 @dataclass
 class Sale:
-    """An order: all its versions, that which was taken last, and what it has of each SKU."""
+    """An order: all its versions, that which was taken last, and what it has of each SKU.
+
+    `holds` are its open ones, and whether each keeps the units for ever. `at_pool` are (kept, left) units of a line at FBA.
+    """
 
     versions: list[Order]
     cart: Cart | None = None
@@ -89,15 +102,25 @@ class Sale:
     promised: Counter[Key] = field(default_factory=Counter)
     left: Counter[Key] = field(default_factory=Counter)
     rows: set[Sku] = field(default_factory=set)
+    holds: list[bool] = field(default_factory=list)
+    let_go: bool = False
+    at_pool: dict[LineId, tuple[int, int]] = field(default_factory=dict)
 
     def wishes(self) -> Iterator[tuple[Key, int, int]]:
         """(line and SKU, open, shipped) of the kept version."""
         assert self.kept is not None
         for line in self.kept.lines:
             assert line.sku is not None
-            open = 0 if self.kept.status in CLOSED else line.quantity_open
+            open = 0 if self.kept.status in CLOSED or self.let_go else line.quantity_open
+            kept, gone = self.at_pool.get(line.id, (0, 0))
             for sku, each in sorted(MADE_OF[line.sku].items()):
-                yield (line.id, sku), open * each, line.quantity_shipped * each
+                key, wanted, shipped = (line.id, sku), open * each, line.quantity_shipped * each
+                if kept or gone:
+                    # What the pool keeps or has sent is nobody else's to send, whether or not its channel shows it yet.
+                    every = wanted + shipped
+                    shipped = max(0, shipped - gone * each)
+                    wanted = min(wanted, max(0, every - (kept + gone) * each - max(self.left[key], shipped)))
+                yield key, wanted, shipped
 
 
 @dataclass
@@ -125,7 +148,15 @@ class Books:
 
     def take(self, told: Sequence[Order], adjusted: Adjusted) -> None:
         """Orders came in. `adjusted` were more shipped than counted, by line and by whether they had been promised."""
-        sales = sorted((sale for sale in self.sales if self._newer(sale, told)), key=lambda sale: _turn(sale.kept))
+        sales = [sale for sale in self.sales if self._newer(sale, told)]
+        self.settle(sales, adjusted)
+        for sale in sales:
+            if sale.kept is not None and sale.kept.status in CLOSED:
+                sale.holds, sale.let_go = [], False
+
+    def settle(self, sales: Sequence[Sale], adjusted: Adjusted) -> None:
+        """What the orders have is brought in step with what they want."""
+        sales = sorted(sales, key=lambda sale: _turn(sale.kept))
         before = {sku: self.available(sku) for sku in (A, B)}
         covered: Counter[Key] = Counter()
         for sale in sales:
@@ -394,7 +425,9 @@ class StockMachine(RuleBasedStateMachine):
     @rule(which=ANY, shipped=st.integers(0, 3), less=st.integers(0, 1), more=st.integers(0, 1), end=ANY)
     def go_on(self, which: int, shipped: int, less: int, more: int, end: int) -> None:
         """The order goes on at its platform; we have not heard of that either."""
-        sale = self.books.sales[which % len(self.books.sales)]
+        self._go_on(self.books.sales[which % len(self.books.sales)], shipped, less, more, end)
+
+    def _go_on(self, sale: Sale, shipped: int, less: int, more: int, end: int) -> None:
         last = sale.versions[-1]
         lines = []
         for line in last.lines:
@@ -591,6 +624,187 @@ def test_stock_is_never_oversold_and_always_adds_up(
     url = new_database()
     while StockMachine.steps < LEAST_STEPS:
         go(StockMachine, url, loop, how())
+
+
+class Ruled(StockMachine):
+    """The same where rules choose the places: nothing that the model knows of may change."""
+
+    async def _begin(self) -> None:
+        await super()._begin()
+        async with self.store.begin() as tx:
+            await sourcing.keep_rules(tx, RULES, "test")
+
+
+def test_rules_choose_places_and_change_no_count(
+    new_database: Callable[[], str], loop: asyncio.AbstractEventLoop
+) -> None:
+    go(Ruled, new_database(), loop, how(max_examples=3))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["buy", "news", "news", "hold", "lapse", "release", "move", "fba", "fba"]),
+        ANY,
+        st.integers(1, 3),
+        st.booleans(),
+    ),
+    min_size=4,
+    max_size=12,
+)
+
+
+class Kept(StockMachine):
+    """The same while people and rules hold orders, units of held ones lapse, parts are moved, and FBA ships others."""
+
+    @initialize(ruled=st.booleans())
+    def begin(self, ruled: bool) -> None:  # type: ignore[override]  # one more thing is drawn
+        self.run(self._begin())
+        if ruled:
+            self.run(self._rule())
+
+    async def _rule(self) -> None:
+        async with self.store.begin() as tx:
+            await sourcing.keep_rules(tx, RULES, "test")
+
+    @rule(steps=STEPS)
+    def some_steps(self, steps: list[tuple[str, int, int, bool]]) -> None:
+        """Many at a time: what goes wrong takes some of them in a row, on one of few orders."""
+        for what, which, units, flag in steps:
+            known = [sale for sale in self.books.sales if sale.kept is not None]
+            if what == "buy" or not known:
+                self.order({A: 3 + units} if flag else {KIT: units, B: 2}, SHOP, None, False, 0)
+                self._hear(None, self.books.sales[-1].versions)
+            else:
+                getattr(self, f"_{what}")(known[-1 - which % min(3, len(known))], units, flag)
+
+    def _news(self, sale: Sale, units: int, flag: bool) -> None:
+        """It goes on at its channel, and we hear of it at once."""
+        self._go_on(sale, units, int(flag), 0, units)
+        self._hear(None, sale.versions[-1:])
+
+    def _hold(self, sale: Sale, units: int, forever: bool) -> None:
+        assert sale.kept is not None
+        if sale.kept.status in CLOSED:
+            return
+        reason = HoldReason.FRAUD if units > 1 else HoldReason.STOCK
+        new = NewHold(sale.kept.id, reason, "Look.", "ann", None if forever else datetime.now(UTC) + DAY)
+
+        async def make() -> bool:
+            async with self.store.begin() as tx:
+                await order.lock(tx, [new.order])
+                changed = await hold.hold(tx, [new], datetime.now(UTC))
+                await hold.tell(tx, changed, PLACES)
+            return bool(changed)
+
+        if self.run(make()):
+            sale.holds.append(forever)
+            sale.let_go = False
+            self.books.settle([sale], {})
+
+    def _lapse(self, sale: Sale, units: int, killed: bool) -> None:
+        """Two look at once, for all orders."""
+
+        async def one() -> None:
+            async with self.store.begin() as tx:
+                await hold.lapse(tx, datetime.now(UTC) + 2 * DAY, PLACES)
+
+        async def both() -> None:
+            await asyncio.gather(one(), one())
+
+        self._survived(20 * units if killed else None, both)
+        gone = [sale for sale in self.books.sales if sale.holds and not any(sale.holds)]
+        for each in gone:
+            each.let_go = True
+        self.books.settle(gone, {})
+
+    def _release(self, sale: Sale, units: int, killed: bool) -> None:
+        assert sale.kept is not None
+        id = sale.kept.id
+
+        async def end() -> None:
+            async with self.store.begin() as tx:
+                await order.lock(tx, [id])
+                changed = await hold.end(tx, [id], "bob", datetime.now(UTC), words="Seen.")
+                await hold.tell(tx, changed, PLACES)
+
+        self._survived(20 * units if killed else None, end)
+        if sale.holds:
+            sale.holds, sale.let_go = [], False
+            self.books.settle([sale], {})
+
+    def _move(self, sale: Sale, units: int, force: bool) -> None:
+        """From one place to the other, or not; the model knows of no places."""
+        assert sale.kept is not None
+        id, here = sale.kept.id, MAIN if units > 1 else SIDE
+        to = next(one for one in PLACES if one.code != here)
+
+        async def move() -> None:
+            async with self.store.begin() as tx:
+                await fulfillment.move(tx, id, here, to, by="ann", why="", force=force)
+
+        with suppress(Conflict, NotFound):
+            self.run(move())
+
+    def _fba(self, sale: Sale, take: int, drop: bool) -> None:
+        """FBA takes units that are ours to send, or sends one that it keeps; or it gives back what it keeps."""
+        assert sale.kept is not None
+        units: dict[tuple[LocationCode, LineId], tuple[int, int]] = {}
+        for line in sale.kept.lines:
+            assert line.sku is not None
+            kept, gone = sale.at_pool.get(line.id, (0, 0))
+            if kept:
+                kept, gone = 0 if drop else kept - 1, gone if drop else gone + 1
+            elif sale.kept.status not in CLOSED:
+                ours = max(sale.left[line.id, sku] // each for sku, each in MADE_OF[line.sku].items())
+                kept = min(take, max(0, line.quantity - max(ours, line.quantity_shipped - gone) - gone))
+            units[FBA, line.id] = kept, gone
+            sale.rows |= set(MADE_OF[line.sku])
+        self.run(self._pool(sale.kept.id, units))
+        sale.at_pool |= {line: both for (_, line), both in units.items()}
+        self.books.settle([sale], {})
+
+    async def _pool(self, id: OrderId, units: dict[tuple[LocationCode, LineId], tuple[int, int]]) -> None:
+        async with self.store.begin() as tx:
+            found = (await order.lock(tx, [id]))[id]
+            await allocation.leave_to_pools(tx, found, units)
+            await allocation.settle(tx, [found], PLACES)
+
+    @invariant()
+    def each_line_has_what_it_should(self) -> None:
+        self.run(self._lines())
+
+    async def _lines(self) -> None:
+        async with self.store.begin() as tx:
+            rows = {(row.order_line_id, row.sku): row for row in await tx.execute(_BY_LINE)}
+        for sale in self.books.sales:
+            if sale.kept is None:
+                continue
+            for line in sale.kept.lines:
+                assert line.sku is not None
+                for sku, each in MADE_OF[line.sku].items():
+                    row = rows.get((line.id, sku))
+                    there = (row.promised, row.gone) if row else (0, 0)
+                    assert there == (sale.promised[line.id, sku], sale.left[line.id, sku]), (line.id, sku)
+                    at_pool = (row.kept, row.sent) if row else (0, 0)
+                    assert at_pool == tuple(units * each for units in sale.at_pool.get(line.id, (0, 0)))
+
+
+_BY_LINE = text(
+    f"""
+    select order_line_id, sku,
+        coalesce(sum(quantity) filter (where location <> '{FBA}'), 0) promised,
+        coalesce(sum(shipped) filter (where location <> '{FBA}'), 0) gone,
+        coalesce(sum(quantity) filter (where location = '{FBA}'), 0) kept,
+        coalesce(sum(shipped) filter (where location = '{FBA}'), 0) sent
+    from order_allocation group by order_line_id, sku
+    """
+)
+
+
+def test_held_moved_and_shipped_from_fba_an_order_has_its_units_once(
+    new_database: Callable[[], str], loop: asyncio.AbstractEventLoop
+) -> None:
+    go(Kept, new_database(), loop, how(max_examples=int(os.environ.get("MACH", "4")), stateful_step_count=int(os.environ.get("STEPS", "25"))))
 
 
 def test_read_then_write_is_caught(new_database: Callable[[], str], loop: asyncio.AbstractEventLoop) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import event as sa_event
 from sqlalchemy import insert, select, text
 
 from domain.channel import LEDGER, Location, LocationKind
@@ -197,6 +199,22 @@ async def allocations(store: Store) -> dict[tuple[str, str, str], tuple[int, int
     )
     async with store.begin() as tx:
         return {(row[0], row[1], row[2]): (row[3], row[4]) for row in await tx.execute(query)}
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[list[str]]:
+    """What the database is asked meanwhile."""
+    seen: list[str] = []
+
+    def note(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    engine = store._engine.sync_engine
+    sa_event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa_event.remove(engine, "before_cursor_execute", note)
 
 
 async def oversales(store: Store) -> list[Any]:

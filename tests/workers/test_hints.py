@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from cryptography.fernet import Fernet
@@ -16,14 +17,17 @@ from sqlalchemy import select
 from adapters.notices import Delivered, Finding, Mailbox, Message, NewSecret
 from adapters.port import OrderKey, Page
 from domain.budget import Ask, Priority
+from domain.chain import Piece, PieceKind
 from domain.channel import Location, LocationKind, StreamName
 from domain.errors import NotFound, Refused, Throttled, Transient, Unauthorized
+from domain.event import EventKind
 from domain.hint import Hint, HintKind, HintState
 from domain.ids import ChannelId, ChannelSku, LocationCode, order_id
+from domain.money import Money
 from domain.order import Order
 from domain.product import Listing, Rejected
 from domain.stock import Reading
-from store import channel, grant, order, product, quarantine, stock, stream
+from store import chain, channel, event, grant, order, product, quarantine, stock, stream
 from store.keyring import Keyring
 from store.session import Store
 from store.tables import hint as table
@@ -48,10 +52,14 @@ class Platform(FakePort):
     pool: dict[str, int]
     refused: set[str]
     held: asyncio.Event
+    refunded: dict[str, list[Piece]]
 
     async def listings_named(self, by: str, names: Sequence[str], ask: Ask) -> Page[Listing]:
         self.named.append((by, list(names)))
         return Page([make_listing(self, name if by == "SKU" else "SKU-9") for name in names])
+
+    async def refunds_told(self, key: OrderKey, ask: Ask) -> Page[Piece]:
+        return Page(list(self.refunded[key.external_id]))
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         self.priorities.append(ask.priority)
@@ -80,7 +88,7 @@ def port() -> Platform:
     made = make_port()
     port = Platform(made.channel)
     port.named, port.priorities, port.problems, port.pool, port.refused = [], [], [], {}, set()
-    port.held = asyncio.Event()
+    port.held, port.refunded = asyncio.Event(), {}
     port.held.set()
     return port
 
@@ -170,6 +178,28 @@ async def test_listings_are_read_by_sku_and_offers_by_item(store: Store, deps: D
     assert sorted(port.named) == [("ITEM", ["B007"]), ("SKU", ["SKU-1"])]
     async with store.begin() as tx:
         assert set(await product.listings_by_skus(tx, ["SKU-1", "SKU-9"])) == {"SKU-1", "SKU-9"}  # type: ignore[list-item]
+
+
+async def test_a_refund_that_is_told_changes_the_chains_of_its_order(store: Store, deps: Deps, port: Platform) -> None:
+    """It is read anew, and the order is told as changed when there was something new."""
+    known = make_order(port, "1001")
+    async with store.begin() as tx:
+        await order.upsert(tx, [known])
+    given = Money(Decimal("12.50"), "EUR")
+    port.refunded["1001"] = [
+        Piece(port.channel.id, PieceKind.REFUNDED, "R1:SKU-1:1", "1001", "SKU-1", 1, NOW, money=given)
+    ]
+    for id in ("n-1", "n-2"):
+        await _came(store, _hint(id, HintKind.REFUND, "1001"))
+        await _hints(deps).once()
+    async with store.begin() as tx:
+        chains = (await chain.by_orders(tx, [known.id]))[known.id]
+        await event.relay(tx)
+    async with store.begin() as tx:
+        told = await event.after(tx, 0, kinds=[EventKind.ORDER_CHANGED])
+    assert [(one.sku, one.pieces[0].money) for one in chains] == [("SKU-1", given)]
+    assert [one.subject for one in told] == [known.id]
+    assert {state for state, _ in (await _states(store)).values()} == {HintState.DONE}
 
 
 async def test_an_end_that_is_waited_for_asks_nothing(store: Store, deps: Deps) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.amazon.hints import NOT_OURS, SHAPES, Account, understood
+from adapters.amazon.hints import MONEY, NOT_OURS, SHAPES, Account, understood
 from adapters.notices import NewSecret
 from domain.hint import Hint, HintKind
 from domain.ids import ChannelId
@@ -53,6 +53,19 @@ def _fba(seller: str = SELLER) -> dict[str, Any]:
     return {"SellerId": seller, "SKU": "ACN-1", "ASIN": "B1", "FulfillmentInventoryByMarketplace": []}
 
 
+def _money(kind: str, *related: tuple[str, str]) -> dict[str, Any]:
+    told = {
+        "SellingPartnerMetadata": {"SellingPartnerId": SELLER, "MarketplaceId": "ATVPDKIKX0DER"},
+        "RelatedIdentifiers": [
+            {"RelatedIdentifierName": name, "RelatedIdentifierValue": value} for name, value in related
+        ],
+        "TransactionType": kind,
+        "PostedDate": "2026-03-01T11:59:00Z",
+        "TotalAmount": {"CurrencyCode": "USD", "CurrencyAmount": -12.5},
+    }
+    return {"TransactionUpdateNotification": told}
+
+
 OFFER = {"marketplaceId": "ATVPDKIKX0DER", "asin": "B007"}
 CASES = [
     (_pascal("ORDER_CHANGE", _order()), HintKind.ORDER, "903-8868176-2219830", "US"),
@@ -65,6 +78,13 @@ CASES = [
         "113-1-1",
         None,
     ),
+    (
+        _pascal(MONEY, _money("Refund", ("REFUND_ID", "17"), ("ORDER_ID", "113-1-2"))),
+        HintKind.REFUND,
+        "113-1-2",
+        "US",
+    ),
+    (_pascal(MONEY, _money("Refund", ("OrderId", "113-1-3"))), HintKind.REFUND, "113-1-3", "US"),
     (_pascal("FBA_INVENTORY_AVAILABILITY_CHANGES", _fba()), HintKind.STOCK, "ACN-1", None),
     (
         _pascal(
@@ -224,11 +244,21 @@ def test_a_new_secret_is_handed_on_and_shown_to_nobody() -> None:
     assert "v1.new" not in repr(foreign)
 
 
+def test_of_other_movements_of_money_and_of_refunds_without_an_order_nothing_is_asked() -> None:
+    for told in (_money("Shipment", ("ORDER_ID", "113-1-2")), _money("Refund", ("REFUND_ID", "17"))):
+        assert understood([US], _pascal(MONEY, told)) is None
+    foreign = _money("Refund", ("ORDER_ID", "113-1-2"))
+    foreign["TransactionUpdateNotification"]["SellingPartnerMetadata"]["SellingPartnerId"] = "SOMEBODY"
+    assert isinstance(understood([US], _pascal(MONEY, foreign)), Rejected)
+    broken = _money("Refund", ("ORDER_ID", ""))
+    assert isinstance(understood([US], _pascal(MONEY, broken)), Rejected)
+
+
 @published
 def test_every_published_type_is_understood_or_named_as_not_ours() -> None:
     types = published_types()
     assert len(types) >= 20
-    assert set(types) <= {*SHAPES, *NOT_OURS}
+    assert set(types) <= {*SHAPES, *NOT_OURS, MONEY}
 
 
 @published
@@ -237,8 +267,8 @@ def test_amazons_own_examples_and_instances_of_its_schemas_are_understood_withou
         for body in example(type):
             seller = _seller(body)
             found = understood([Account(CHANNEL, seller, "c", US.marketplaces)], json.dumps(body).encode())
-            if type in NOT_OURS:
-                assert found is None, type
+            if type in (*NOT_OURS, MONEY):
+                assert found is None, type  # no example is of a refund
                 continue
             assert isinstance(found, Hint), (type, found)
             assert found.type == type

@@ -296,12 +296,12 @@ async def test_one_order_that_is_not_understood(desk: Desk, line: Line) -> None:
 
 @pytest.mark.parametrize(
     ("carrier", "code"),
-    [("DHL", "DHL"), (" fedex", "FedEx"), ("deutsche post", "Deutsche Post"), ("Two Cousins Couriers", "Other")],
+    [("DHL", "DHL"), ("FedEx", "FedEx"), ("Deutsche Post", "Deutsche Post"), ("Two Cousins Couriers", "Other")],
 )
 async def test_the_body_of_a_confirmation(desk: Desk, line: Line, carrier: str, code: str) -> None:
     line.answers.append(httpx.Response(204))
     shipped_at = datetime(2026, 11, 21, 8, 0, 0, 123_456, tzinfo=UTC)
-    parcel = make_parcel(("1", 2), ("2", 1), carrier=carrier, shipped_at=shipped_at)
+    parcel = make_parcel(("1", 2), ("2", 1), carrier=carrier, shipped_at=shipped_at, service="Paket")
     await desk.port.confirm_shipment(KEY, parcel, Ask(), go)
     assert line.calls[0].url.path == f"/orders/v0/orders/{ID}/shipmentConfirmation"
     assert json.loads(line.calls[0].content) == {
@@ -310,6 +310,7 @@ async def test_the_body_of_a_confirmation(desk: Desk, line: Line, carrier: str, 
             "packageReferenceId": "701",
             "carrierCode": code,
             "carrierName": carrier,
+            "shippingMethod": "Paket",
             "trackingNumber": "00340434161094021501",
             "shipDate": "2026-11-21T08:00:00.123Z",
             "orderItems": [{"orderItemId": "1", "quantity": 2}, {"orderItemId": "2", "quantity": 1}],

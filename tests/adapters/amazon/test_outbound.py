@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.amazon import orders, outbound_2020, outbound_2026
 from adapters.amazon.outbound import contents
-from adapters.amazon.private import hiding
+from adapters.private import hiding
 from adapters.fulfillment import Outbound
 from adapters.wire import Unclear, read
 from domain.address import Address

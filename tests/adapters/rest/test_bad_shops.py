@@ -21,6 +21,7 @@ from adapters.port import Page, Receipt, ShownKey, StockKey
 from adapters.rest.catalog import listing_pages
 from adapters.rest.client import PLAN, Operation, Reply
 from adapters.rest.orders import order_pages
+from adapters.rest.config import RestConfig
 from adapters.rest.paging import IDLE
 from adapters.rest.payouts import movement_pages, payout_pages
 from adapters.rest.platform import RestPort
@@ -198,6 +199,7 @@ class Shop:
         self.row = row
         self.client = self
         self.limits = self
+        self.config = RestConfig(CHANNEL, "https://shop.test", "token", buyers=True)
         self.page = 250
 
     async def need(self, operation: Operation, ask: Ask) -> Shop:

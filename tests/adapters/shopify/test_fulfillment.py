@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -318,6 +319,27 @@ async def test_one_place_that_holds_everything_is_taken(open_port: OpenPort) -> 
             ],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("carrier", "told"),
+    [
+        ("UPS", {"company": "UPS", "number": "T"}),
+        # One that Shopify does not link is told with where it shows its parcels, if we know where.
+        ("GO!", {"company": "GO!", "number": "T"}),
+        (
+            "Yodel",
+            {"company": "Yodel", "number": "T", "url": "https://www.yodel.co.uk/tracking/T"},
+        ),
+        ("Two Cousins", {"company": "Two Cousins", "number": "T"}),
+    ],
+)
+async def test_a_company_that_shopify_does_not_link_is_told_with_its_address(
+    open_port: OpenPort, carrier: str, told: dict[str, str]
+) -> None:
+    script = shop_with([task(1, 1, 3)], [])
+    await confirm(open_port(wire=script.wire()), KEY, replace(parcel_of("T", (LINE, 3)), carrier=carrier))
+    assert [given["parcel"]["trackingInfo"] for name, given in script.asked if name == "Ship"] == [told]
 
 
 async def test_a_canceled_fulfillment_is_no_parcel(open_port: OpenPort) -> None:

@@ -148,7 +148,10 @@ def line(
         "currentQuantity": current,
         "unfulfilledQuantity": unfulfilled,
         "originalUnitPriceSet": money("10.0"),
+        "originalTotalSet": money("30.0"),
         "discountedTotalSet": money("27.00"),
+        "discountAllocations": [{"allocatedAmountSet": money("3.00")}],
+        "taxLines": [{"priceSet": money("4.31")}],
     }
 
 
@@ -159,10 +162,20 @@ def raw(number: int = 1, lines: list[dict[str, Any]] | None = None, **told: Any)
         "processedAt": "2026-11-20T08:00:00Z",
         "updatedAt": "2026-11-20T10:00:00Z",
         "cancelledAt": None,
+        "cancelReason": None,
         "test": False,
         "displayFinancialStatus": "PAID",
         "displayFulfillmentStatus": "UNFULFILLED",
         "currentTotalPriceSet": money("31.95"),
+        "totalPriceSet": money("31.95"),
+        "totalTipReceivedSet": money("0.0"),
+        "taxesIncluded": True,
+        "shippingLine": {
+            "title": "Standard",
+            "originalPriceSet": money("4.95"),
+            "discountedPriceSet": money("4.95"),
+            "taxLines": [{"priceSet": money("0.79")}],
+        },
         "customAttributes": [],
         "lineItems": connection(*(lines or [line(1)])),
         "fulfillments": [],
@@ -177,6 +190,7 @@ def fulfillment(
         "status": status,
         "displayStatus": display,
         "createdAt": "2026-11-20T09:00:00Z",
+        "deliveredAt": None,
         "totalQuantity": units,
         "trackingInfo": [{"company": company, "number": tracking} for company, tracking in marks],
     }

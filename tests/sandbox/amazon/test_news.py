@@ -232,8 +232,10 @@ async def test_each_transaction_is_told_when_it_shows_and_again_when_it_is_relea
     assert {each["SellingPartnerMetadata"]["SellingPartnerId"] for each in found} == {na.id}
 
 
-async def test_of_money_we_make_no_question(client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller) -> None:
-    """Money is read from settlements, whole."""
+async def test_of_money_only_a_refund_is_a_question(
+    client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller
+) -> None:
+    """Of the other movements nothing is kept."""
     await _wanting(app, na, "TRANSACTION_UPDATE")
     sku = await held(client)
     bought = {"marketplace": "US", "lines": [{"sku": sku, "quantity": 2}]}
@@ -243,6 +245,11 @@ async def test_of_money_we_make_no_question(client: httpx.AsyncClient, app: http
     made = (await client.get("/_sandbox/notifications")).json()["counts"]["made"]
     found = await _told(client, made)
     assert [understood([OURS], json.dumps(one).encode()) for one in found] == [None] * made
+    line = (await (await fresh(na)).order(id)).json()["order"]["orderItems"][0]["orderItemId"]
+    refund = {"order": id, "lines": [{"id": line, "quantity": 1}]}
+    (await client.post("/_sandbox/refunds", json=refund)).raise_for_status()
+    await advance(client, 2 * DAY_S)
+    assert _hints(await _told(client, made + 1)) == [(HintKind.REFUND, id, "US")]
 
 
 async def test_without_a_subscription_nothing_of_this_is_made(

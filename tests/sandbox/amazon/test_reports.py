@@ -341,3 +341,23 @@ async def test_each_answer_is_one_that_amazon_publishes(client: httpx.AsyncClien
             assert spapi.answer_faults(name, one) == [], (name, one.text)
             assert spapi.request_faults(one.request) == [] or one.status_code >= 400, (name, one.request.url)
     assert {one.status_code for told in answers.values() for one in told} == {200, 202, 400, 404}
+
+
+async def test_what_never_comes_back_is_in_no_report_of_returns_and_is_paid_for(
+    client: httpx.AsyncClient, na: Seller
+) -> None:
+    id, sku = await returned(client, na)
+    (item,) = (await na.order(id)).json()["order"]["orderItems"]
+    lost = {"order": id, "lines": [{"id": item["orderItemId"], "quantity": 1}], "condition": None}
+    (await client.post("/_sandbox/refunds", json=lost)).raise_for_status()
+    paid = {"order": id, "line": item["orderItemId"], "quantity": 1, "reason": "CustomerReturn"}
+    (await client.post("/_sandbox/reimbursements", json=paid)).raise_for_status()
+    assert (await client.post("/_sandbox/reimbursements", json=paid | {"quantity": 9})).status_code == 400
+    assert (await client.post("/_sandbox/refunds", json=lost | {"condition": "EATEN"})).status_code == 400
+    await advance(client, DAY_S / 2)
+    na = await Seller.login(client)
+    rows = table((await contents(na, await made(na, RETURNS, **SPAN))).decode())
+    found = [(row["quantity"], row["detailed-disposition"]) for row in rows if row["order-id"] == id]
+    assert found == [("2", "SELLABLE")]
+    rows = table((await contents(na, await made(na, "GET_FBA_REIMBURSEMENTS_DATA", **SPAN))).decode())
+    assert [(row["amazon-order-id"], row["sku"], row["quantity-reimbursed-total"]) for row in rows] == [(id, sku, "1")]

@@ -15,7 +15,7 @@ PHONE_DIGITS = 7
 
 @contextmanager
 def hiding(*addresses: Address | None) -> Iterator[None]:
-    """Amazon repeats what it does not like: neither these addresses nor words of them are left in a failure that passes here,
+    """Platforms repeat what they do not like: neither these addresses nor words of them are left in a failure that passes here,
     or in its causes."""
     try:
         yield
@@ -28,7 +28,7 @@ def hiding(*addresses: Address | None) -> Iterator[None]:
 
 
 def _any_of(addresses: list[Address]) -> re.Pattern[str] | None:
-    """Where a text of these addresses stands, or one word of it: Amazon cuts and joins them its own way. Not every script
+    """Where a text of these addresses stands, or one word of it: platforms cut and join them their own way. Not every script
     parts its words; one word of several is left alone within an id such as shop-1917."""
     wholes = {text for one in addresses for text in one.texts}
     words = {word for text in wholes for word in re.findall(r"\w{3,}", text)}

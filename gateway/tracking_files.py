@@ -1,0 +1,119 @@
+"""POST /tracking/files: a file of tracking numbers, with an API key that has the scope shipments:write.
+
+The body is the file itself (`text/csv`, or `application/x-ndjson` for JSON Lines) or a form with it (`multipart/form-data`).
+`?dryRun=true` only says what would happen. The answer counts what became of the rows and tells of those that were not confirmed.
+A file that was taken before, whole or in part, may be sent again: each of its rows counts once.
+"""
+
+from __future__ import annotations
+
+import logging
+from email import message_from_bytes
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs
+
+from domain.errors import Forbidden
+from domain.operation import Capability
+from gateway.asgi import Receive, Scope, Send, address, header, read_body, unless_left
+from gateway.auth import Keys
+from gateway.body import BadRequest
+from gateway.deliveries import Told, database_away, deliver
+from gateway.tracking_file import FileProblem, Outcome, Result, Wanted, run
+from resolvers.context import Caller
+from resolvers.shelf import Shelf
+from schema.scopes import SCOPES
+from store.session import UNAVAILABLE
+
+log = logging.getLogger(__name__)
+
+PATH = "/tracking/files"
+BODY_LIMIT = 8 * 1024 * 1024
+MOST_TOLD = 1_000
+_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
+
+
+class TrackingFiles:
+    """Answers POST /tracking/files."""
+
+    def __init__(self, shelf: Shelf, keys: Keys) -> None:
+        self._shelf = shelf
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await deliver(PATH, self._answer, scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+        if scope["method"] != "POST":
+            raise BadRequest("Files are sent by POST.", status=405, headers={"allow": "POST"})
+        caller = await self._keys.caller(header(scope, "authorization"), address(scope))
+        try:
+            caller.needs(SCOPES["Mutation.confirmShipments"])
+        except Forbidden as problem:
+            raise BadRequest(problem.message, status=403) from None
+        file, json_lines = _file(header(scope, "content-type") or "", await read_body(scope, receive, BODY_LIMIT))
+        wanted = Wanted(caller.name, _dry_run(scope), json_lines)
+        try:
+            return 200, await unless_left(receive, self._run(caller, file, wanted)), {}
+        except FileProblem as problem:
+            raise BadRequest(str(problem)) from None
+        except UNAVAILABLE as problem:
+            log.warning("tracking.database_away", extra={"source": "file", "reason": type(problem).__name__})
+            return database_away()
+
+    async def _run(self, caller: Caller, file: bytes, wanted: Wanted) -> dict[str, Any]:
+        told: list[Outcome] = []
+
+        def tell(one: Outcome) -> None:
+            if one.result is not Result.CONFIRMED and len(told) < MOST_TOLD:
+                told.append(one)
+
+        shelf = self._shelf
+        platforms = {id: one.platform for id, one in shelf.channels.items()}
+        found = await run(shelf.store, platforms, BytesIO(file), wanted, tell)
+        if found[Result.CONFIRMED] and not wanted.dry_run:
+            for channel in sorted(shelf.channels):
+                await shelf.bell.ring(channel, Capability.SHIPMENTS)
+        counts = {one.value: found[one] for one in Result}
+        log.info("tracking.file", extra={"actor": caller.name, "dry_run": wanted.dry_run, **counts})
+        rows = [
+            {
+                "row": one.number,
+                "order": one.order,
+                "trackingNumber": one.tracking_number,
+                "result": one.result.value,
+                "reason": one.reason,
+            }
+            for one in told
+        ]
+        return {"dryRun": wanted.dry_run, "rows": found.total(), **counts, "report": rows}
+
+
+def _file(content_type: str, body: bytes) -> tuple[bytes, bool]:
+    """(the file, whether it is JSON Lines). Raises BadRequest for a form without one, and for what says to be neither."""
+    kind = content_type.partition(";")[0].strip().lower()
+    name = ""
+    if kind == "multipart/form-data":
+        form = message_from_bytes(b"content-type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
+        parts = [one for one in form.walk() if one.get_filename() is not None]
+        # A form that was cut in the middle has no last boundary, and its last row may be half of one.
+        whole = not any(one.defects for one in form.walk())
+        content = parts[0].get_payload(decode=True) if whole and len(parts) == 1 else None
+        if not isinstance(content, bytes):
+            raise BadRequest("The form must hold one file, whole.")
+        body, kind, name = content, parts[0].get_content_type(), str(parts[0].get_filename()).lower()
+    if kind in _JSON_LINES or name.endswith((".jsonl", ".ndjson")):
+        return body, True
+    if kind == "text/csv" or name.endswith(".csv"):
+        return body, False
+    raise BadRequest(
+        f"Send the file as text/csv or {_JSON_LINES[0]}, or in a form as multipart/form-data.",
+        status=415,
+    )
+
+
+def _dry_run(scope: Scope) -> bool:
+    told: str = parse_qs(scope["query_string"].decode("latin-1")).get("dryRun", ["false"])[-1]
+    if told not in ("true", "false"):
+        raise BadRequest("`dryRun` must be true or false.")
+    return told == "true"
