@@ -34,13 +34,17 @@ def _any_of(addresses: list[Address]) -> re.Pattern[str] | None:
     words = {word for text in wholes for word in re.findall(r"\w{3,}", text)}
     told = [rf"(?<![A-Za-z0-9_]){one}(?![A-Za-z0-9_])" for one in _written(wholes)]
     told += [rf"(?<![\w-]){one}(?![\w-])" for one in _written(words)]
-    told += [_dialed(one.phone) for one in addresses if len(re.findall(r"\d", one.phone)) >= PHONE_DIGITS]
+    told += [number for one in addresses if (number := dialed(one.phone)) is not None]
     return re.compile("|".join(told), re.IGNORECASE) if told else None
 
 
-def _dialed(phone: str) -> str:
-    """A number with or without the code of its country, however it is parted."""
-    return r"[+\d\s().-]{0,12}" + r"[\s().-]?".join(re.findall(r"\d", phone)[-PHONE_DIGITS:])
+def dialed(phone: str) -> str | None:
+    """An expression for a telephone number with or without the code of its country, however it is parted; None for what has too
+    few digits to be known by them."""
+    digits = re.findall(r"\d", phone)
+    if len(digits) < PHONE_DIGITS:
+        return None
+    return r"[+\d\s()./-]{0,12}" + r"[\s()./-]?".join(digits[-PHONE_DIGITS:])
 
 
 def _written(texts: set[str]) -> list[str]:

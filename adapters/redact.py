@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote
 
 import orjson
 
+from adapters.private import dialed
 from adapters.transport import Spoken
 from domain.exchange import Exchange, about_order, about_sku
 
@@ -77,12 +78,12 @@ _WITHIN = _words(
 )
 # … and these where they are the whole name: people, where they live, what they wrote, and documents that show all of it.
 _WHOLE = _words(
-    "browserip city clientdetails clientip companyname consignee contact contacts content contents "
-    "county customattributes deliveryphotourl displayablecomment displayableordercomment district districtorcounty document "
-    "documentdownload dropofflocation extendedfields filecontents giftattributes housenumber ip latitude lineitemtext "
-    "longitude municipality neighborhood neighborname nonlatinname note noteattributes notes ordertext otp otpdetails "
-    "primarycontact reasoncomment receivedby returncomment returnto rmapageurl shippernote shippingnotes signedforby street streetname "
-    "streetnumber zip"
+    "addressee browserip city clientdetails clientip companyname consignee contact contacts content contents county "
+    "customattributes deliveryphotourl displayablecomment displayableordercomment district districtorcounty document "
+    "documentdownload dropofflocation extendedfields filecontents giftattributes housenumber ip latitude line1 line2 "
+    "line3 lineitemtext longitude municipality neighborhood neighborname nonlatinname note noteattributes notes ordertext "
+    "otp otpdetails primarycontact reasoncomment receivedby receiver returncomment returnto rmapageurl shippernote "
+    "shippingnotes signedforby street streetname streetnumber zip"
 )
 # What only sounds like it: counts, kinds, and tokens that name a page.
 _HARMLESS = _words(
@@ -148,6 +149,9 @@ _SECRETS = re.compile(
     r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"
     r"|(?<=\?)[^\s\"'<>]*(?:X-Amz-|[Ss]ignature=)[^\s\"'<>\\]*"
 )
+
+# What a telephone number is written with; all of it is one only where there are digits enough.
+_PHONE = re.compile(r"\+?[\d\s()./-]+")
 
 # Verdicts over names, remembered: most calls use the same few.
 _DROP, _ID = "drop", "id"
@@ -236,6 +240,8 @@ class _Kept:
             for one in sorted(self.gone, key=len, reverse=True):
                 if one.lower() in small:
                     words = _again(one).sub(REDACTED, words)
+                if _PHONE.fullmatch(one) and (number := dialed(one)) is not None:
+                    words = re.sub(rf"(?<![\w.:\[,-]){number}(?![\w.-])", REDACTED, words)
         return words
 
 

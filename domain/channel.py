@@ -40,8 +40,8 @@ class LocationKind(Enum):
 class Channel:
     """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop.
 
-    Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that. With `buyers` it is
-    to tell who bought.
+    Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that. With `buyers` it
+    is to tell who bought.
     """
 
     id: ChannelId
@@ -107,9 +107,9 @@ class StreamName(Enum):
 
 @dataclass(slots=True)
 class StreamState:
-    """How far one stream of one channel has come. `cursor` is what the next run starts from. `paused_at` is since when people have
-    stopped it, `paused_by` and `pause_reason` say who and why. `way` is how the last run of orders
-    read them, and `way_reason` why."""
+    """How far one stream of one channel has come. `cursor` is what the next run starts from. `paused_at` is since when people
+    have stopped it, `paused_by` and `pause_reason` say who and why. `way` is how the last run of orders read them, and
+    `way_reason` why."""
 
     channel: ChannelId
     name: StreamName

@@ -215,7 +215,6 @@ class ClaimedItem:
     deadline_at: datetime | None = None
 
 
-
 @dataclass(slots=True)
 class Outcome:
     """What came of working on a claimed item. `due_in_s` says when to look again while the item stays open."""

@@ -85,9 +85,9 @@ class Order:
     `service` is how fast it was sold to be, in the channel's own word, and `deliver_by` what the buyer was promised. `person` is
     there only where an order has just been read: it is kept apart, and two versions that differ in it alone are equal.
 
-    `charges` are those that belong to no line. `charged` is what the channel says that all was to cost when it was ordered, before
-    refunds, which may be left out of `total`. `prices_with_tax` says whether prices were shown to the buyer with the tax in them.
-    `delivered_at` is when the last parcel arrived.
+    `charges` are those that belong to no line. `charged` is what the channel says that all was to cost when it was ordered,
+    before refunds, which may be left out of `total`. `prices_with_tax` says whether prices were shown to the buyer with the tax
+    in them. `delivered_at` is when the last parcel arrived.
 
     One that is not `whole` is a sketch: a report has told of it, and its lines are its SKUs, without the channel's ids, money and
     parcels. Nothing can be confirmed on it, and nothing that has left is counted by it, before the order itself was read.

@@ -21,8 +21,8 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An address as a channel tells it, which may lack anything but its country. `region` is a state or province, `district` a part
-    of a town or county where addresses name one."""
+    """An address as a channel tells it, which may lack anything but its country. `region` is a state or province, `district` a
+    part of a town or county where addresses name one."""
 
     country: str
     name: str | None = field(default=None, repr=False)

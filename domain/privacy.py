@@ -54,7 +54,9 @@ def words(kind: PrivacyKind) -> str:
     """What people have to do about it."""
     match kind:
         case PrivacyKind.DATA_REQUEST:
-            return "Give the buyer what is kept of these orders: `buyer` and `shipTo`, which the scope orders:pii opens."
+            return (
+                "Give the buyer what is kept of these orders: `buyer` and `shipTo`, which the scope orders:pii opens."
+            )
         case PrivacyKind.BUYER_REDACT:
             return "ACORN has forgotten whose orders these are, for ever: see to what you keep elsewhere."
         case PrivacyKind.SHOP_REDACT:

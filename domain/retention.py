@@ -14,8 +14,8 @@ LONGEST = timedelta(days=180)
 
 
 def erase_at(order: Order, transit: timedelta = TRANSIT) -> datetime:
-    """When the person is to be forgotten, as far as this version of the order tells: 30 days after the last parcel has arrived, or
-    should have, or after the cancellation; half a year after it was placed where it comes to no end."""
+    """When the person is to be forgotten, as far as this version of the order tells: 30 days after the last parcel has arrived,
+    or should have, or after the cancellation; half a year after it was placed where it comes to no end."""
     match order.status:
         case OrderStatus.CANCELLED:
             over = order.updated_at

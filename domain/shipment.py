@@ -133,7 +133,11 @@ def _lines(
     if one.lines is None:
         rest = [(external, units) for external, units in left.values() if units > 0]
         if not rest:
-            raise Conflict(f"Nothing of order {found.external_id} is left to ship.", field=(*at, "orderId"))
+            raise Conflict(
+                f"Nothing of order {found.external_id} is left to ship: it has left, is on its way to the channel, or is "
+                "another platform's to ship (`Order.outbound`).",
+                field=(*at, "orderId"),
+            )
         return rest
     wanted: Counter[LineId] = Counter()
     for position, line in enumerate(one.lines):
@@ -151,13 +155,18 @@ def _lines(
     return [(left[line][0], units) for line, units in wanted.items()]
 
 
-def _check_order(found: Order, one: ShipmentRequest, number: str, now: datetime, at: tuple[str, ...]) -> None:
+def check_whole(found: Order, at: tuple[str, ...] = ()) -> None:
+    """Raises Conflict for an order of which only a report has told: the ids of its lines are still to be read."""
     if not found.whole:
-        # A report has told of it, and the ids of its lines are still to be read.
         raise Conflict(
-            f"Order {found.external_id} has not been read as a whole yet; try again in a minute.",
-            field=(*at, "orderId"),
+            f"Order {found.external_id} has not been read as a whole yet: so far only a report has told of it. Such orders are "
+            "read one by one, those to be shipped first. Try again in a minute; behind thousands of others it may take hours.",
+            field=at or None,
         )
+
+
+def _check_order(found: Order, one: ShipmentRequest, number: str, now: datetime, at: tuple[str, ...]) -> None:
+    check_whole(found, (*at, "orderId"))
     if found.fulfilled_by is FulfilledBy.CHANNEL:
         raise Invalid(f"Order {found.external_id} is shipped by its channel, not by us.", field=(*at, "orderId"))
     if any(parcel.tracking_number == number for parcel in found.shipments):

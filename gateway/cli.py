@@ -142,7 +142,9 @@ def sandbox(
         typer.echo(context.get_help())
         raise typer.Exit
     if platform not in ("amazon", "shopify", "shop", "carrier"):
-        fail("Say which: `acorn sandbox amazon --port 8010`, or shopify, shop or carrier in its place; --help after it.")
+        fail(
+            "Say which: `acorn sandbox amazon --port 8010`, or shopify, shop or carrier in its place; --help after it."
+        )
     # In our place: whoever stops us stops it.
     os.execv(sys.executable, [sys.executable, "-m", "sandbox", platform, *context.args])  # noqa: S606  ours
 

@@ -27,7 +27,7 @@ from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, four_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, six_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
@@ -72,7 +72,9 @@ def run(port: int, shop: str = "shopify") -> int:
     if shop not in STOREFRONTS:
         raise DemoFailed(f"{shop!r} is no shop that there is a sandbox of: {', '.join(STOREFRONTS)}.")
     if not 1 <= port <= 65_505:
-        raise DemoFailed(f"ACORN_PORT is {port}; it must lie between 1 and 65505, since three sandboxes listen above it.")
+        raise DemoFailed(
+            f"ACORN_PORT is {port}; it must lie between 1 and 65505, since three sandboxes listen above it."
+        )
     ports = Ports(port)
     storefront = STOREFRONTS[shop]
     _check_free(ports, storefront)
@@ -240,7 +242,7 @@ class _Demo:
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )
-        text = f"{addresses}\n{four_things(home, examples)}\n\nready"
+        text = f"{addresses}\n{six_things(home, examples)}\n\nready"
         print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
 
     async def _watch(self) -> None:

@@ -24,6 +24,8 @@ KEYS: Mapping[str, frozenset[str]] = {
             "catalog:read",
             "orders:read",
             "shipments:write",
+            "refunds:write",
+            "channels:write",
             "operations:approve",
             "schema:read",
         }
@@ -213,7 +215,7 @@ Command line       cd {folder} && {acorn} --help
 Keys, as `Authorization: Bearer …`
   demo-storefront  reads stock and products
   demo-checkout    reserves units too
-  demo-operator    reads orders, ships them, adjusts stock and its rules, approves operations
+  demo-operator    reads orders, holds, ships and refunds them, adjusts stock and rules, runs streams, approves
   demo-finance     reads orders and costs
   demo-admin       may do everything, and sees who bought
 """
@@ -222,6 +224,14 @@ STOCK = """{ stock(skus: ["%s"], maxAge: "PT1M") {
     sku availableToSell freshness asOf
     levels { location { name } availableToSell freshness }
     explanation { label quantity source } } }"""
+
+QUEUE = """{ orderQueue(first: 5) { totalCount nodes { minutesLeft obstacles
+    order { externalId status fulfillments { location { code } status lines { sku quantity } } } } } }"""
+
+PUT_OFF = """mutation { holdOrders(input: { orderIds: ["%s"], reason: OTHER, words: "A first try." }) {
+    orders { status holds { words madeBy } } userErrors { message } } }"""
+
+LET_GO = """mutation { releaseOrders(input: { orderIds: ["%s"] }) { orders { status } userErrors { message } } }"""
 
 SHIP = """mutation { confirmShipments(input: { idempotencyKey: "%s", shipments: [
     { orderId: "%s", carrier: "DHL", trackingNumber: "%s", shippedAt: "%s" } ] }) {
@@ -263,26 +273,32 @@ class Examples:
     shared: Sku
 
 
-def four_things(home: str, examples: Examples) -> str:
-    """What to try first: read, write, follow, reserve."""
+def six_things(home: str, examples: Examples) -> str:
+    """What to try first: read, queue, hold, ship, follow, reserve."""
     order = examples.order
     key = f"first-try-{secrets.token_hex(3)}"
     tracking = f"00340434{secrets.randbelow(10**12):012}"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ship = curl(home, "demo-operator", SHIP % (key, node_id("Order", order.id), tracking, now))
+    id = node_id("Order", order.id)
+    ship = curl(home, "demo-operator", SHIP % (key, id, tracking, now))
     # Ends the quoting, lets the shell put its variable in, and takes the quoting up again.
     follow = curl(home, "demo-operator", FOLLOW % "'$OPERATION'", "-N -H 'Accept: text/event-stream'")
     hold = curl(home, "demo-checkout", HOLD % (f"cart-{secrets.token_hex(3)}", examples.shared))
     return "\n".join(
         [
-            "Four things to paste:\n",
+            "Six things to paste:\n",
             "1. What can be sold, and why? One answer from Amazon, the shop and the warehouses, with its bill.\n",
             curl(home, "demo-storefront", STOCK % examples.sku, "-H 'X-Acorn-Bill: 1'"),
-            f"\n2. Ship order {order.external_id} of {order.channel}: kept as an operation, which a worker carries out.\n",
+            "\n2. What has to leave next, from where, and what keeps it from that?\n",
+            curl(home, "demo-operator", QUEUE),
+            f"\n3. Hold order {order.external_id} of {order.channel}, so that nobody ships it, and let it go again.\n",
+            curl(home, "demo-operator", PUT_OFF % id),
+            curl(home, "demo-operator", LET_GO % id),
+            "\n4. Ship that order: kept as an operation, which a worker carries out.\n",
             f"OPERATION=$({ship} | grep -o 'Operation:[0-9a-f-]*'); echo $OPERATION",
-            "\n3. Follow that operation until its effect has been read back at the channel.\n",
+            "\n5. Follow that operation until its effect has been read back at the channel.\n",
             follow,
-            "\n4. Reserve a unit as a check-out does, see the number fall in every channel, give it back.\n",
+            "\n6. Reserve a unit as a check-out does, see the number fall in every channel, give it back.\n",
             f"RESERVATION=$({hold} | grep -o 'Reservation:[0-9a-f-]*'); echo $RESERVATION; sleep 8",
             curl(home, "demo-storefront", WATCH % examples.shared),
             curl(home, "demo-checkout", RELEASE % "'$RESERVATION'"),

@@ -15,7 +15,7 @@ from domain.ids import OperationId, OrderId
 from domain.operation import Capability, Kind, NewItem, OperationStatus
 from domain.order import OPEN, Order, OrderStatus
 from domain.product import FulfilledBy
-from domain.shipment import resource
+from domain.shipment import check_whole, resource
 from resolvers.request import Accepted, check_key, contents_hash
 from resolvers.shelf import Shelf
 from store import agenda, operation, order, shipment
@@ -145,8 +145,7 @@ async def _items(
 
 def _check(shelf: Shelf, found: Order, one: CancelRequest) -> None:
     name = found.external_id
-    if not found.whole:
-        raise Conflict(f"Order {name} has not been read as a whole yet; try again in a minute.")
+    check_whole(found)
     if found.fulfilled_by is FulfilledBy.CHANNEL:
         raise Invalid(f"Order {name} is shipped by its channel: cancel it there.")
     if found.status is OrderStatus.PARTIALLY_SHIPPED or any(line.quantity_shipped for line in found.lines):

@@ -22,7 +22,7 @@ from domain.operation import Capability, Kind, NewItem, Operation, OperationStat
 from domain.order import SHIPPABLE, Order, OrderStatus
 from domain.package import Package
 from domain.product import FulfilledBy
-from domain.shipment import Promises, ShippedLine, resource
+from domain.shipment import Promises, ShippedLine, check_whole, resource
 from resolvers.request import Accepted, check_key, contents_hash
 from resolvers.shelf import Shelf
 from store import agenda, fulfillment, label, operation, person, shipment
@@ -349,10 +349,7 @@ def _package(
 
 def _check_order(found: Order, spoken: _Spoken, replaces: str | None, at: tuple[str, ...]) -> None:
     here = (*at, "orderId")
-    if not found.whole:
-        raise Conflict(
-            f"Order {found.external_id} has not been read as a whole yet; try again in a minute.", field=here
-        )
+    check_whole(found, here)
     if found.fulfilled_by is FulfilledBy.CHANNEL:
         raise Invalid(f"Order {found.external_id} is shipped by its channel, not by us.", field=here)
     old = _replaced(found, spoken, replaces, at)

@@ -53,8 +53,8 @@ class Bell(Protocol):
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
-    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events. Refunds of more than `refund_approval`,
-    by currency, want a second person."""
+    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events. Refunds of more than
+    `refund_approval`, by currency, want a second person."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]

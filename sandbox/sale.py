@@ -30,8 +30,8 @@ class Sale:
     _task: asyncio.Task[None] | None = None
 
     def begin(self, seed: object, orders: int, seconds: float, buyer: Buyer, told: Callable[[], None]) -> None:
-        """Let `orders` buyers come within so many sandbox seconds, evenly; `told` is called when some have bought. Raises ValueError
-        while another sale is on."""
+        """Let `orders` buyers come within so many sandbox seconds, evenly; `told` is called when some have bought. Raises
+        ValueError while another sale is on."""
         if self._task is not None and not self._task.done():
             raise ValueError("a sale is on already")
         self.wanted, self.placed, self.sold_out, self.left = orders, 0, 0, 0

@@ -12,4 +12,6 @@ from schema.money import Money
 class Charge:
     kind: ChargeKind
     amount: Money = strawberry.field(description="Below zero for what is taken off.")
-    contained: bool = strawberry.field(description="True for a tax that other parts hold already: it adds nothing to them.")
+    contained: bool = strawberry.field(
+        description="True for a tax that other parts hold already: it adds nothing to them."
+    )

@@ -86,7 +86,9 @@ strawberry.enum(
         "ON_HOLD: not before somebody settles it at its channel, or while we hold what is open there (`holds`)."
     ),
 )
-strawberry.enum(CancelledBy, description="Who wanted units not to be sent: the buyer, we who sell, or the channel itself.")
+strawberry.enum(
+    CancelledBy, description="Who wanted units not to be sent: the buyer, we who sell, or the channel itself."
+)
 strawberry.enum(
     ChargeKind,
     description="What a part of a price is for. Taxes end in TAX; TAX alone is that of the goods where it is told apart.",
@@ -223,7 +225,9 @@ strawberry.enum(
     description="Where a parcel is. OTHER: the platform's word tells of something else than its place.",
 )
 strawberry.enum(TrackingRowKind, name="TrackingRowKind", description="PARCEL: one has left. EVENT: where one is.")
-strawberry.enum(LabelFormat, description="What the printer understands. ZPL203 and ZPL300: ZPL with so many dots an inch.")
+strawberry.enum(
+    LabelFormat, description="What the printer understands. ZPL203 and ZPL300: ZPL with so many dots an inch."
+)
 strawberry.enum(
     LabelStatus,
     description=(

@@ -68,7 +68,9 @@ class OrderLine:
     total: Money | None
     quantity_cancelled: int = strawberry.field(description="Units that were ordered and are not wanted any more.")
     cancelled_by: CancelledBy | None = strawberry.field(description="Null where the channel does not tell.")
-    charges: list[Charge] = strawberry.field(description="What all units that were ordered cost, as the channel tells it.")
+    charges: list[Charge] = strawberry.field(
+        description="What all units that were ordered cost, as the channel tells it."
+    )
 
     @strawberry.field(graphql_type=Product | None)
     @batched(_products)
@@ -122,7 +124,9 @@ class Shipment:
     channel_confirmed_at: datetime | None = strawberry.field(
         description="Since when the channel shows it, by the channel's own time where it tells one."
     )
-    service: str | None = strawberry.field(description="The carrier's service; null where the channel does not tell it.")
+    service: str | None = strawberry.field(
+        description="The carrier's service; null where the channel does not tell it."
+    )
 
     @strawberry.field(description="Where it can be followed; null where that is not known of its carrier.")
     def tracking_url(self, root: strawberry.Parent[domain.Shipment]) -> str | None:
@@ -240,14 +244,18 @@ class Order(Node):
     charged: Money | None = strawberry.field(
         description="What all was to cost when it was ordered, before refunds, as its channel adds it up."
     )
-    tax: Money | None = strawberry.field(description="The tax in or on all that was ordered; null while it is not told.")
+    tax: Money | None = strawberry.field(
+        description="The tax in or on all that was ordered; null while it is not told."
+    )
     unexplained: Money | None = strawberry.field(
         description="What `charged` is beyond all `charges`: zero in a sound order, null while one of both is not told."
     )
     whole: bool = strawberry.field(
         description="False while a report alone has told of it: its lines are its SKUs, and cannot be confirmed yet."
     )
-    prices_with_tax: bool | None = strawberry.field(description="Whether its buyer was shown prices with the tax in them.")
+    prices_with_tax: bool | None = strawberry.field(
+        description="Whether its buyer was shown prices with the tax in them."
+    )
 
     is_type_of = describes(domain.Order)
 
@@ -299,8 +307,8 @@ class Order(Node):
 
     @strawberry.field(
         description=(
-            "Minutes until its ship-by, also while it is held; negative when that is over, null where there is none and of orders "
-            "that have ended."
+            "Minutes until its ship-by, also while it is held; negative when that is over, null where there is none and of "
+            "orders that have ended."
         )
     )
     def minutes_to_ship_by(self, info: Info, root: strawberry.Parent[domain.Order]) -> int | None:

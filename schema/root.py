@@ -37,7 +37,8 @@ from schema.scalars import SCALARS
 # A class's own bases come last in what is printed: the first of these stands at the end.
 @strawberry.type
 class Query(
-    ReturnQueries, WebhookQueries,
+    ReturnQueries,
+    WebhookQueries,
     ChannelQueries,
     OperationQueries,
     SourcingQueries,
@@ -55,7 +56,8 @@ class Query(
 
 @strawberry.type
 class Mutation(
-    ReturnMutations, FlowMutations,
+    ReturnMutations,
+    FlowMutations,
     WebhookMutations,
     OperationMutations,
     OutboundMutations,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,7 @@ from store.channel import not_paused
 from store.operation import refresh
 from store.session import AnyRow, among, from_now, storable
 from store.tables import operation, operation_item
+from store.tables.operation import ABOUT_AN_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,12 @@ async def payloads(tx: AsyncConnection, id: OperationId) -> list[Mapping[str, ob
 async def under_way(
     tx: AsyncConnection, capability: Capability, resources: Collection[str]
 ) -> list[Mapping[str, object]]:
-    """The payloads of released items of `resources` that may yet take effect, those of unknown outcome included."""
+    """The payloads of released items of `resources`, which are orders, that may yet take effect, those of unknown outcome
+    included."""
     rows = await tx.execute(
         select(i.payload).where(
             among(i.resource, resources),
+            text(ABOUT_AN_ORDER),
             i.capability == capability.value,
             i.released,
             _is(i.status, *OPEN, ItemStatus.PARKED),

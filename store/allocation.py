@@ -6,6 +6,7 @@ and in whatever order its versions arrive. Locks are taken in the order of: orde
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     _release_and_ship(plan)
     lacking = plan.lacking()
     desk = await sourcing.desk(tx, skus, lacking) if lacking else None
-    _allocate(plan, places, desk)
+    await _allocate(plan, places, desk)
     changed = await _write(tx, plan)
     if desk is not None:
         await sourcing.record(tx, desk.made, desk)
@@ -338,9 +339,11 @@ def _release_and_ship(plan: _Plan) -> None:
                 wish.backordered[place] = max(0, wish.backordered.get(place, 0) - units)
 
 
-def _allocate(plan: _Plan, places: Sequence[Location], desk: sourcing.Desk | None) -> None:
+async def _allocate(plan: _Plan, places: Sequence[Location], desk: sourcing.Desk | None) -> None:
     """What orders want beyond what they have; units that have left unseen were sold like any other."""
-    for _, group in groupby(plan.wishes.items(), key=lambda one: one[1].order.id):
+    for number, (_, group) in enumerate(groupby(plan.wishes.items(), key=lambda one: one[1].order.id), start=1):
+        if number % _BREATH == 0:
+            await asyncio.sleep(0)
         wanted = {key: _take_off(plan, key, wish, places) for key, wish in group}
         if desk is not None:
             _source(plan, wanted, places, desk)
@@ -652,6 +655,8 @@ async def _note_oversales(tx: AsyncConnection, sold: Sequence[tuple[_Wish, _Beyo
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+_BREATH = 10  # so many orders are decided before others have their turn
 
 # Many more than a channel is told within the time that it takes to confirm one.
 _PUSHES = 100

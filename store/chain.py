@@ -39,7 +39,8 @@ async def lock(tx: AsyncConnection, orders: Collection[tuple[ChannelId, str | No
 
 
 async def keep(tx: AsyncConnection, pieces: Sequence[Piece]) -> int:
-    """Keep the pieces and write their chains anew; how many of them were new or told otherwise than before."""
+    """Keep the pieces, write their chains anew and tell of their orders, each once; how many of the pieces were new or told
+    otherwise than before."""
     told = {(one.channel, one.kind.value, storable(one.reference)): one for one in pieces}
     if not told:
         return 0
@@ -53,9 +54,13 @@ async def keep(tx: AsyncConnection, pieces: Sequence[Piece]) -> int:
         index_elements=["channel", "kind", "reference"], set_=values, where=changes
     ).returning(p.channel, p.kind, p.reference)
     changed = {(ChannelId(row.channel), row.kind, row.reference) for row in await tx.execute(statement, rows)}
+    if not changed:
+        return 0
     # What is told to be of another order or SKU now is missing where it was.
     left = [one for one in before if (one.channel, one.kind.value, one.reference) in changed]
-    await _chains_anew(tx, changed, [*(told[key] for key in changed), *left])
+    touched = [*(told[key] for key in changed), *left]
+    await _chains_anew(tx, changed, touched)
+    await _tell(tx, {order_id(one.channel, one.order) for one in touched if one.order is not None})
     return len(changed)
 
 
@@ -135,8 +140,6 @@ async def _chains_anew(tx: AsyncConnection, keys: Collection[_Key], pieces: Sequ
     rows = {(row.channel, row.kind, row.reference): row for row in await tx.execute(_of_groups(groups))}
     rows |= {(row.channel, row.kind, row.reference): row for row in await tx.execute(_of_keys(keys))}
     made = chains(map(_piece, rows.values()))
-    if not made:
-        return
     fresh = insert(return_chain)
     await tx.execute(
         fresh.on_conflict_do_update(

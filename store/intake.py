@@ -44,7 +44,10 @@ async def keep_orders(
     told = [one.id for one in orders if one.id not in set(changed)]
     kept = await order.by_ids(tx, changed)
     calls = {(one.id, one.updated_at): one.upstream_request_id for one in orders}
-    await timeline.note(tx, [_step(kept[id], path, calls.get((id, kept[id].updated_at)), new=id not in known) for id in sorted(kept)])
+    await timeline.note(
+        tx,
+        [_step(one, path, calls.get((id, one.updated_at)), new=id not in known) for id, one in sorted(kept.items())],
+    )
     ours = [one for one in kept.values() if one.fulfilled_by is FulfilledBy.MERCHANT]
     await channel_stock.look_after_orders(
         tx, {(one.channel, line.sku) for one in ours for line in one.lines if line.sku is not None}

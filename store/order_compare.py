@@ -27,6 +27,12 @@ async def due(tx: AsyncConnection, days: Mapping[tuple[ChannelId, date], datetim
         await tx.execute(insert(order_compare).on_conflict_do_nothing(), rows)
 
 
+async def newest(tx: AsyncConnection) -> dict[ChannelId, date]:
+    """Of each channel the last day that is compared, or is to be."""
+    rows = await tx.execute(select(c.channel, func.max(c.day).label("day")).group_by(c.channel))
+    return {ChannelId(row.channel): row.day for row in rows}
+
+
 async def claim(
     tx: AsyncConnection, channels: Collection[ChannelId], lease_s: float
 ) -> tuple[ChannelId, date, int] | None:

@@ -93,10 +93,12 @@ async def offers(tx: AsyncConnection, skus: Collection[Sku], pools: Sequence[Loc
     return found
 
 
-async def short(tx: AsyncConnection, channels: Collection[ChannelId], limit: int = 50) -> list[OrderId]:
+async def short(
+    tx: AsyncConnection, channels: Collection[ChannelId], passed: Collection[OrderId], limit: int
+) -> list[OrderId]:
     """At most `limit` open orders of these channels, placed within 30 days, that places of ours cannot ship whole, and of which
-    no pool was asked yet; the one that must leave first comes first."""
-    rows = await tx.scalars(_SHORT, {"channels": list(channels), "limit": limit})
+    no pool was asked yet; the one that must leave first comes first. Those `passed` by are left out."""
+    rows = await tx.scalars(_SHORT, {"channels": list(channels), "passed": list(passed), "limit": limit})
     return [OrderId(id) for id in rows]
 
 
@@ -220,12 +222,12 @@ async def counted(tx: AsyncConnection, ids: Collection[str]) -> None:
     )
 
 
-async def uncounted(tx: AsyncConnection, channels: Collection[ChannelId], limit: int = 100) -> list[Followed]:
-    """Those whose units the platform's own count may still show, the oldest first."""
-    oldest = (
-        select(o.id).where(among(o.channel, channels), o.counted_at.is_(None)).order_by(o.taken_at, o.id).limit(limit)
-    )
-    return await _followed(tx, o.id.in_(oldest))
+async def uncounted(
+    tx: AsyncConnection, channels: Collection[ChannelId], passed: Collection[str], limit: int
+) -> list[Followed]:
+    """At most `limit` whose units the platform's own count may still show, the oldest first, without those `passed` by."""
+    wanted = among(o.channel, channels), o.counted_at.is_(None), ~among(o.id, passed)
+    return await _followed(tx, o.id.in_(select(o.id).where(*wanted).order_by(o.taken_at, o.id).limit(limit)))
 
 
 async def claim(
@@ -446,6 +448,7 @@ _SHORT = text(
     select kept.id from "order" kept
     where kept.channel = any(cast(:channels as text[])) and kept.status = 'UNSHIPPED' and kept.fulfilled_by = 'MERCHANT'
         and kept.held is null and kept.placed_at > now() - interval '30 days'
+        and kept.id <> all(cast(:passed as text[]))
         and exists (
             select from order_line line
             where line.order_id = kept.id and line.quantity > line.quantity_shipped and (

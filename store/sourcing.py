@@ -160,7 +160,7 @@ async def tags(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, frozense
 
 
 async def record(tx: AsyncConnection, made: Sequence[Made], desk: Desk) -> None:
-    """Keep decisions with their reasons, and note them. One that sends nothing is kept where the last one did not say the same."""
+    """Keep decisions with their reasons, and note them. One that sends nothing is kept unless the last one said the same."""
     if not made:
         return
     rows = [
@@ -340,8 +340,8 @@ _RECORD = text(
     """
 )
 
-# What was given back or moved away meanwhile leaves no more, and an order that was decided about again leaves once: on the last day
-# that was decided, with all that the place has for it.
+# What was given back or moved away meanwhile leaves no more. An order that was decided about again leaves once: on the day that
+# was decided last, with all that the place has for it.
 _LOAD = text(
     """
     select location, leaves_on, count(*) orders, cast(sum(kept.units) as bigint) units

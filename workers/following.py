@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,6 +51,8 @@ from workers.crash import point
 from workers.deps import Deps
 from workers.outbound import addressed, outbound_of
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
@@ -72,6 +75,8 @@ class Following:
     deps: Deps
     pulse: Callable[[], None]
     _count_at: float = field(default=0.0)
+    _uncounted: set[str] = field(default_factory=set)
+    _left_alone: set[OrderId] = field(default_factory=set)
 
     async def run(self) -> None:
         """For ever."""
@@ -89,8 +94,8 @@ class Following:
         done = await self._quotes(ids) + await self._states(ids)
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + COUNT_EVERY_S
-            await count(self.deps, ids)
-            done += await apply_rules(self.deps)
+            await count(self.deps, ids, self._uncounted)
+            done += await apply_rules(self.deps, self._left_alone)
         return done
 
     async def _quotes(self, ids: Sequence[ChannelId]) -> int:
@@ -162,9 +167,7 @@ async def _quote_later(deps: Deps, one: Unquoted, problem: HouseError) -> None:
 # ── What becomes of it ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def by_list(
-    deps: Deps, id: ChannelId, found: Sequence[Followed]
-) -> list[tuple[Followed, OutboundState | None]]:
+async def by_list(deps: Deps, id: ChannelId, found: Sequence[Followed]) -> list[tuple[Followed, OutboundState | None]]:
     """Those of one channel's orders that there is something to see of, with their states where a list has told them; the others
     are put off. The list is read while it takes fewer calls than looking at each."""
     now = deps.clock()
@@ -361,14 +364,26 @@ def _steps(before: Followed, after: Followed, state: OutboundState) -> list[Step
 # ── What rules say ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def apply_rules(deps: Deps) -> int:
+async def apply_rules(deps: Deps, passed: set[OrderId], at_once: int = 50) -> int:
     """Have pools ship what none of our own places can, where the shop's rule says so and the pool has all of it; or propose it.
-    Of each order once: what becomes of it is for people. Returns how many orders."""
+    Of each order once: what becomes of it is for people. Returns how many orders.
+
+    What is left alone goes to `passed`, and comes again when all others have had their turn: it holds up nobody behind it.
+    """
     if not deps.fba:
         return 0
     async with deps.store.begin() as tx:
-        ids = await outbound.short(tx, deps.fba)
-    return sum([await _apply_rule(deps, id) for id in ids])
+        ids = await outbound.short(tx, deps.fba, passed, at_once)
+    done = {id for id in ids if await _apply_rule(deps, id)}
+    _pass(passed, set(ids) - done, whole=len(ids) < at_once)
+    return len(done)
+
+
+def _pass(passed: set[T], more: set[T], *, whole: bool) -> None:
+    if whole:
+        passed.clear()
+    else:
+        passed |= more
 
 
 async def _apply_rule(deps: Deps, id: OrderId) -> bool:
@@ -402,15 +417,17 @@ async def _apply_rule(deps: Deps, id: OrderId) -> bool:
 # ── What the pools count ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def count(deps: Deps, ids: Sequence[ChannelId]) -> int:
-    """Give our own places their units back once a pool's own count, read late enough, is without them; how many orders were."""
+async def count(deps: Deps, ids: Sequence[ChannelId], passed: set[str], at_once: int = 100) -> int:
+    """Give our own places their units back once a pool's own count, read late enough, is without them; how many orders were.
+
+    Those that a pool does not count go to `passed`, as in `apply_rules`.
+    """
     async with deps.store.begin() as tx:
-        waiting = await outbound.uncounted(tx, ids)
+        waiting = await outbound.uncounted(tx, ids, passed, at_once)
     ripe = [one for one in waiting if deps.clock() - one.taken_at > _shown_after(deps, one)]
-    if not ripe:
-        return 0
     await _read(deps, ripe)
-    done = [one for one in ripe if await _counted(deps, one)]
+    done = {one.wanted.id for one in ripe if await _counted(deps, one)}
+    _pass(passed, {one.wanted.id for one in waiting} - done, whole=len(waiting) < at_once)
     return len(done)
 
 

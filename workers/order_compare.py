@@ -39,6 +39,9 @@ SETTLED = timedelta(minutes=2)
 PATIENCE = timedelta(hours=6)
 SPARE_EVERY_S = 20.0
 AGAIN_S = 1800.0
+DAY = timedelta(days=1)
+# So many days may have been missed.
+MISSED = timedelta(days=30)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -74,8 +77,13 @@ class Compares:
     async def once(self) -> Comparison | None:
         """Compare one day, if one is due."""
         now = self.deps.clock()
-        days = {(id, day): due_at for id, port in self.deps.ports.items() for day, due_at in [to_compare(port, now)]}
         async with self.deps.store.begin() as tx:
+            last = await order_compare.newest(tx)
+            days = {
+                (id, day): due_at
+                for id, port in self.deps.ports.items()
+                for day, due_at in to_compare(port, now, last.get(id))
+            }
             await order_compare.due(tx, days)
             claimed = await order_compare.claim(tx, self.deps.ports.keys(), LEASE_S)
         if claimed is None:
@@ -95,11 +103,14 @@ def zone_of(port: Port) -> ZoneInfo:
     return port.channel.zone(next(iter(port.channel.marketplaces), None))
 
 
-def to_compare(port: Port, now: datetime) -> tuple[date, datetime]:
-    """The business day that the channel has now, and when it can be compared. Days before the first one that we followed are no
-    matter of ours."""
-    day = business_day(now, zone_of(port))
-    return day, day_bounds(day, zone_of(port))[1] + REST
+def to_compare(port: Port, now: datetime, last: date | None = None) -> list[tuple[date, datetime]]:
+    """The business day that the channel has now, with those since the `last` one that we know of, and when each can be compared:
+    nobody may have been at work for a while. Days before the first one that we followed are no matter of ours."""
+    zone = zone_of(port)
+    day = business_day(now, zone)
+    first = day if last is None else max(min(day, last + DAY), day - MISSED)
+    days = [first + count * DAY for count in range((day - first).days + 1)]
+    return [(one, day_bounds(one, zone)[1] + REST) for one in days]
 
 
 @dataclass(slots=True)

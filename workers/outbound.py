@@ -91,7 +91,12 @@ class _Shipping(_Item):
             raise wrong
         if wrong is not None:
             return self._taken(await self._there(wrong, ask))
-        order = await addressed(self.deps, self.wanted)
+        try:
+            order = await addressed(self.deps, self.wanted)
+        except Invalid as problem:
+            if not sent_before:
+                raise
+            return self._taken(await self._there(problem, ask))
         taken = await self.outbound.create(order, ask, before_send, sent_before=sent_before, preview=self.preview)
         return self._taken(taken.upstream_request_id, live=taken.state is not None)
 

@@ -198,7 +198,9 @@ async def _send(deps: Deps, write: Write) -> Worked:
         return _send_failed(write, as_house_error(problem, sent), sent)
     point("after_send")
     if taken.live:
-        return Worked(_ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep, locks=taken.locks)
+        return Worked(
+            _ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep, locks=taken.locks
+        )
     outcome = _ends(write, ItemStatus.ACCEPTED, write.lag_s, request_id=taken.upstream_request_id)
     return Worked(replace(outcome, detail=taken.detail), keep=taken.keep, locks=taken.locks)
 

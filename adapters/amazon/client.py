@@ -60,8 +60,8 @@ class Request:
     """One call to be made. What has a `before_send` changes something at Amazon.
 
     It goes out with the seller's access token; with that of the application alone where `scope` names what Amazon calls a
-    grantless scope; or with a restricted data token for `restricted`. `extra` names data sets that can be left out of the question:
-    where they are refused, they alone wait for their role.
+    grantless scope; or with a restricted data token for `restricted`. `extra` names data sets that can be left out of the
+    question: where they are refused, they alone wait for their role.
     """
 
     plan: Plan

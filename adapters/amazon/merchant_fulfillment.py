@@ -14,9 +14,9 @@ from pydantic.alias_generators import to_pascal
 from adapters.amazon.client import Client, Restricted
 from adapters.amazon.labels import MISSING, Number, found, need, sent, unpacked
 from adapters.amazon.listings import iso
-from adapters.private import hiding
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
+from adapters.private import hiding
 from adapters.wire import Unclear, Wire, money
 from domain.address import Address
 from domain.budget import Ask

@@ -343,9 +343,7 @@ def _path(key: OrderKey) -> str:
     return f"/orders/2026-01-01/orders/{quote(key.external_id, safe='')}"
 
 
-def _page(
-    channel: ChannelId, codes: Mapping[str, str], orders: list[object], request_id: str | None
-) -> Page[Order]:
+def _page(channel: ChannelId, codes: Mapping[str, str], orders: list[object], request_id: str | None) -> Page[Order]:
     page: Page[Order] = Page([])
     for raw in orders:
         try:
@@ -358,9 +356,7 @@ def _page(
     return page
 
 
-def order_of(
-    channel: ChannelId, codes: Mapping[str, str], raw: object, request_id: str | None = None
-) -> Order | None:
+def order_of(channel: ChannelId, codes: Mapping[str, str], raw: object, request_id: str | None = None) -> Order | None:
     """The order as we tell it; None for an own shop's order that Amazon only ships. Raises Unclear."""
     if read(Origin, raw).sales_channel.channel_name == "NON_AMAZON":
         return None

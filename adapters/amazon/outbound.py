@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from adapters.amazon.client import Client
-from adapters.private import hiding
 from adapters.port import BeforeSend
+from adapters.private import hiding
 from adapters.wire import Unclear
 from domain.address import Address
 from domain.budget import Ask

@@ -17,9 +17,9 @@ from pydantic import BeforeValidator, Field
 from adapters.amazon.client import Client
 from adapters.amazon.labels import MISSING, Number, found, need, plain, sent
 from adapters.amazon.listings import iso
-from adapters.private import hiding
 from adapters.amazon.wire import Instant
 from adapters.port import BeforeSend
+from adapters.private import hiding
 from adapters.wire import Unclear, Wire, money
 from domain.address import Address
 from domain.budget import Ask

@@ -11,7 +11,7 @@ from adapters.rest.operations import CREATE_REFUND, LIST_REFUNDS
 from adapters.rest.wire import Body, Count, Instant, Price, told
 from adapters.wire import Unclear, read
 from domain.budget import Ask
-from domain.errors import OutcomeUnknown, Transient
+from domain.errors import OutcomeUnknown, Refused, Transient
 from domain.refund import Refund, RefundLine, RefundWanted, Restock
 
 
@@ -59,11 +59,19 @@ async def refund(
 ) -> Receipt:
     """Refund once. With `sent_before` it is looked for first, by our reference.
 
-    Raises OutcomeUnknown, and nothing is sent, where a shop that shows no references shows a refund that may be this one.
+    Raises OutcomeUnknown, and nothing is sent, where that is refused, and where a shop that shows no references shows a refund
+    that may be this one.
     """
     await offers.need(CREATE_REFUND, ask)
     if sent_before:
-        found, reply = await _listed(client, offers, key, ask)
+        try:
+            found, reply = await _listed(client, offers, key, ask)
+        except Refused as problem:
+            # It says nothing of the attempt before.
+            raise OutcomeUnknown(
+                f"Whether the order {key.external_id} was refunded before cannot be looked for: {problem.message}",
+                upstream_request_id=problem.upstream_request_id,
+            ) from problem
         mine = next((one for one in found if one.reference == wanted.reference), None)
         if mine is not None:
             return Receipt(reply.request_id, mine.id)

@@ -333,7 +333,7 @@ def _seen(wanted: Money, told: Sequence[_Both]) -> Decimal:
             return one.seen.amount
     raise Invalid(
         f"The buyer paid in {told[0].seen.currency} and is refunded in it; {wanted.amount} {wanted.currency} is none of the "
-        "amounts that the shop names in both.",
+        "amounts that the shop names in both. Refund what whole units cost, or give it back in the shop's own admin.",
         field=("amount",),
     )
 

@@ -4,8 +4,11 @@ at once."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
@@ -120,3 +123,30 @@ def with_house(work: Callable[[House], Awaitable[T]]) -> T:
 def fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def report_to(
+    path: Path | None, columns: Sequence[str], row_of: Callable[[T], Sequence[object]]
+) -> Iterator[Callable[[T], None]]:
+    """Where each row's outcome is told as CSV: in the file, by default on the standard output."""
+    import csv
+
+    with contextlib.ExitStack() as stack:
+        try:
+            out = sys.stdout if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        except OSError as problem:
+            fail(f"{path} cannot be written: {problem.strerror}.")
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(columns)
+        yield lambda outcome: rows.writerow(row_of(outcome))
+
+
+def user(command: str) -> str:
+    """Who runs the command; an account without a name is nobody in particular."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()} ({command})"
+    except (KeyError, OSError):
+        return command

@@ -13,11 +13,10 @@ import typer
 from rich.console import Console
 
 from domain.ids import ChannelId
-from gateway.commands.common import fail, told_config, told_settings, with_house, with_store
+from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_house, with_store
 
 if TYPE_CHECKING:
     from domain.operation import Operation
-    from gateway.tracking_file import Outcome
     from gateway.wiring import House
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -34,13 +33,17 @@ def orders_ship(
     ] = None,
 ) -> None:
     """Confirm parcels from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
-    from gateway.tracking_file import FileProblem, Result, Wanted, run
+    from gateway.tracking_file import REPORT, FileProblem, Result, Wanted, report_row, run
 
     channels = [one.channel() for one in told_config(told_settings()).file.channels]
     platforms = {one.id: one.platform for one in channels}
-    wanted = Wanted(_user(), dry_run, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json"))
+    wanted = Wanted(user("acorn orders"), dry_run, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json"))
     try:
-        with file.open("rb") as opened, _report(report) as tell, _progress(file, wanted=report is not None) as done:
+        with (
+            file.open("rb") as opened,
+            report_to(report, REPORT, report_row) as tell,
+            _progress(file, wanted=report is not None) as done,
+        ):
             found = with_store(lambda store: run(store, platforms, opened, wanted, tell, done))
     except FileProblem as problem:
         fail(f"{file}: {problem}")
@@ -65,7 +68,7 @@ def orders_backfill(
     until = datetime.now(UTC) if end is None else end.replace(tzinfo=UTC)
 
     async def run(house: House) -> Operation:
-        made = await backfill.begin(house, ChannelId(channel), start.replace(tzinfo=UTC), until, _user())
+        made = await backfill.begin(house, ChannelId(channel), start.replace(tzinfo=UTC), until, user("acorn orders"))
         typer.echo(f"Operation:{made.id}", err=True)
         with _days(made.progress.total) as progress:
             return await backfill.follow(house, made, progress)
@@ -95,23 +98,6 @@ def _days(total: int) -> Iterator[Callable[[Operation], None]]:
 
 
 @contextlib.contextmanager
-def _report(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
-    """Where each row's outcome is told."""
-    import csv
-
-    from gateway.tracking_file import REPORT, report_row
-
-    with contextlib.ExitStack() as stack:
-        try:
-            out = sys.stdout if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-        except OSError as problem:
-            fail(f"{path} cannot be written: {problem.strerror}.")
-        rows = csv.writer(out, lineterminator="\n")
-        rows.writerow(REPORT)
-        yield lambda outcome: rows.writerow(report_row(outcome))
-
-
-@contextlib.contextmanager
 def _progress(file: Path, *, wanted: bool) -> Iterator[Callable[[int], None]]:
     """A bar on the standard error, where somebody looks and the report goes elsewhere."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -122,13 +108,3 @@ def _progress(file: Path, *, wanted: bool) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not shown) as progress:
         bar = progress.add_task(file.name, total=file.stat().st_size)
         yield lambda bytes: progress.update(bar, completed=bytes)
-
-
-def _user() -> str:
-    """Who runs the command; an account without a name is nobody in particular."""
-    import getpass
-
-    try:
-        return f"{getpass.getuser()} (acorn orders)"
-    except (KeyError, OSError):
-        return "acorn orders"

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands.common import fail, told_config, told_settings, with_store
+from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_store
 
 if TYPE_CHECKING:
-    from domain.booking import Outcome
     from domain.channel import Location
     from store.session import Store
 
@@ -57,13 +56,16 @@ def stock_import(
         locations=ours,
         location=None if location is None else LocationCode(location),
         reason=reason or f"import of {file.name}",
-        actor=_user(),
+        actor=user("acorn stock"),
         dry_run=dry_run,
         again=again,
         confirm=confirm,
     )
     try:
-        with _report(report) as tell, _progress(wanted=report is not None or not sys.stdout.isatty()) as progress:
+        with (
+            report_to(report, stock.REPORT, stock.report_row) as tell,
+            _progress(wanted=report is not None or not sys.stdout.isatty()) as progress,
+        ):
             found = with_store(lambda store: stock.run_import(store, wanted, tell, progress))
     except (stock.FileProblem, Invalid) as problem:
         fail(str(problem))
@@ -152,23 +154,6 @@ def _places() -> list[Location]:
 
 
 @contextlib.contextmanager
-def _report(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
-    """Where each row's outcome is told."""
-    import csv
-
-    from gateway import stock
-
-    with contextlib.ExitStack() as stack:
-        try:
-            out = sys.stdout if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-        except OSError as problem:
-            fail(f"{path} cannot be written: {problem.strerror}.")
-        rows = csv.writer(out, lineterminator="\n")
-        rows.writerow(stock.REPORT)
-        yield lambda outcome: rows.writerow(stock.report_row(outcome))
-
-
-@contextlib.contextmanager
 def _progress(*, wanted: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on the standard error, where somebody looks."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -178,16 +163,6 @@ def _progress(*, wanted: bool) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, disable=not (wanted and console.is_terminal)) as progress:
         bar = progress.add_task("rows")
         yield lambda done, all: progress.update(bar, completed=done, total=all)
-
-
-def _user() -> str:
-    """Who runs the command; an account without a name is nobody in particular."""
-    import getpass
-
-    try:
-        return f"{getpass.getuser()} (acorn stock)"
-    except (KeyError, OSError):
-        return "acorn stock"
 
 
 def _counts(counts: tuple[int, int, int]) -> str:

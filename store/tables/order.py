@@ -66,17 +66,13 @@ order = Table(
     Index("order_updated_at_idx", "updated_at"),
     Index("order_external_id_idx", "external_id"),
     Index("order_name_idx", text("(refs ->> 'name')")),
-    Index(
-        "order_shipments_idx", "shipments", postgresql_using="gin", postgresql_ops={"shipments": "jsonb_path_ops"}
-    ),
+    Index("order_shipments_idx", "shipments", postgresql_using="gin", postgresql_ops={"shipments": "jsonb_path_ops"}),
     Index(
         "order_open_idx",
         "channel",
         "ship_by",
         "id",
-        postgresql_where=text(
-            "fulfilled_by = 'MERCHANT' and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED', 'ON_HOLD')"
-        ),
+        postgresql_where=text("fulfilled_by = 'MERCHANT' and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED', 'ON_HOLD')"),
     ),
 )
 
@@ -123,6 +119,7 @@ order_allocation = Table(
     CheckConstraint("quantity >= 0 and shipped >= 0", name="counts"),
     Index("order_allocation_order_id_idx", "order_id"),
     Index("order_allocation_backordered_idx", "sku", "location", postgresql_where=text("backordered > 0")),
+    Index("order_allocation_promised_idx", "sku", "location", postgresql_where=text("quantity > 0")),
 )
 
 # Sales of a marketplace beyond what there was, with the lag that let each in.

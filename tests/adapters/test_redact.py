@@ -168,6 +168,14 @@ def test_an_echo_may_be_in_capitals_and_short(told: str) -> None:
 BUYER = {"note": "Mara Lindner", "sku": "A-1"}
 
 
+@pytest.mark.parametrize("told", ["+49 731 5550123", "0731/5550-123", "(0731) 555 0123", "+497315550123"])
+def test_a_telephone_number_is_known_however_it_is_parted(told: str) -> None:
+    sent = {"ship_to": {"phone": "+49 (731) 5550123"}}
+    answer = {"detail": f"{told} does not answer", "parcel": 7315550123, "order": "A-5550123"}
+    kept = json.loads(redacted(spoken(sent, answer, status=422, write=True)).response or "")
+    assert kept == {"detail": "[redacted] does not answer", "parcel": 7315550123, "order": "A-5550123"}
+
+
 @pytest.mark.parametrize(
     "folded",
     [

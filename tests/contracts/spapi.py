@@ -59,8 +59,17 @@ FILES = {
         "getFulfillmentOrder",
         "cancelFulfillmentOrder",
         "getPackageTrackingDetails",
+        "listAllFulfillmentOrders",
+        "createFulfillmentReturn",
+        "listReturnReasonCodes",
     ),
-    "fulfillmentOutbound_2026-07-04.json": ("getOrderPreview", "createOrder", "getOutboundOrder", "cancelOrder"),
+    "fulfillmentOutbound_2026-07-04.json": (
+        "getOrderPreview",
+        "createOrder",
+        "getOutboundOrder",
+        "listOrders",
+        "cancelOrder",
+    ),
     "merchantFulfillmentV0.json": ("getEligibleShipmentServices", "createShipment", "getShipment", "cancelShipment"),
     "shippingV2.json": ("getRates", "purchaseShipment", "getShipmentDocuments", "getTracking", "cancelPurchase"),
     "notifications.json": (

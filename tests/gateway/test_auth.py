@@ -167,7 +167,9 @@ DOCUMENTS = {
     "Mutation.ignoreMappingTask": 'mutation { ignoreMappingTask(id: "A") { userErrors { code } } }',
     "Mutation.setKit": 'mutation { setKit(input: {sku: "A", components: []}) { userErrors { code } } }',
     "Mutation.syncNow": 'mutation { syncNow(input: {channelId: "Channel:A", streams: ["orders"]}) { operation { id } } }',
-    "Mutation.backfillOrders": 'mutation { backfillOrders(input: {channelId: "Channel:A", from: "2026-01-01T00:00:00Z", to: "2026-02-01T00:00:00Z"}) { operation { id } } }',
+    "Mutation.backfillOrders": """mutation { backfillOrders(
+        input: {channelId: "Channel:A", from: "2026-01-01T00:00:00Z", to: "2026-02-01T00:00:00Z"}
+    ) { operation { id } } }""",
     "Mutation.pauseStreams": 'mutation { pauseStreams(input: {}, reason: "R") { streams { name } } }',
     "Mutation.resumeStreams": "mutation { resumeStreams(input: {}) { streams { name } } }",
     "Mutation.checkLedger": "mutation { checkLedger { userErrors { code } } }",

@@ -24,6 +24,7 @@ from domain.errors import Transient, Unauthorized
 from domain.ids import ChannelId
 from domain.place import ChannelPlace
 from domain.product import Rejected
+from sandbox.__main__ import app as stand_ins
 from schema.printed import contract
 from schema.root import schema
 from schema.scopes import ALL
@@ -165,6 +166,17 @@ def test_a_sandbox_must_be_named(acorn: Acorn) -> None:
     assert (helped.exit_code, "acorn sandbox amazon --port 8010" in plain(helped)) == (0, True)
     refused = acorn("sandbox")
     assert (refused.exit_code, "acorn sandbox amazon" in refused.stderr) == (1, True)
+
+
+def test_every_stand_in_is_started_by_its_name(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of the stand-ins' own line are the ones that are taken; a new one was once refused."""
+    begun: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, command: begun.append(command[2:]))
+    names = sorted(str(one.name or one.callback.__name__) for one in stand_ins.registered_commands if one.callback)
+    assert "carrier" in names
+    for name in names:
+        acorn("sandbox", name, "--port", "8050")
+    assert begun == [["sandbox", name, "--port", "8050"] for name in names]
 
 
 @pytest.fixture

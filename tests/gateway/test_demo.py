@@ -105,8 +105,10 @@ def test_demo_keys_are_what_their_names_say() -> None:
         "demo-checkout": ["catalog:read", "stock:read", "stock:reserve"],
         "demo-operator": [
             "catalog:read",
+            "channels:write",
             "operations:approve",
             "orders:read",
+            "refunds:write",
             "schema:read",
             "shipments:write",
             "stock:read",
@@ -119,7 +121,12 @@ def test_demo_keys_are_what_their_names_say() -> None:
 
 def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for above, what in ((0, "the gateway"), (10, "the Amazon sandbox"), (20, "the Shopify sandbox"), (30, "the Carrier sandbox")):
+    for above, what in (
+        (0, "the gateway"),
+        (10, "the Amazon sandbox"),
+        (20, "the Shopify sandbox"),
+        (30, "the Carrier sandbox"),
+    ):
         port = free_port()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", port + above))
@@ -185,15 +192,20 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
 
 
 def check_pastes(demo: Demo) -> None:
-    """The four things to paste do what is said of them."""
+    """The six things to paste do what is said of them."""
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("what the demo says to paste needs bash and curl")
     said = demo.said()
-    text = said[said.index("Four things to paste:") : said.index("Ctrl-C stops")]
+    text = said[said.index("Six things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
     assert '"bill":{"upstreamCalls":' in done.stdout
+    assert '"orderQueue":{"totalCount":' in done.stdout
+    assert '"status":"ON_HOLD","holds":[{"words":"A first try.","madeBy":"operator"}]' in done.stdout
+    assert re.search(
+        r'"releaseOrders":\{"orders":\[\{"status":"(PARTIALLY_|UN)SHIPPED"\}\],"userErrors":\[\]\}', done.stdout
+    )
     assert re.search(r"^.*Operation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
     assert '"status":"SUCCEEDED","progress":{"total":1,"accepted":1,"verified":1,"failed":0}' in done.stdout
     assert "event: complete" in done.stdout

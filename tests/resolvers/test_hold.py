@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from adapters.port import OrderKey, Port, Receipt
 from domain.errors import Conflict, Forbidden, Invalid, NotFound
@@ -48,6 +48,13 @@ class Shop:
         raise AssertionError
 
     async def refunds(self, key: OrderKey, ask: Any) -> list[Any]:
+        raise AssertionError
+
+
+class SlowShop(Shop):
+    """It shows a refund days later."""
+
+    async def refund_seen(self, *_: Any) -> Any:
         raise AssertionError
 
 
@@ -280,6 +287,19 @@ async def test_refunds_that_mean_nothing_are_refused(shelf: Shelf, wish: dict[st
     [problem] = (await refunded(shelf, give(one, **wish))).problems
     assert problem.field is not None
     assert problem.field[-1] == field
+
+
+async def test_no_parcel_waits_with_a_refund_that_shows_days_later_and_both_count(shelf: Shelf, store: Store) -> None:
+    """Where refunds show at once they wait in the line of their order."""
+    one = paid(amount="40.00")
+    await keep(shelf, one)
+    slow: Any = SlowShop(shelf.ports[CHANNEL])
+    for shop in (shelf, replace(shelf, ports={**shelf.ports, CHANNEL: slow})):
+        assert (await refunded(shop, give(one, "15"))).operation is not None
+    async with store.begin() as tx:
+        resources = (await tx.scalars(select(item_table.c.resource).order_by(item_table.c.id))).all()
+    assert resources == [f"order:{one.id}", f"refund:{one.id}"]
+    assert (await refunded(shelf, give(one, "10.01"))).operation is None
 
 
 async def test_who_takes_no_refunds_says_so(shelf: Shelf) -> None:

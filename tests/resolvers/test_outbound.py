@@ -6,12 +6,13 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from redis.asyncio import Redis
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from domain.channel import Location, LocationKind, Platform
 from domain.errors import Conflict, HouseError, Invalid, NotFound
@@ -23,13 +24,14 @@ from domain.outbound_request import OutboundRequest
 from domain.person import Person, Recipient
 from domain.product import FulfilledBy, Listing
 from domain.shipment import ShippedLine
-from resolvers import operation, outbound, shipment
+from resolvers import operation, outbound, outbound_return, shipment
+from resolvers.outbound_return import ReturnRequest
 from resolvers.shelf import Shelf
 from store import order, person, product
 from store import outbound as kept_outbound
 from store.keyring import Keyring
 from store.session import Store
-from store.tables import operation_item, outbound_order
+from store.tables import operation_item, outbound_order, outbound_package
 from store.tables import order as order_table
 from tests.resolvers.platform import StockPlatform
 from tests.resolvers.test_shipment import CountingBell, parcel
@@ -52,7 +54,7 @@ POOLS = [pool("fba-us", AMAZON, "US"), pool("fba-de", OTHER, "DE"), pool("fba-uk
 class Warehouse(StockPlatform):
     """It ships for others; nobody here asks it to."""
 
-    outbound = object()
+    outbound = SimpleNamespace(no_returns="")
 
 
 @pytest.fixture
@@ -281,3 +283,63 @@ async def test_what_was_taken_can_be_cancelled_while_it_is_not_too_late(shelf: S
     assert [problem.message for problem in late.problems] == [
         f"It is too late to cancel {wanted.id}: it stands at COMPLETE."
     ]
+
+
+async def brought(shelf: Shelf, one: Order, units: int, whereabouts: str = "DELIVERED") -> str:
+    """A pool has sent the order, and so many units of it are there; the outbound order's id."""
+    kept = await ship(shelf, OutboundRequest(one.id, AMAZON))
+    wanted = Wanted.from_json((await payloads(shelf))[-1])
+    parcel = {"outbound_id": wanted.id, "id": "1", "shipped_at": NOW, "whereabouts": whereabouts}
+    async with shelf.store.begin() as tx:
+        await kept_outbound.take(tx, wanted, kept.operation.id, None)
+        await tx.execute(update(operation_item).values(status="VERIFIED"))
+        await tx.execute(insert(outbound_package).values(parcel | {"lines": [[wanted.lines[0].line, units]]}))
+    return wanted.id
+
+
+async def send_back(shelf: Shelf, one: Order, units: int | None = None, key: str | None = None) -> Any:
+    lines = None if units is None else (ShippedLine(one.lines[0].id, units),)
+    request = ReturnRequest(one.id, "CR-DEFECTIVE", "Handle broken", lines)
+    return await outbound_return.announce(shelf, "client", "r", request, idempotency_key=key)
+
+
+async def test_what_was_delivered_can_come_back_once(shelf: Shelf, bell: CountingBell) -> None:
+    one = await placed(shelf)
+    id = await brought(shelf, one, 2)
+    kept = await send_back(shelf, one, 1, "k")
+    assert kept.problems == []
+    assert (await send_back(shelf, one, 1, "k")).operation == kept.operation
+    assert (kept.operation.kind, bell.rung[-1]) == (Kind.RETURN_OUTBOUND, (AMAZON, Capability.OUTBOUND))
+    payload = (await payloads(shelf))[-1]
+    assert (payload["outbound_id"], [line for _, line in payload["units"]]) == (id, [one.lines[0].id])
+    # One of the two is on its way back already, whether or not Amazon has taken it yet.
+    (problem,) = (await send_back(shelf, one, 2)).problems
+    assert (problem.code, problem.field) == ("INVALID", ("lines", "0", "quantity"))
+    assert problem.message.startswith("2 units cannot come back: 1 of this line were delivered")
+    rest = await send_back(shelf, one)
+    assert len((await payloads(shelf))[-1]["units"]) == 1
+    assert rest.problems == []
+    assert [each.code for each in (await send_back(shelf, one)).problems] == ["CONFLICT"]
+
+
+async def test_nothing_comes_back_that_was_not_delivered(shelf: Shelf, bell: CountingBell) -> None:
+    one, other = await placed(shelf), await placed(shelf, "1002")
+    await brought(shelf, one, 3, "OUT_FOR_DELIVERY")
+    for order_of in (one, other):
+        (problem,) = (await send_back(shelf, order_of)).problems
+        assert "`Order.outbound` tells where it is" in problem.message
+    gone = ReturnRequest(OrderId("gone"), "CR-DEFECTIVE")
+    (problem,) = (await outbound_return.announce(shelf, "client", "r", gone, idempotency_key=None)).problems
+    assert (problem.code, problem.field) == ("NOT_FOUND", ("orderId",))
+
+
+async def test_a_version_without_returns_says_what_to_do(shelf: Shelf) -> None:
+    one = await placed(shelf)
+    await brought(shelf, one, 3)
+    ports: Any = dict(shelf.ports)
+    ports[AMAZON].outbound = SimpleNamespace(no_returns="Set outbound_version to 2020-07-01.")
+    try:
+        (problem,) = (await send_back(shelf, one)).problems
+    finally:
+        del ports[AMAZON].outbound
+    assert (problem.code, problem.message) == ("INVALID", "Set outbound_version to 2020-07-01.")

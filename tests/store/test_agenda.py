@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -243,6 +244,18 @@ class TestSent:
         assert await sent(store, again)
         assert [row.attempts for row in await rows(store)] == [2]
 
+    async def test_what_the_last_attempt_was_sent_as_is_that_of_the_one_before_then(self, store: Store) -> None:
+        await made(store)
+        (got,) = await claimed(store)
+        assert await sent(store, got)
+        named = replace(outcome(got, ItemStatus.PENDING), detail={agenda.SENT_AS: "feed/1"})
+        await recorded(store, named)
+        (again,) = await claimed(store)
+        assert again.payload[agenda.SENT_AS] == "feed/1"
+        assert await sent(store, again)
+        (row,) = await rows(store)
+        assert (row.payload.get(agenda.SENT_AS), row.payload[agenda.SENT_BEFORE_AS]) == (None, "feed/1")
+
     async def test_not_when_the_lease_is_over(self, store: Store) -> None:
         await made(store)
         (got,) = await claimed(store, lease_s=0)
@@ -412,6 +425,13 @@ async def watched(session_store: Store) -> AsyncIterator[Store]:
         await tx.execute(text("drop table changed"))
 
 
+async def forgotten(watched: Store) -> None:
+    """What earlier examples wrote. Others refer to operations, so that these cannot be truncated alone."""
+    async with watched.begin() as tx:
+        for table in ("operation_item", "operation", "event", "changed"):
+            await tx.execute(text(f"delete from {table}"))
+
+
 Step = tuple[str, int, ItemStatus]
 
 steps = st.lists(
@@ -429,8 +449,7 @@ steps = st.lists(
 @given(steps=steps)
 async def test_only_permitted_transitions_are_ever_written(watched: Store, steps: list[Step]) -> None:
     """Whatever workers and people do, in whatever order, with whatever outcomes and fences."""
-    async with watched.begin() as tx:
-        await tx.execute(text("truncate operation, operation_item, event, changed restart identity cascade"))
+    await forgotten(watched)
     resources = [item(1), item(2, resource="order:1"), item(3)]
     queued = await made(watched, resources)
     preview = await made(watched, resources, status=OperationStatus.PREVIEW)
@@ -481,8 +500,7 @@ async def in_step(store: Store, id: OperationId) -> None:
 
 async def test_the_watch_sees_a_forbidden_transition(watched: Store) -> None:
     """The twin: written past `store.operation`, it is noted."""
-    async with watched.begin() as tx:
-        await tx.execute(text("truncate operation, operation_item, event, changed restart identity cascade"))
+    await forgotten(watched)
     await made(watched)
     async with watched.begin() as tx:
         await tx.execute(update(item_table).values(status="VERIFIED"))

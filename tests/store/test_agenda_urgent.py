@@ -1,4 +1,4 @@
-"""What is urgent is claimed first, what is too late holds up nobody, and a claim reads along an index."""
+"""What is urgent is claimed first, what is too late holds up nobody, and who reads reads along an index."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from domain.operation import ItemStatus, OperationStatus
 from store import agenda
@@ -81,6 +81,23 @@ async def test_a_claim_reads_along_the_index_of_deadlines(store: Store) -> None:
         lines = list(plan)
     assert any("operation_item_urgent_idx" in line for line in lines)
     assert not any("Sort" in line or "Seq Scan" in line for line in lines)
+
+
+async def test_what_is_under_way_of_an_order_is_read_along_the_index_of_orders(store: Store) -> None:
+    await made(store, [item(number) for number in range(3_000)])
+    told: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        told.append((statement, parameters))
+
+    async with store.begin() as tx:
+        await tx.execute(text("analyze operation_item"))
+        event.listen(tx.sync_connection, "before_cursor_execute", note)
+        assert len(await agenda.under_way(tx, SHIP, ["order:7"])) == 1
+        event.remove(tx.sync_connection, "before_cursor_execute", note)
+        [(statement, parameters)] = told
+        lines = list((await tx.exec_driver_sql(f"explain {statement}", parameters)).scalars())
+    assert any("operation_item_order_idx" in line for line in lines), lines
 
 
 async def test_lags_are_measured_by_channel_from_taken_to_seen(store: Store) -> None:

@@ -116,10 +116,11 @@ async def test_versions_in_any_order_leave_the_same(store: Store) -> None:
     await stocked(store, A=5)
     for one in versions:
         await came(store, one, one)
-    for turn in itertools.permutations(versions):
+    turns = random.Random(5).sample([*itertools.permutations(versions)], 10)
+    for turn in turns:
         await came(store, *turn)
     assert (await balance(store), len(await moves(store))) == ((3, 0), 4)
-    for number, turn in enumerate(random.Random(5).sample([*itertools.permutations(versions)], 8), 2):
+    for number, turn in enumerate(turns[:5], 2):
         for one in turn:
             await came(store, _renumbered(one, number))
         assert (await allocations(store))[f"302-{number:07}", A, MAIN] == (0, 2)
@@ -462,7 +463,7 @@ async def test_an_order_that_comes_before_its_reservation_is_committed(store: St
 
 async def test_an_order_and_the_commit_of_its_reservation_meet(store: Store) -> None:
     await stocked(store, A=40, B=40)
-    for number in range(1, 11):
+    for number in range(1, 7):
         one = await reserved(store, lines={A: 1, B: 1})
         bought = an_order(number, {B: 1, A: 1})
         await asyncio.gather(

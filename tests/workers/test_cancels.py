@@ -293,7 +293,7 @@ async def test_a_refund_whose_answer_was_lost_is_waited_for_where_it_shows_late(
     store: Store, deps: Deps, port: Slow
 ) -> None:
     one = await placed(store, deps, port)
-    port.loses, port.silent = 1, 15  # more looks than may fail
+    port.loses, port.silent = 1, 13  # more looks than may fail
     await worked(deps, await refunding(store, one), Capability.REFUNDS, "VERIFIED")
     assert (len(port.refunded), {each.sent_as for each in port.seen}) == (1, {None})
     assert await steps(store, one) == [("REFUNDED", "ann")]

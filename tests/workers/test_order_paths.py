@@ -261,7 +261,7 @@ async def compared(deps: Deps) -> Comparison:
     then = replace(deps, clock=lambda: datetime.now(UTC) - YESTERDAY)
     async with deps.store.begin() as tx:
         (port,) = deps.ports.values()
-        day, due_at = to_compare(port, then.clock())
+        ((day, due_at),) = to_compare(port, then.clock())
         await order_compare.due(tx, {(SHOP, day): due_at})
     found = await Compares(deps, lambda: None).once()
     assert found is not None
@@ -346,7 +346,12 @@ async def test_a_comparison_takes_its_share_of_the_budget_and_judges_no_further(
 
 
 async def test_the_day_begins_where_the_channel_s_market_is(port: ManyPaths) -> None:
-    day, due_at = to_compare(port, datetime(2026, 11, 2, 7, tzinfo=UTC))
+    ((day, due_at),) = to_compare(port, datetime(2026, 11, 2, 7, tzinfo=UTC))
     # Still Sunday in Los Angeles, the day on which the clocks go back: it ends at eight.
     assert day.isoformat() == "2026-11-01"
     assert due_at == datetime(2026, 11, 2, 11, tzinfo=UTC)
+    # While nobody was at work two more have begun; of those since a year no more than can be caught up with.
+    since = to_compare(port, datetime(2026, 11, 4, 12, tzinfo=UTC), day)
+    assert [(one.day, at.hour) for one, at in since] == [(2, 11), (3, 11), (4, 11)]
+    assert to_compare(port, datetime(2026, 11, 2, 7, tzinfo=UTC), day) == [(day, due_at)]
+    assert len(to_compare(port, datetime(2027, 11, 4, tzinfo=UTC), day)) == 31

@@ -271,7 +271,9 @@ async def test_where_a_parcel_is_follows_the_times_that_were_told_and_not_their_
 
 async def ends_at(store: Store, one: Order) -> datetime:
     async with store.begin() as tx:
-        found = await tx.scalar(select(order_person.c.erase_at).where(order_person.c.order_id == one.id))
+        found: datetime | None = await tx.scalar(
+            select(order_person.c.erase_at).where(order_person.c.order_id == one.id)
+        )
     assert found is not None
     return found
 

@@ -60,3 +60,9 @@ def upgrade() -> None:
         ["sku", "location"],
         postgresql_where=sa.text("backordered > 0"),
     )
+    op.create_index(
+        "order_allocation_promised_idx",
+        "order_allocation",
+        ["sku", "location"],
+        postgresql_where=sa.text("quantity > 0"),
+    )

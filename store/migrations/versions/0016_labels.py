@@ -37,7 +37,9 @@ def upgrade() -> None:
         sa.Column("bought_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.UniqueConstraint("shop", "shipment_id"),
-        sa.CheckConstraint("status in ('BOUGHT', 'REFUND_PENDING', 'REFUNDED', 'REFUND_REFUSED')", name=op.f("label_status_check")),
+        sa.CheckConstraint(
+            "status in ('BOUGHT', 'REFUND_PENDING', 'REFUNDED', 'REFUND_REFUSED')", name=op.f("label_status_check")
+        ),
         sa.CheckConstraint("format in ('PDF', 'PNG', 'ZPL203', 'ZPL300')", name=op.f("label_format_check")),
     )
     op.create_index("label_order_id_idx", "label", ["order_id"])

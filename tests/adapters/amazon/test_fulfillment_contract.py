@@ -27,6 +27,7 @@ from domain.errors import HouseError, Refused
 from domain.label import LabelFormat, LabelLine, LabelStatus
 from domain.money import Money
 from domain.outbound import Feature, OutboundStatus, Speed, Whereabouts
+from domain.outbound_return import ReturnUnit, ReturnWanted
 from sandbox.amazon.app import build
 from sandbox.options import Options
 from tests.adapters.amazon.bench import Desk, go, make_config, make_desk
@@ -114,6 +115,11 @@ async def test_outbound_is_spoken_as_published(account: Desk, recorded: Recorded
         await port.cancel("shop-1", Ask(), go)
     with pytest.raises(HouseError):
         await port.track("no-such", Ask())
+    assert await port.changed(order.placed_at, Ask(), 1)
+    wanted = ReturnWanted("shop-1", (ReturnUnit("back-1", order.lines[0].id),), "CR-DEFECTIVE", "Too small")
+    if not port.no_returns:
+        assert (await port.announce_return(wanted, Ask(), go)).units
+        assert (await port.track("shop-1", Ask())).returns
     names = {
         "2020-07-01": {
             ("getFulfillmentPreview", 200),
@@ -125,6 +131,9 @@ async def test_outbound_is_spoken_as_published(account: Desk, recorded: Recorded
             ("cancelFulfillmentOrder", 400),
             ("cancelFulfillmentOrder", 404),
             ("getPackageTrackingDetails", 200),
+            ("listAllFulfillmentOrders", 200),
+            ("createFulfillmentReturn", 200),
+            ("listReturnReasonCodes", 200),
         },
         "2026-07-04": {
             ("getOrderPreview", 200),
@@ -136,6 +145,7 @@ async def test_outbound_is_spoken_as_published(account: Desk, recorded: Recorded
             ("cancelOrder", 202),
             ("cancelOrder", 400),
             ("cancelOrder", 404),
+            ("listOrders", 200),
         },
     }
     assert names[version] <= recorded.names()

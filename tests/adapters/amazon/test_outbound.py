@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from adapters.amazon import orders, outbound_2020, outbound_2026
 from adapters.amazon.outbound import contents
-from adapters.private import hiding
 from adapters.fulfillment import Outbound
+from adapters.port import OrderKey
+from adapters.private import hiding
 from adapters.wire import Unclear, read
 from domain.address import Address
 from domain.budget import Ask
@@ -36,6 +38,8 @@ from domain.outbound import (
     StockMoved,
     Whereabouts,
 )
+from domain.outbound_return import ReturnCondition, ReturnUnit, ReturnWanted
+from domain.route import Way
 from tests.adapters.amazon.bench import Desk, Sandbox, go
 from tests.adapters.amazon.parcels import BUYER, make_outbound
 
@@ -51,7 +55,8 @@ CALLS = {
 async def warehouse() -> AsyncIterator[Sandbox]:
     """A world that shows at once what was written."""
     started = Sandbox("--products", "60", "--orders", "20", "--lag", "0")
-    await started.generous(*(name for names in CALLS.values() for name in names), "getPackageTrackingDetails")
+    more = ("listAllFulfillmentOrders", "listOrders", "createFulfillmentReturn", "listReturnReasonCodes")
+    await started.generous(*(name for names in CALLS.values() for name in names), "getPackageTrackingDetails", *more)
     yield started
     await started.close()
 
@@ -314,6 +319,89 @@ async def test_an_order_is_told_also_while_nobody_says_where_its_parcels_are(ben
         assert package.tracking_number is not None
         assert (package.whereabouts is None) == (bench.version == "2020-07-01")
         await bench.sandbox.post("faults", {"faults": []})
+
+
+async def test_what_has_changed_is_told_by_one_list(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    ids = [fresh() for _ in range(2)]
+    for id in ids:
+        await bench.outbound.create(make_outbound((sku, 1), id=id), Ask(), go)
+    await bench.wait(minutes=20)
+    since = (await bench.outbound.track(ids[0], Ask())).received_at
+    told = await bench.outbound.changed(since, Ask(), 3)
+    assert told is not None
+    assert set(ids) <= set(told)
+    # The newer version lists orders with all that there is of them.
+    assert (told[ids[0]].state is None) == (bench.version == "2020-07-01")
+    later = await bench.outbound.changed(since + timedelta(hours=12), Ask(), 3)
+    assert later is not None
+    assert not set(ids) & set(later)
+    assert await bench.outbound.changed(since, Ask(), 0) is None
+
+
+async def test_units_are_announced_once_and_only_what_has_left(bench: Bench) -> None:
+    sku = await bench.sku(9)
+    order = make_outbound((sku, 2), id=fresh())
+    await bench.outbound.create(order, Ask(), go)
+    units = tuple(ReturnUnit(f"{order.id}-{number}", order.lines[0].id) for number in range(2))
+    wanted = ReturnWanted(order.id, units, "CR-UNWANTED_ITEM", "Too small")
+    if bench.version == "2026-07-04":
+        with pytest.raises(Invalid, match=r"outbound_version to 2020-07-01.*Seller Central"):
+            await bench.outbound.announce_return(wanted, Ask(), go)
+        assert bench.outbound.no_returns
+        return
+    assert bench.outbound.no_returns == ""
+    with pytest.raises(Conflict, match="have left"):
+        await bench.outbound.announce_return(wanted, Ask(), go)
+    await bench.wait(days=5)
+    with pytest.raises(Refused, match=r"no reason for .* there are .*CR-DEFECTIVE"):
+        await bench.outbound.announce_return(replace(wanted, reason="BORED"), Ask(), go)
+    first = await bench.outbound.announce_return(replace(wanted, units=units[:1]), Ask(), go)
+    assert [(one.id, one.processed, one.rma is not None) for one in first.units] == [(units[0].id, False, True)]
+    # The lost answer is read back; again, nothing is sent.
+    await bench.fault("createFulfillmentReturn", "apply_then_reset")
+    both = await bench.outbound.announce_return(wanted, Ask(), go, sent_before=True)
+    again = await bench.outbound.announce_return(wanted, Ask(), go, sent_before=True)
+    assert {one.id for one in both.units} == {one.id for one in again.units} == {one.id for one in units}
+    assert await bench.called("createFulfillmentReturn") == 2
+    more = replace(wanted, units=(ReturnUnit(f"{order.id}-more", order.lines[0].id),))
+    with pytest.raises(Conflict):
+        await bench.outbound.announce_return(more, Ask(), go)
+    # After an attempt of unknown outcome a refusal proves nothing.
+    with pytest.raises(OutcomeUnknown, match="Seller Central"):
+        await bench.outbound.announce_return(more, Ask(), go, sent_before=True)
+    assert "Phoenix" not in repr(both)
+    await bench.wait(days=8)
+    back = (await bench.outbound.track(order.id, Ask())).returns
+    assert [one.condition for one in back] == [ReturnCondition.SELLABLE] * 2
+    assert await bench.units(sku) == 9
+
+
+@pytest.mark.parametrize("way", [Way.PAGES, Way.REPORT])
+async def test_no_path_takes_the_order_that_amazon_shows_for_it(
+    warehouse: Sandbox, open_desk: OpenDesk, way: Way
+) -> None:
+    world = warehouse
+    await world.generous("searchOrders", "getOrder", "createReport", "getReport", "getReportDocument")
+    await world.post("reports", {"queueSeconds": 0, "progressSeconds": 0})
+    bench = Bench(world, open_desk(world), "2020-07-01")
+    port = open_desk(world).port
+    sku = await bench.sku(9)
+    start = datetime.fromisoformat((await world.get("clock"))["now"])
+    await bench.outbound.create(make_outbound((sku, 1), id=fresh()), Ask(), go)
+    placed = {"marketplace": "US", "fulfilledBy": "AMAZON", "lines": [{"sku": sku, "quantity": 1}]}
+    (ours,) = (await world.post("state", {"orders": [placed]}))["orders"]
+    theirs = [one["id"] for one in (await world.get("world", limit=1000))["orders"] if one["id"][0] == "S"][-1]
+    await bench.wait(minutes=3)
+    search, until = port.order_pages(start, Ask()), start + timedelta(minutes=2)
+    report = port.orders_reported(start - timedelta(minutes=1), until, Ask())  # type: ignore[attr-defined]
+    pages = [page async for page in (search if way is Way.PAGES else report)]
+    told = [one.external_id for page in pages for one in page.items]
+    assert (ours in told, theirs in told) == (True, False)
+    assert [one for page in pages for one in page.rejected] == []
+    with pytest.raises(NotFound):
+        await port.order(OrderKey(theirs, "US"), Ask())
+    assert (await port.order(OrderKey(ours, "US"), Ask())).external_id == ours
 
 
 async def test_a_held_order_says_when_it_ends_and_ends_then(bench: Bench) -> None:

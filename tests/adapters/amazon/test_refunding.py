@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.amazon.platform import AmazonPort
@@ -293,6 +293,7 @@ bought = st.lists(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(bought, st.lists(st.integers(1, 5_000), max_size=5))
 def test_refunds_one_after_the_other_give_back_each_part_to_the_cent_and_never_more(
     lines: list[tuple[int, dict[ChargeKind, int]]], amounts: list[int]

@@ -204,3 +204,9 @@ async def test_the_sandbox_tells_of_returns_as_its_orders_have_them(sandbox: San
     left = {gap.gap for chain in chains(found) for gap in gaps(chain, datetime.now(UTC))}
     assert Gap.NOT_RESTOCKED in left
     assert Gap.NOT_REFUNDED not in left
+
+
+async def test_what_comes_back_of_an_order_that_amazon_only_ships_is_told_elsewhere(desk: Desk, line: Line) -> None:
+    pages = await read(desk, line, fba=[FBA_ROW | {"order-id": "S02-1234567-1234567"}, FBA_ROW])
+    arrived = [one.order for one in items(pages) if one.kind is PieceKind.ARRIVED]
+    assert (arrived, [one for page in pages for one in page.rejected]) == ([FBA_ROW["order-id"]], [])

@@ -20,8 +20,8 @@ from adapters.budget import Budgets
 from adapters.port import Page, Receipt, ShownKey, StockKey
 from adapters.rest.catalog import listing_pages
 from adapters.rest.client import PLAN, Operation, Reply
-from adapters.rest.orders import order_pages
 from adapters.rest.config import RestConfig
+from adapters.rest.orders import order_pages
 from adapters.rest.paging import IDLE
 from adapters.rest.payouts import movement_pages, payout_pages
 from adapters.rest.platform import RestPort

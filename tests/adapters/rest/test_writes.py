@@ -234,6 +234,9 @@ async def test_money_is_given_back_once(port: RestPort, sandbox: Sandbox, skus: 
     await sandbox.faults({"operation": "createRefund", "kind": "apply_then_status", "status": 500, "count": 1})
     with pytest.raises(OutcomeUnknown):
         await port.refund(key_of(id), wanted, Ask(), go)
+    await sandbox.faults({"operation": "listRefunds", "kind": "status", "status": 404, "count": 1})
+    with pytest.raises(OutcomeUnknown, match="cannot be looked for"):
+        await port.refund(key_of(id), wanted, Ask(), go, sent_before=True)
     found = await port.refund(key_of(id), wanted, Ask(), go, sent_before=True)
     again = await port.refund(key_of(id), wanted, Ask(), go)
     assert found.reference == again.reference

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.amazon.report_rows import KINDS, LISTING_COLUMNS, ORDER_COLUMNS, RETURN_COLUMNS, STOCK_COLUMNS
+from sandbox.amazon.report_rows import KINDS, LISTING_COLUMNS, ORDER_COLUMNS, STOCK_COLUMNS
+from sandbox.amazon.return_rows import RETURN_COLUMNS
 from sandbox.amazon.visit import EU, FE, Seller, error, form
 from sandbox.visit import advance, effects, world
 from tests.adapters.amazon.notifications import notification_faults
