@@ -35,6 +35,7 @@ from domain.rule import (
     FbaShare,
     LastUnits,
     MaximumShown,
+    PreOrder,
     Rule,
     Rulebook,
     RuleKind,
@@ -262,7 +263,7 @@ def exposure(facts: Facts, now: datetime) -> Exposure:
 
     `sellable` is what their buyers see; a channel that we never told anything counts nothing. `existing` is what could be
     delivered for them: units at own places that are promised to nobody, safety stock included, and the FBA shares, of each pool
-    the largest that any of these channels has.
+    the largest that any of these channels has, and so of what is announced.
     """
     sellable = sum(shown.units or 0 for shown in facts.shown.values())
     existing = max(0, _existing(facts, list(facts.shown), now))
@@ -298,11 +299,11 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Draft:
-    """A number on its way through its causes. `from_fba` are the units of it that lie in FBA."""
+    """A number on its way through its causes. `elsewhere` are the units of it that lie in FBA, or are on their way to us."""
 
     quantity: int = 0
     terms: list[Term] = field(default_factory=list)
-    from_fba: int = 0
+    elsewhere: int = 0
 
     def add(self, label: str, quantity: int, source: str) -> None:
         """A cause that gives or takes so much."""
@@ -394,7 +395,7 @@ def _kit_drafts(
 
 
 def _goods(facts: Facts, book: _Book, channel: ChannelId, now: datetime, destination: Destination | None) -> _Draft:
-    """What lies at own places that sell to the channel, less what is held, and its share of FBA."""
+    """What lies at own places that sell to the channel, less what is held, its share of FBA, and what it may sell ahead."""
     draft = _Draft()
     draft.start_from_places(_sold_by(facts, channel))
     draft.add("open reservations", -_held(facts, now), "reservations")
@@ -405,8 +406,12 @@ def _goods(facts: Facts, book: _Book, channel: ChannelId, now: datetime, destina
             label = f"FBA share of {place.location.name}" + ("" if young else ", its reading being too old")
             kind, request = RuleKind.FBA_SHARE.value, place.upstream_request_id
             draft.quantity += units
-            draft.from_fba += units
+            draft.elsewhere += units
             draft.terms.append(Term(label, units, kind, place.as_of, rule.name, request))
+    before = _pre_order(facts, book, channel)
+    if before is not None:
+        draft.rule(before[0], "announced, to be sold before it comes", before[1])
+        draft.elsewhere += before[1]
     return draft
 
 
@@ -443,7 +448,7 @@ def _settle_last_units(drafts: Mapping[ChannelId, _Draft], facts: Facts, book: _
     fastest = min(selling, key=lambda channel: (facts.lag_s.get(channel, math.inf), channel), default=None)
     others = sum(shown.units or 0 for channel, shown in facts.shown.items() if channel != fastest)
     for channel, draft in drafts.items():
-        most = max(0, own + draft.from_fba - others) if channel == fastest else 0
+        most = max(0, own + draft.elsewhere - others) if channel == fastest else 0
         draft.limit(rule, "last units", most)
 
 
@@ -512,6 +517,16 @@ def _fba_share(
     return rule, min(free, units), young
 
 
+def _pre_order(facts: Facts, book: _Book, channel: ChannelId) -> tuple[Rule, int] | None:
+    """What the channel may sell of what is announced: the rule, and units. What was sold so is promised, and counts there."""
+    won = _won(PreOrder, book, channel)
+    if won is None:
+        return None
+    rule, ahead = won
+    units = _part(ahead.percent, sum(place.inbound for place in _sold_by(facts, channel)))
+    return rule, units if ahead.cap is None else min(units, ahead.cap)
+
+
 def _delivers(share: FbaShare, destination: Destination | None) -> bool:
     """Whether it is for buyers there; of a buyer of whom nothing is known neither country nor state is."""
     if destination is None:
@@ -544,7 +559,7 @@ def _likely_sold(facts: Facts, channel: ChannelId, buffer: VelocityBuffer) -> in
 
 
 def _existing(facts: Facts, channels: Sequence[ChannelId], now: datetime) -> int:
-    """Units that could be delivered, from own places and the FBA shares of `channels`."""
+    """Units that could be delivered, from own places, the FBA shares of `channels`, and what they may sell ahead."""
     if facts.components:
         return min(max(0, _existing(one, channels, now)) // units for one, units in facts.components)
     book = _book(facts, now)
@@ -555,7 +570,8 @@ def _existing(facts: Facts, channels: Sequence[ChannelId], now: datetime) -> int
         else:
             shares = (_fba_share(book, place, channel, now, None) for channel in channels)
             total += max((share[1] for share in shares if share is not None), default=0)
-    return total
+    ahead = (_pre_order(facts, book, channel) for channel in channels)
+    return total + max((one[1] for one in ahead if one is not None), default=0)
 
 
 def _part(percent: Decimal, of: int) -> int:

@@ -24,6 +24,7 @@ class RuleKind(Enum):
     FBA_SHARE = "FBA_SHARE"  # FbaShare
     VELOCITY_BUFFER = "VELOCITY_BUFFER"  # VelocityBuffer
     LAST_UNITS = "LAST_UNITS"  # LastUnits
+    PRE_ORDER = "PRE_ORDER"  # PreOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,16 @@ class LastUnits:
     units: int
 
 
-Settings = SafetyStock | MaximumShown | ChannelShare | FbaShare | VelocityBuffer | LastUnits
+@dataclass(frozen=True, slots=True)
+class PreOrder:
+    """What is announced to own places may be sold before it comes: `percent` of it, at most `cap`. What is sold so is promised
+    like everything else, and waits (`backorder` in domain.sourcing_rules)."""
+
+    percent: Decimal
+    cap: int | None = None
+
+
+Settings = SafetyStock | MaximumShown | ChannelShare | FbaShare | VelocityBuffer | LastUnits | PreOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ class Rule:
     made_at: datetime | None = None
 
 
-S = TypeVar("S", SafetyStock, MaximumShown, ChannelShare, FbaShare, VelocityBuffer, LastUnits)
+S = TypeVar("S", SafetyStock, MaximumShown, ChannelShare, FbaShare, VelocityBuffer, LastUnits, PreOrder)
 
 KINDS: Mapping[type[Settings], RuleKind] = {
     SafetyStock: RuleKind.SAFETY_STOCK,
@@ -117,6 +127,7 @@ KINDS: Mapping[type[Settings], RuleKind] = {
     FbaShare: RuleKind.FBA_SHARE,
     VelocityBuffer: RuleKind.VELOCITY_BUFFER,
     LastUnits: RuleKind.LAST_UNITS,
+    PreOrder: RuleKind.PRE_ORDER,
 }
 SETTINGS: Mapping[RuleKind, type[Settings]] = {kind: settings for settings, kind in KINDS.items()}
 
@@ -135,6 +146,10 @@ def check_settings(settings: Settings) -> None:
             _check_percent(settings.percent)
         case FbaShare():
             _check_fba_share(settings)
+        case PreOrder():
+            _check_percent(settings.percent)
+            if settings.cap is not None:
+                _check_units("cap", settings.cap)
         case VelocityBuffer():
             if not (settings.certainty.is_finite() and 0 < settings.certainty < 1):
                 raise Invalid(

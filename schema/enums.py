@@ -141,7 +141,7 @@ strawberry.enum(
         "channel sells at most `percent`; `hard`: nobody else sells those. FBA_SHARE: what our own channels sell from FBA "
         "(`percent`, `cap`, `floor`, `maxAge`, `countries`, `excludedStates`). VELOCITY_BUFFER: keep back what others "
         "probably sell before the channel hears of it (`certainty`, `leastLag`). LAST_UNITS: at `units` or fewer only the "
-        "fastest channel sells on."
+        "fastest channel sells on. PRE_ORDER: sell `percent` of what is announced, at most `cap`, before it comes."
     ),
 )
 strawberry.enum(

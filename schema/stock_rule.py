@@ -120,9 +120,11 @@ class StockRuleInput:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     units: int | None = strawberry.field(default=None, description="Of SAFETY_STOCK, MAXIMUM_SHOWN and LAST_UNITS.")
-    percent: Decimal | None = strawberry.field(default=None, description="Of CHANNEL_SHARE and FBA_SHARE: 0 to 100.")
+    percent: Decimal | None = strawberry.field(
+        default=None, description="Of CHANNEL_SHARE, FBA_SHARE and PRE_ORDER: 0 to 100."
+    )
     hard: bool | None = strawberry.field(default=None, description="Of CHANNEL_SHARE: nobody else sells the share.")
-    cap: int | None = strawberry.field(default=None, description="Of FBA_SHARE: the most.")
+    cap: int | None = strawberry.field(default=None, description="Of FBA_SHARE and PRE_ORDER: the most.")
     floor: int | None = strawberry.field(default=None, description="Of FBA_SHARE: the least, and all when too old.")
     max_age: Duration | None = strawberry.field(default=None, description="Of FBA_SHARE: PT1H unless told.")
     countries: list[str] | None = strawberry.field(default=None, description="Of FBA_SHARE: for buyers there alone.")

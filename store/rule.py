@@ -18,6 +18,7 @@ from domain.rule import (
     FbaShare,
     LastUnits,
     MaximumShown,
+    PreOrder,
     Rule,
     RuleKind,
     SafetyStock,
@@ -42,6 +43,7 @@ _BY_CHANNEL = frozenset(
         RuleKind.CHANNEL_SHARE,
         RuleKind.FBA_SHARE,
         RuleKind.VELOCITY_BUFFER,
+        RuleKind.PRE_ORDER,
     }
 )
 _BY_LOCATION = frozenset({RuleKind.SAFETY_STOCK, RuleKind.FBA_SHARE})
@@ -171,6 +173,8 @@ def settings_row(settings: Settings) -> dict[str, Any]:
     match settings:
         case SafetyStock() | MaximumShown() | LastUnits():
             return {"units": settings.units}
+        case PreOrder():
+            return {"percent": _text(settings.percent), "cap": settings.cap}
         case ChannelShare():
             return {"percent": _text(settings.percent), "hard": settings.hard}
         case FbaShare():
@@ -195,6 +199,8 @@ def settings_of(kind: RuleKind, row: Mapping[str, Any]) -> Settings:
             return MaximumShown(row["units"])
         case RuleKind.LAST_UNITS:
             return LastUnits(row["units"])
+        case RuleKind.PRE_ORDER:
+            return PreOrder(Decimal(row["percent"]), row["cap"])
         case RuleKind.CHANNEL_SHARE:
             return ChannelShare(Decimal(row["percent"]), row["hard"])
         case RuleKind.FBA_SHARE:

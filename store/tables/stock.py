@@ -209,7 +209,16 @@ stock_rule = Table(
     instant("made_at", now=True),
     instant("removed_at", nullable=True),
     Column("removed_by", Text),
-    words("kind", "SAFETY_STOCK", "MAXIMUM_SHOWN", "CHANNEL_SHARE", "FBA_SHARE", "VELOCITY_BUFFER", "LAST_UNITS"),
+    words(
+        "kind",
+        "SAFETY_STOCK",
+        "MAXIMUM_SHOWN",
+        "CHANNEL_SHARE",
+        "FBA_SHARE",
+        "VELOCITY_BUFFER",
+        "LAST_UNITS",
+        "PRE_ORDER",
+    ),
     Index("stock_rule_name_idx", "name", unique=True, postgresql_where=text("removed_at is null")),
 )
 

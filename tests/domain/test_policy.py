@@ -43,6 +43,7 @@ from domain.rule import (
     FbaShare,
     LastUnits,
     MaximumShown,
+    PreOrder,
     Rule,
     RuleKind,
     SafetyStock,
@@ -71,8 +72,12 @@ STORE = Location(LocationCode("STO"), "Store", LocationKind.STORE, SHOP, "gid/9"
 FBA = Location(LocationCode("fba-eu"), "FBA Europe", LocationKind.FBA, AMAZON, "DE", marketplaces=("DE", "FR"))
 
 
-def place(at: Location = BERLIN, on_hand: int = 10, reserved: int = 0, *, minutes_old: int = 0) -> Place:
-    return Place(at, on_hand, reserved, 0, NOON - timedelta(minutes=minutes_old), Freshness.LIVE, f"call-{at.code}")
+def place(
+    at: Location = BERLIN, on_hand: int = 10, reserved: int = 0, *, minutes_old: int = 0, inbound: int = 0
+) -> Place:
+    return Place(
+        at, on_hand, reserved, inbound, NOON - timedelta(minutes=minutes_old), Freshness.LIVE, f"call-{at.code}"
+    )
 
 
 def rule(settings: Settings, name: str | None = None, **whom: Any) -> Rule:
@@ -393,6 +398,30 @@ def test_units_that_the_fastest_channel_may_not_sell_go_to_the_next() -> None:
     assert [number.quantity for number in offers(few, CHANNELS, NOON).values()] == [2, 0, 0]
 
 
+def ahead(*rules: Rule, on_hand: int = 0, reserved: int = 0, inbound: int = 10, **more: Any) -> int:
+    """What the shop may sell of what is on its way to Berlin."""
+    known = facts(place(BERLIN, on_hand, reserved, inbound=inbound), rules=rules, **more)
+    number = offers(known, CHANNELS, NOON)[SHOP]
+    assert sum(term.quantity for term in number.terms) == number.quantity
+    return number.quantity
+
+
+def test_what_is_announced_is_sold_ahead_as_far_as_a_rule_allows_and_no_further() -> None:
+    half, capped = rule(PreOrder(Decimal(50)), channel=SHOP), rule(PreOrder(Decimal(100), 3), channel=SHOP)
+    assert ahead() == 0
+    assert (ahead(half), ahead(capped), ahead(rule(PreOrder(Decimal(50)), channel=AMAZON))) == (5, 3, 0)
+    # What was sold so is promised beyond what lies there, and is gone.
+    assert (ahead(half, reserved=4), ahead(half, reserved=5), ahead(half, reserved=9)) == (1, 0, 0)
+    # It has come.
+    assert ahead(half, on_hand=10, reserved=4, inbound=0) == 6
+    assert ahead(half, rule(MaximumShown(2))) == 2
+    assert ahead(half, rule(LastUnits(3)), lag_s={SHOP: 1.0}) == 5
+    assert ahead(half, inbound=1) == 0
+    shown = {SHOP: Shown(5, True)}
+    assert exposure(facts(place(BERLIN, 0, inbound=10), rules=[half], shown=shown), NOON).beyond == 0
+    assert exposure(facts(place(BERLIN, 0, inbound=10), shown=shown), NOON).beyond == 5
+
+
 def test_one_channel_asked_alone_is_not_told_of_the_last_units_of_others() -> None:
     few = facts(place(BERLIN, 2), rules=[rule(LastUnits(3))], shown={AMAZON: Shown(2, True)}, lag_s={SHOP: 2.0})
     assert offer(few, SHOP, NOON).quantity == 2
@@ -562,6 +591,7 @@ kinds: list[tuple[st.SearchStrategy[Settings], st.SearchStrategy[dict[str, Any]]
         st.fixed_dictionaries({"channel": channels}),
     ),
     (st.builds(LastUnits, units), st.just({})),
+    (st.builds(PreOrder, percents, st.none() | units), st.fixed_dictionaries({"channel": channels})),
 ]
 
 
@@ -580,7 +610,10 @@ def some_goods(draw: st.DrawFn, rules: list[Rule], sku: str = "A1") -> Facts:
     shown = st.builds(Shown, st.one_of(st.none(), units), st.booleans())
     return Facts(
         Sku(sku),
-        places=[place(one, draw(units), draw(units), minutes_old=draw(st.integers(0, 90))) for one in at],
+        places=[
+            place(one, draw(units), draw(units), minutes_old=draw(st.integers(0, 90)), inbound=draw(units))
+            for one in at
+        ],
         holds=draw(st.lists(st.builds(hold, st.integers(1, 9), st.integers(-5, 20)), max_size=3)),
         tags=draw(st.sampled_from([frozenset(), frozenset({"loud"})])),
         rules=rules,
@@ -646,6 +679,7 @@ LAST_CAUSES_FIRST = [
     RuleKind.VELOCITY_BUFFER,
     RuleKind.CHANNEL_SHARE,
     RuleKind.SAFETY_STOCK,
+    RuleKind.PRE_ORDER,
     RuleKind.FBA_SHARE,
 ]
 
@@ -665,14 +699,19 @@ def places_and_reservations_are_their_terms(known: Facts) -> None:
 
 @fewer_states
 @given(st.data())
-def test_no_channel_is_offered_more_than_is_free_at_own_places_and_its_share_of_fba(data: st.DataObject) -> None:
+def test_no_channel_is_offered_more_than_is_free_at_own_places_its_share_of_fba_and_what_it_sells_ahead(
+    data: st.DataObject,
+) -> None:
     known = data.draw(some_goods(data.draw(some_rules())))
     own = sum(max(0, one.on_hand - one.reserved) for one in known.places if one.location.ours)
     fba = sum(max(0, one.on_hand - one.reserved) for one in known.places if one.location is FBA)
+    announced = sum(one.inbound for one in known.places if one.location.ours)
     for channel, number in offers(known, CHANNELS, NOON).items():
         share = sum(term.quantity for term in number.terms if term.source == RuleKind.FBA_SHARE.value)
+        ahead = sum(term.quantity for term in number.terms if term.source == RuleKind.PRE_ORDER.value)
         assert share <= fba
-        assert number.quantity <= own + share
+        assert ahead <= announced
+        assert number.quantity <= own + share + ahead
         assert number.quantity <= offer(known, channel, NOON).quantity
         parts = spread(number.quantity, known, channel, NOON)
         assert sum(parts.values()) == number.quantity
@@ -718,6 +757,8 @@ def test_a_number_holds_until_the_instant_it_names(known: Facts, part: int) -> N
         (SafetyStock(-1), "units"),
         (MaximumShown(-1), "units"),
         (LastUnits(-1), "units"),
+        (PreOrder(Decimal(101)), "percent"),
+        (PreOrder(Decimal(50), -1), "cap"),
         (ChannelShare(Decimal(101)), "percent"),
         (ChannelShare(Decimal("NaN")), "percent"),
         (FbaShare(Decimal(-1)), "percent"),
@@ -745,6 +786,8 @@ def test_settings_that_mean_nothing_are_refused_by_name(wrong: Settings, field: 
         SafetyStock(0),
         MaximumShown(0),
         LastUnits(3),
+        PreOrder(Decimal(50)),
+        PreOrder(Decimal(100), 0),
         ChannelShare(Decimal("12.5"), hard=True),
         FbaShare(Decimal(100), 5, 5, timedelta(minutes=1), frozenset({"US"}), frozenset({"AK", "HI"})),
         VelocityBuffer(),

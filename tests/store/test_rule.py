@@ -20,6 +20,7 @@ from domain.rule import (
     FbaShare,
     LastUnits,
     MaximumShown,
+    PreOrder,
     Rule,
     SafetyStock,
     Settings,
@@ -92,6 +93,7 @@ async def clock(store: Store) -> datetime:
         ),
         (VelocityBuffer(Decimal("0.99"), timedelta(seconds=1.5)), {"channel": SHOP}),
         (LastUnits(3), {"tag": "loud"}),
+        (PreOrder(Decimal(25), 9), {"channel": SHOP}),
     ],
     ids=lambda one: type(one).__name__,
 )
@@ -174,6 +176,7 @@ async def test_the_skus_that_a_rule_is_for_are_computed_anew(store: Store) -> No
         (new(name="n" * 201), "name"),
         (new(LastUnits(3), channel=SHOP), "channel"),
         (new(LastUnits(3), location="BER"), "location"),
+        (new(PreOrder(Decimal(1)), location="BER"), "location"),
         (new(MaximumShown(3), location="BER"), "location"),
         (new(ChannelShare(Decimal(5)), location="BER"), "location"),
         (new(VelocityBuffer(), location="BER"), "location"),
