@@ -374,7 +374,9 @@ async def load_orders(house: House) -> None:
         for state in states:
             if state.name is StreamName.ORDERS:
                 group.create_task(run_stream(deps, state))
-    assert len(states) == len(house.ports) * len(IN_ORDER)
+    assert {(state.channel, name) for state in states for name in IN_ORDER if name is state.name} == {
+        (id, name) for id in house.ports for name in IN_ORDER
+    }
 
 
 async def _shippable(house: House) -> dict[ChannelId, list[Order]]:

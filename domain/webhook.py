@@ -89,7 +89,9 @@ class Topic:
     noun: str
 
 
-_WRITERS = frozenset({"shipments:write", "prices:write", "stock:write", "operations:approve", "admin"})
+_WRITERS = frozenset(
+    {"channels:write", "shipments:write", "refunds:write", "prices:write", "stock:write", "operations:approve", "admin"}
+)
 _INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 
 TOPICS: Mapping[str, Topic] = {

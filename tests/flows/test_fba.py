@@ -27,7 +27,8 @@ APPROVE = "mutation($id: ID!) { approveOperation(id: $id) { operation { status }
 ITEMS = "query($id: ID!) { operation(id: $id) { status items { nodes { status after error { message } } } } }"
 ORDER = """query($id: ID!) { order(id: $id) { status shipments { carrier trackingNumber } outbound {
   id status location speed channel { id } lines { quantity kept shipped }
-  packages { carrier trackingNumber whereabouts confirmation trouble } preview { fees { name amount { currency } } } } } }"""
+  packages { carrier trackingNumber whereabouts confirmation { id } trouble }
+  preview { fees { name amount { currency } } } } } }"""
 BUYER = {
     "first_name": "Ottilie",
     "last_name": "Vandermark",

@@ -36,7 +36,7 @@ async def whole(
 ) -> AsyncIterator[Whole]:
     # A call whose token has died is made a second time. Amazon's live an hour of the sandbox's clock: longer than this file.
     async with whole_house(
-        new_database(), redis_url, tmp_path_factory.mktemp("forecast"), speed=10, products=500, orders=60
+        new_database(), redis_url, tmp_path_factory.mktemp("forecast"), speed=20, products=500, orders=60
     ) as made:
         async with made.app.standing.house.store.begin() as tx:
             await tx.execute(text("create table first_level as select * from stock_level"))

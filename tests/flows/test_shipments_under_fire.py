@@ -21,16 +21,12 @@ from workers.deps import Timing
 QUICK = Timing(lease_s=4.0, budget_wait_s=2.0, settle_s=0.5, finish_s=5.0)
 
 
-@pytest.mark.parametrize(("shipments", "arq"), [(40, True), (30, False)])
-async def test_each_order_is_shipped_once(
-    new_database: Callable[[], str], redis_url: str, tmp_path: Path, shipments: int, arq: bool
-) -> None:
+async def test_each_order_is_shipped_once(new_database: Callable[[], str], redis_url: str, tmp_path: Path) -> None:
+    shipments = 40
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
-    async with stage(new_database(), redis_url, tmp_path, orders=160, speed=40.0) as on:
-        report = await rehearse(
-            on, shipments=shipments, faults=0.25, kill_every_s=1.5, pace=10.0, seed=7, timing=QUICK, arq=arq
-        )
+    async with stage(new_database(), redis_url, tmp_path, orders=120, speed=40.0) as on:
+        report = await rehearse(on, shipments=shipments, faults=0.25, kill_every_s=1.5, pace=10.0, seed=7, timing=QUICK)
     assert report.wrong == {}
     assert report.statuses == {OperationStatus.SUCCEEDED: shipments}, report.failed
     assert (report.lost, report.duplicated, report.flushes) == (0, 0, 1)

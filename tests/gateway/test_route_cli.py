@@ -144,6 +144,6 @@ def test_orders_come_by_pages_while_these_are_in_time_and_by_a_report_once_they_
     assert (many["way"], calls(many)["pages"], calls(many)["report"]) == ("report", 200, 10)
     assert {one["way"]: one["lost"] for one in many["candidates"]}["pages"].startswith("it is there after")
     said = plain(acorn("explain", "orders"))
-    assert "amazon-us: 0 changed orders expected" in said
-    assert "shop: 0 changed orders expected" in said
+    assert "amazon-us: changed orders expected: 0" in said
+    assert "shop: changed orders expected: 0" in said
     assert acorn("explain", "orders", "--channel", "none").exit_code == 1

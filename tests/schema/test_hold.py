@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from resolvers.shelf import Shelf
 from schema.scopes import ALL
 from store.session import Store
 from tests.resolvers.test_hold import Shop
-from tests.resolvers.test_shipment import CHANNEL, NOW, CountingBell, keep, make_order
+from tests.resolvers.test_shipment import CHANNEL, CountingBell, keep, make_order
 from tests.resolvers.test_stock import House
 from tests.schema.test_queries import ask
 
@@ -48,7 +48,7 @@ def shelf(store: Store, redis: Redis) -> Shelf:
 
 
 def due(number: int) -> Order:
-    at = NOW + timedelta(hours=number)
+    at = datetime.now(UTC) + timedelta(hours=number)
     return make_order(str(number), ship_by=at, total=Money(Decimal("80.00"), "EUR"))
 
 

@@ -210,6 +210,41 @@ async def words(world: World, id: OrderId) -> list[str]:
     return [one.words for one in steps if one.kind is StepKind.OUTBOUND]
 
 
+# The first here: a list tells of all that has changed since then, whoever it was.
+@ONE_VERSION
+async def test_of_many_that_wait_a_list_tells_which_have_come_on(world: World) -> None:
+    many = [await world.bench.ordered(world.sku, 1) for _ in range(5)]
+    for one in many:
+        await ask(world, one)
+    await ended(world)
+    # Planned, and seen long enough after that, so that no clock can be in doubt.
+    for minutes in (6, 20):
+        await world.wait(minutes=minutes)
+        await world.bench.follow()
+    assert {(await taken(world, one)).trouble for one in many} == {None}
+    await world.wait(minutes=20)
+    since = await world.sandbox.mark()
+    await world.bench.follow()
+    assert len(await world.sandbox.calls(since, "listAllFulfillmentOrders")) == 1
+    assert await world.sandbox.calls(since, READ[world.version]) == []
+    assert all([(await taken(world, one)).due_at for one in many])
+    # Two have come on: they alone are looked at.
+    for one in many[:2]:
+        path = f"/fba/outbound/2020-07-01/fulfillmentOrders/{(await taken(world, one)).wanted.id}/status"
+        seller = await Seller.login(world.sandbox.http)
+        body = {"fulfillmentOrderStatus": "Complete"}
+        (await world.sandbox.http.put(path, headers=seller.headers, json=body)).raise_for_status()
+    since = await world.sandbox.mark()
+    await world.bench.follow()
+    assert len(await world.sandbox.calls(since, READ[world.version])) == 2
+    assert len(await confirmations(world)) == 2
+    # Without a list each is looked at.
+    await faulty(world, "listAllFulfillmentOrders", "status")
+    await world.bench.ordered(world.sku, 1)
+    await world.bench.follow()
+    assert len(await world.sandbox.calls(since, READ[world.version])) == 2 + 5
+
+
 async def test_an_order_goes_out_and_its_shop_shows_the_parcel(world: World) -> None:
     one = await world.bench.ordered(world.sku, 2)
     assert await world.bench.promised(world.sku) == (3, 2)
@@ -687,40 +722,6 @@ async def test_what_a_pool_keeps_is_not_moved_to_another_place(world: World) -> 
         async with world.bench.store.begin() as tx:
             await fulfillment.move(tx, one.id, POOL, berlin, by="tests", why="strike")
     assert await places(world, one.id) == {POOL: (2, 0)}
-
-
-@ONE_VERSION
-async def test_of_many_that_wait_a_list_tells_which_have_come_on(world: World) -> None:
-    many = [await world.bench.ordered(world.sku, 1) for _ in range(5)]
-    for one in many:
-        await ask(world, one)
-    await ended(world)
-    # Planned, and seen long enough after that, so that no clock can be in doubt.
-    for minutes in (6, 20):
-        await world.wait(minutes=minutes)
-        await world.bench.follow()
-    assert {(await taken(world, one)).trouble for one in many} == {None}
-    await world.wait(minutes=20)
-    since = await world.sandbox.mark()
-    await world.bench.follow()
-    assert len(await world.sandbox.calls(since, "listAllFulfillmentOrders")) == 1
-    assert await world.sandbox.calls(since, READ[world.version]) == []
-    assert all([(await taken(world, one)).due_at for one in many])
-    # Two have come on: they alone are looked at.
-    for one in many[:2]:
-        path = f"/fba/outbound/2020-07-01/fulfillmentOrders/{(await taken(world, one)).wanted.id}/status"
-        seller = await Seller.login(world.sandbox.http)
-        body = {"fulfillmentOrderStatus": "Complete"}
-        (await world.sandbox.http.put(path, headers=seller.headers, json=body)).raise_for_status()
-    since = await world.sandbox.mark()
-    await world.bench.follow()
-    assert len(await world.sandbox.calls(since, READ[world.version])) == 2
-    assert len(await confirmations(world)) == 2
-    # Without a list each is looked at.
-    await faulty(world, "listAllFulfillmentOrders", "status")
-    await world.bench.ordered(world.sku, 1)
-    await world.bench.follow()
-    assert len(await world.sandbox.calls(since, READ[world.version])) == 2 + 5
 
 
 async def die(world: World, database_url: str, redis_url: str, place: str) -> None:

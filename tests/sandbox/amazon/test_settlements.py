@@ -184,7 +184,7 @@ def test_finances_and_the_files_tell_the_same_of_each_order_to_the_cent(
                 for leaf, cents in leaves(item["breakdowns"]).items():
                     in_finances[settlement, order_id, item["contexts"][0]["sku"], leaf] += cents  # type: ignore[assignment]
     assert in_files == in_finances
-    assert {amazon.orders[order_id].marketplace for _, order_id, *_ in in_files} == set(CHARSETS)
+    assert {amazon.orders[order_id].marketplace for _, order_id, *_ in in_files} <= set(CHARSETS)
 
 
 def test_yen_are_whole_numbers_in_finances() -> None:
