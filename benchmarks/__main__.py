@@ -15,7 +15,7 @@ EACH = (
     ["benchmarks.subscriptions"],
     ["benchmarks.webhooks_out"],
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
-    ["benchmarks.sale_day", "--orders", "2000", "--speed", "120"],
+    ["benchmarks.sale_day", "--orders", "1000", "--speed", "60"],
 )
 
 

@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -320,7 +320,8 @@ async def sell(made: Day, sold: Sold, *, share: float, merchant: float, patience
     seconds = HOUR_S / made.speed
     marks = [(await made.get(one, "journal?since=999999999"))["next"] for one in (made.amazon, made.shop)]
     points = (await made.get(made.shop, "points"))["spent"]
-    made.began = datetime.now(UTC) - timedelta(milliseconds=1)
+    # A shop tells its times in whole seconds.
+    made.began = datetime.now(UTC).replace(microsecond=0)
     began = time.monotonic()
     tasks = [asyncio.create_task(made.hear()), asyncio.create_task(made.send())]
     try:
