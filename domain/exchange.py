@@ -55,3 +55,8 @@ def about_item(id: int) -> str:
 def about_operation(id: OperationId) -> str:
     """The subject of calls made for an operation of ours."""
     return f"operation:{id}"
+
+
+def about_item_of(item: int, operation: OperationId, order: str) -> tuple[str, ...]:
+    """The subjects of calls made for one item of an operation that does something to an order, by its channel's own id."""
+    return about_item(item), about_operation(operation), about_order(order)

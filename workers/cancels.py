@@ -12,7 +12,7 @@ from adapters.port import BeforeSend, OrderKey, Port
 from adapters.storefront import Cancels, CancelVerdicts
 from domain.budget import Ask
 from domain.errors import Refused
-from domain.exchange import about_item, about_operation, about_order
+from domain.exchange import about_item_of
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem
 from domain.order import OrderStatus
@@ -46,8 +46,7 @@ class _Cancellation:
 
     @property
     def about(self) -> tuple[str, ...]:
-        item = self.item
-        return about_item(item.id), about_operation(item.operation), about_order(self.key.external_id)
+        return about_item_of(self.item.id, self.item.operation, self.key.external_id)
 
     async def send(self, ask: Ask, before_send: BeforeSend, *, sent_before: bool) -> Sent:
         if not isinstance(self.port, Cancels):

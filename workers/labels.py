@@ -20,7 +20,7 @@ from adapters.fulfillment import LabelBooks, LabelShop
 from adapters.port import BeforeSend
 from domain.budget import Ask
 from domain.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Refused
-from domain.exchange import about_item, about_operation, about_order
+from domain.exchange import about_item_of
 from domain.ids import ChannelId, OperationId, line_id
 from domain.label import HOLDING, KeptLabel, LabelStatus, LabelWanted, Offer, Purchase, Voided, taken
 from domain.operation import ClaimedItem, ItemStatus, Kind, OperationStatus
@@ -66,8 +66,7 @@ class _Label:
     @property
     def about(self) -> tuple[str, ...]:
         item = self.item
-        external_id = str(item.payload["external_id"])
-        return about_item(item.id), about_operation(item.operation), about_order(external_id)
+        return about_item_of(item.id, item.operation, str(item.payload["external_id"]))
 
     @property
     def by(self) -> str:

@@ -16,7 +16,7 @@ from adapters.fulfillment import Outbound, Ships
 from adapters.port import BeforeSend
 from domain.budget import Ask
 from domain.errors import Conflict, Invalid, NotFound, Refused
-from domain.exchange import about_item, about_operation, about_order
+from domain.exchange import about_item_of
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem
 from domain.order import SHIPPABLE, Order
@@ -71,7 +71,7 @@ class _Item:
 
     @property
     def about(self) -> tuple[str, ...]:
-        return about_item(self.item.id), about_operation(self.item.operation), about_order(self.external_id)
+        return about_item_of(self.item.id, self.item.operation, self.external_id)
 
     async def whole(self, looked: Looked, ask: Ask) -> Looked:
         return looked

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.port import BeforeSend, OrderKey, Parcel, Port
 from domain.budget import Ask
-from domain.exchange import about_item, about_operation, about_order
+from domain.exchange import about_item_of
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem
 from workers.deps import Deps
@@ -41,8 +41,7 @@ class _Confirmation:
 
     @property
     def about(self) -> tuple[str, ...]:
-        item = self.item
-        return about_item(item.id), about_operation(item.operation), about_order(self.key.external_id)
+        return about_item_of(self.item.id, self.item.operation, self.key.external_id)
 
     async def send(self, ask: Ask, before_send: BeforeSend, *, sent_before: bool) -> Sent:
         receipt = await self.port.confirm_shipment(self.key, self.parcel, ask, before_send)

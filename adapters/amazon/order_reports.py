@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from adapters.amazon import orders, reports
 from adapters.amazon.client import Client
 from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.rows import Row, instant
 from adapters.amazon.waiting import PAUSES_S
 from adapters.budget import Budgets
 from adapters.port import Page
@@ -27,7 +28,7 @@ from domain.budget import Ask, Plan
 from domain.errors import MissingRole, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, order_id
 from domain.order import Order, OrderLine, OrderStatus
-from domain.person import AREA, Destination
+from domain.person import Destination, Recipient
 from domain.product import FulfilledBy, Rejected
 from domain.route import Route, Step, Way
 
@@ -84,8 +85,6 @@ STATUSES = {
 FULFILLED_BY = {"Merchant": FulfilledBy.MERCHANT, "Amazon": FulfilledBy.CHANNEL}
 # An own shop's order that Amazon only ships; in some stores with the country behind it.
 FOREIGN = "non-amazon"
-
-Row = Mapping[str, str]
 
 
 def routes(plans: Mapping[str, Plan], span_s: float, changes: int, named: int, usual_s: float | None) -> list[Route]:
@@ -234,8 +233,8 @@ class _Desk:
             status=status,
             channel_status=word,
             fulfilled_by=party,
-            placed_at=_instant(first, "purchase-date"),
-            updated_at=_instant(first, "last-updated-date"),
+            placed_at=instant(first, "purchase-date"),
+            updated_at=instant(first, "last-updated-date"),
             lines=lines,
             service=first["ship-service-level"] or None,
             destination=_destination(first),
@@ -275,17 +274,7 @@ def _destination(row: Row) -> Destination | None:
     country = row["ship-country"].strip().upper()
     if len(country) != 2:
         return None
-    return Destination(country, "".join(row["ship-postal-code"].split())[:AREA].upper())
-
-
-def _instant(row: Row, name: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(row[name].strip())
-    except ValueError:
-        raise Unclear(f"{name} is no instant") from None
-    if at.tzinfo is None:
-        raise Unclear(f"{name} has no time zone")
-    return at.astimezone(UTC)
+    return Recipient(country, postal_code=row["ship-postal-code"]).destination
 
 
 def _count(row: Row, name: str) -> int:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from adapters.amazon import finances, reports
 from adapters.amazon.client import Client
+from adapters.amazon.rows import Row, instant
 from adapters.port import Page
 from adapters.wire import Unclear
 from domain.budget import Ask
@@ -54,8 +55,6 @@ REQUESTS = {"Approved": True, "Pending": True, "Completed": True, "Closed": True
 
 # An order that Amazon only ships, whose returns its outbound order tells of; those sold at Amazon have digits alone.
 FOREIGN = re.compile(r"S\d{2}-")
-
-Row = Mapping[str, str]
 
 
 async def return_pages(
@@ -203,7 +202,7 @@ def _returned_to_amazon(channel: ChannelId, row: Row) -> list[Piece]:
             order=order,
             sku=sku,
             units=_count(row, "quantity"),
-            at=_instant(row, "return-date"),
+            at=instant(row, "return-date"),
             by_channel=True,
             owed=DISPOSITIONS[condition],
             condition=condition,
@@ -245,7 +244,7 @@ def _reimbursed(channel: ChannelId, row: Row) -> list[Piece]:
             order=row["amazon-order-id"].strip() or None,
             sku=sku,
             units=_count(row, "quantity-reimbursed-total"),
-            at=_instant(row, "approval-date"),
+            at=instant(row, "approval-date"),
             # Units may be given back instead of money.
             money=paid if paid is not None and paid.amount else None,
             by_channel=True,
@@ -266,16 +265,6 @@ def _count(row: Row, name: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise Unclear(f"{name} is no count of units")
     return int(text)
-
-
-def _instant(row: Row, name: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(row[name].strip())
-    except ValueError:
-        raise Unclear(f"{name} is no instant") from None
-    if at.tzinfo is None:
-        raise Unclear(f"{name} has no time zone")
-    return at.astimezone(UTC)
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
