@@ -16,7 +16,7 @@ from adapters.order_paths import OrderDays, OrderPaths
 from adapters.port import OrderKey, Page
 from domain.budget import Ask, Priority
 from domain.order import Order, OrderStatus
-from domain.person import Destination
+from domain.person import Destination, Recipient
 from domain.product import FulfilledBy
 from domain.route import Way
 from tests.adapters.amazon.bench import Desk, Line, Sandbox
@@ -57,6 +57,12 @@ async def swept(desk: Desk, since: datetime = SINCE) -> list[Page[Order]]:
 
 def items(pages: Sequence[Page[Order]]) -> list[Order]:
     return [one for page in pages for one in page.items]
+
+
+async def test_a_report_tells_roughly_where_it_goes_as_every_path_does(desk: Desk, line: Line) -> None:
+    line.answers.extend([*made(), told(row(ship_country="pl", ship_postal_code="00-950"))])
+    (one,) = items(await swept(desk))
+    assert one.destination == Recipient("PL", postal_code="00-950").destination == Destination("PL", "009")
 
 
 async def test_a_report_tells_sketches_whose_lines_are_skus(desk: Desk, line: Line) -> None:
