@@ -33,6 +33,7 @@ class Kind(Enum):
     RETURN_OUTBOUND = "RETURN_OUTBOUND"
     SYNC_NOW = "SYNC_NOW"
     BACKFILL_ORDERS = "BACKFILL_ORDERS"
+    UPDATE_PRICES = "UPDATE_PRICES"
 
 
 # Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
@@ -49,6 +50,7 @@ READERS: Mapping[Kind, frozenset[str]] = {
     Kind.RETURN_OUTBOUND: frozenset({"shipments:write", "operations:approve", "admin"}),
     Kind.SYNC_NOW: frozenset({"channels:write", "admin"}),
     Kind.BACKFILL_ORDERS: frozenset({"channels:write", "admin"}),
+    Kind.UPDATE_PRICES: frozenset({"prices:write", "operations:approve", "admin"}),
 }
 
 
@@ -62,6 +64,7 @@ class Capability(Enum):
     OUTBOUND = "outbound"  # to a platform whose stock ships what others sold
     STREAMS = "streams"  # runs of synchronization that people ask for
     BACKFILL = "backfill"  # orders of days long past
+    PRICES = "prices"
     LEDGER = "ledger"  # done in the transaction that asks for it: no lane carries it
 
 
@@ -177,7 +180,8 @@ class NewItem:
     """An item to be carried out by the lane (channel, capability).
 
     Items with equal `resource` go one after the other, in the order they were made. `payload` is what the lane's worker needs,
-    as JSON values. `deadline_at` is by when it must have reached its channel: of a lane the most urgent goes first.
+    as JSON values. `deadline_at` is by when it must have reached its channel: of a lane the most urgent goes first. One that is
+    `refused` is kept as FAILED with its reason, and no lane ever sees it.
     """
 
     channel: str
@@ -188,6 +192,7 @@ class NewItem:
     before: str | None = None
     after: str | None = None
     deadline_at: datetime | None = None
+    refused: ItemError | None = None
 
 
 @dataclass(slots=True)

@@ -14,3 +14,4 @@ PROPAGATION = 7_300_006  # whoever carries changes to the channels
 RETURNS = 7_300_013  # class; the key is an order's id
 CALL_MONTHS = 7_300_007  # whoever makes or drops months of the log of calls
 SOURCING_RULES = 7_300_014  # whoever keeps a set of sourcing rules
+PRICES = 7_300_015  # class; the key is a channel: whoever keeps a change of its prices

@@ -90,11 +90,13 @@ async def create(
     released = status not in WAITING_FOR_PEOPLE
     # One row after the other, never as one VALUES list: the ids keep the order of the items.
     if items:
-        rows = [_new_item_row(row.id, item, released) | {"status": item_status.value} for item in items]
+        rows = [_new_item_row(row.id, item, released, item_status) for item in items]
         await tx.execute(insert(operation_item), rows)
-    if item_status in ENDED:
-        await tx.execute(update(operation_item).where(i.operation_id == row.id).values(ended_at=func.now()))
-        return await _settle(tx, row), True
+    if item_status in ENDED or any(item.refused is not None for item in items):
+        ended = _of_operation(OperationId(row.id), None if item_status in ENDED else ItemStatus.FAILED)
+        await tx.execute(update(operation_item).where(*ended).values(ended_at=func.now()))
+        if released:
+            return await _settle(tx, row), True
     made = _operation(row)
     await _tell(tx, made)
     return made, True
@@ -234,10 +236,13 @@ async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
     Raises NotFound, Conflict.
     """
     row = await _locked(tx, id)
+    if OperationStatus(row.status) in WAITING_FOR_PEOPLE:
+        raise Conflict(f"The operation is {row.status}: nothing of it has been tried. Approve it first.")
     revived: Mapping[str, object] = {
         "attempts": 0,
         "checks": 0,
         "claims": 0,
+        "released": True,
         # A refusal that the lane wrote down was that of the sends before, and so were the failures that a day of the past counts.
         "payload": i.payload.op("-")("refusal").op("-")("failures"),
         "due_at": func.now(),
@@ -339,8 +344,12 @@ def _of_operation(id: OperationId, status: ItemStatus | None) -> list[ColumnElem
     return wanted
 
 
-def _new_item_row(id: str, item: NewItem, released: bool) -> dict[str, Any]:
+def _new_item_row(id: str, item: NewItem, released: bool, status: ItemStatus) -> dict[str, Any]:
+    refused = item.refused
     return {
+        "status": (status if refused is None else ItemStatus.FAILED).value,
+        "error_code": None if refused is None else refused.code,
+        "error_message": None if refused is None else refused.message,
         "operation_id": id,
         "channel": item.channel,
         "capability": item.capability.value,

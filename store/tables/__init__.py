@@ -28,6 +28,7 @@ from store.tables.operation import event, operation, operation_item
 from store.tables.order import order, order_allocation, order_line, order_person, order_step, oversale
 from store.tables.order_path import order_compare, order_difference, order_unread
 from store.tables.outbound import outbound_line, outbound_order, outbound_package, outbound_return
+from store.tables.price import listing_price, price_event
 from store.tables.sourcing import sourcing_decision, sourcing_parcel, sourcing_rules
 from store.tables.stock import (
     channel_stock,
@@ -71,6 +72,7 @@ __all__ = [
     "label",
     "ledger_check",
     "listing",
+    "listing_price",
     "mapping_task",
     "metadata",
     "missing_role",
@@ -91,6 +93,7 @@ __all__ = [
     "outbound_return",
     "oversale",
     "parcel_event",
+    "price_event",
     "privacy_request",
     "product",
     "quarantine",
