@@ -14,7 +14,7 @@ from gateway.settings import Settings
 from store.session import Store
 from tests.gateway.conftest import Gateway, served, until
 
-SUBSCRIBERS = 200
+SUBSCRIBERS = 100
 FOLLOW = "subscription ($s: String!, $a: String) { follow(subject: $s, after: $a) { cursor } }"
 
 
@@ -54,7 +54,7 @@ class Subscriber:
                 assert message["payload"][0]["extensions"]["code"] == "RESUME"
 
 
-async def test_two_hundred_subscribers_miss_nothing_when_their_gateway_is_restarted(
+async def test_a_hundred_subscribers_miss_nothing_when_their_gateway_is_restarted(
     store: Store, redis: object, settings: Settings
 ) -> None:
     crowd = [Subscriber(number) for number in range(SUBSCRIBERS)]
