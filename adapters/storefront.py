@@ -1,4 +1,4 @@
-"""What a storefront can be asked beyond `adapters.port`: its prices, what becomes of its orders, and its money.
+"""What a storefront can be asked beyond `adapters.port`: what becomes of its orders, and its money.
 
 Each protocol is a capability; a port has those that its platform (and, of a self-built shop, this very shop) can carry out.
 Failures are those of the tree in `domain.errors`; writes may raise OutcomeUnknown. `before_send` is as in
@@ -7,72 +7,19 @@ Failures are those of the tree in `domain.errors`; writes may raise OutcomeUnkno
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from adapters.port import BeforeSend, OrderKey, Page, Receipt
 from domain.budget import Ask
-from domain.errors import HouseError, Refused
+from domain.errors import Refused
 from domain.finance import Transaction
 from domain.fulfillment_order import FulfillmentOrder
-from domain.ids import ChannelSku
-from domain.money import Money
 from domain.payout import Payout
 from domain.place import ChannelPlace
 from domain.refund import Refund, RefundWanted
-
-
-@dataclass(frozen=True, slots=True)
-class PriceKey:
-    """One SKU whose price is meant, with the listing's `refs` as a hashable tuple of pairs."""
-
-    channel_sku: ChannelSku
-    refs: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PriceWrite:
-    """The regular price, and the lower one of a sale that buyers are to pay now (None: no sale). `reference` is ours, the same at
-    each attempt and never used for another write."""
-
-    key: PriceKey
-    price: Money
-    sale_price: Money | None
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPrice:
-    """What buyers see; both are None where the channel does not offer the SKU. `as_of` is taken before asking."""
-
-    key: PriceKey
-    price: Money | None
-    sale_price: Money | None
-    as_of: datetime
-    upstream_request_id: str | None = None
-
-
-@runtime_checkable
-class Prices(Protocol):
-    """Sets prices: absolute, so that a repeat does no harm. Taken is not yet visible."""
-
-    price_batch: int
-
-    async def tell_prices(
-        self, writes: Sequence[PriceWrite], ask: Ask, before_send: BeforeSend
-    ) -> list[Receipt | HouseError]:
-        """One answer per write, in their order, at most `price_batch`. `before_send` before each request that changes something.
-
-        A failure of one write (Refused, Transient, OutcomeUnknown) stands in its place; what concerns all of them and left
-        everything as it was is raised.
-        """
-        ...
-
-    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice]:
-        """What is shown now, for at most `price_batch` keys: exactly one answer per key."""
-        ...
 
 
 @runtime_checkable

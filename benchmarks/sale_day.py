@@ -15,7 +15,7 @@ notifications to where a queue's reader would. Gateway, workers, sandboxes and P
 their own, on one machine.
 
 The baseline is computed, not run: the same orders read by pages of searchOrders alone. Exit code 1 where an order was lost, one
-was confirmed twice, or the ledger does not add up.
+was confirmed twice, a webhook was refused, or the ledger does not add up.
 """
 
 from __future__ import annotations
@@ -132,11 +132,12 @@ class Sold:
     points: float = 0.0
     sales: dict[str, dict[str, Any]] = field(default_factory=dict)
     amazon: int = 0
+    hooks: Counter[str] = field(default_factory=Counter)
 
     @property
     def passed(self) -> bool:
-        """Nothing was lost, and nothing was done twice."""
-        return not (self.missing or self.twice or self.wrong)
+        """Nothing was lost, nothing was done twice, and what the shop told us was believed."""
+        return not (self.missing or self.twice or self.wrong or self.hooks["401"])
 
 
 @dataclass(slots=True)
@@ -379,6 +380,7 @@ async def judge(made: Day, sold: Sold) -> None:
         for row in await tx.execute(text("select channel, way from sync_stream where name = 'orders'")):
             sold.ways[f"{row.channel} {row.way}"] += 1
     sold.wrong = len((await made.ask(CHECK))["checkLedger"]["check"]["wrong"])
+    sold.hooks.update((await made.get(made.shop, "webhooks"))["counts"])
     placed = sum(one["placed"] for one in sold.sales.values())
     sold.missing, sold.amazon = placed - len(rows), sold.sales["amazon"]["placed"]
     now, last_known, last_done = datetime.now(UTC), made.began, made.began
@@ -423,6 +425,10 @@ def report(sold: Sold, speed: float, workers: int) -> None:
         print(f"  known, {name:<8} {_times(times)}   after it was placed")
     print(f"  ways in         {', '.join(f'{count} {way}' for way, count in sold.paths.most_common())}")
     print(f"  last chosen     {', '.join(sorted(sold.ways))}")
+    print(
+        f"  shop's webhooks {sold.hooks['made']}: {sold.hooks['delivered']} delivered, {sold.hooks['failed']} tries failed, "
+        f"{sold.hooks['401']} of them refused as not proven"
+    )
     print(f"  promised        {_times(sold.promised)}   after it was known")
     for name, times in sorted(sold.confirmed.items()):
         print(f"  taken, {name:<8} {_times(times)}   after the warehouse's word became an operation")

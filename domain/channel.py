@@ -40,8 +40,8 @@ class LocationKind(Enum):
 class Channel:
     """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop.
 
-    Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that. With `buyers` it
-    is to tell who bought.
+    Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that; `currencies` are
+    those of its marketplaces. With `buyers` it is to tell who bought.
     """
 
     id: ChannelId
@@ -51,6 +51,7 @@ class Channel:
     marketplaces: tuple[str, ...] = ()
     time_zone: str = "UTC"
     zones: Mapping[str, str] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
     buyers: bool = False
 
     def zone(self, marketplace: str | None) -> ZoneInfo:

@@ -33,6 +33,7 @@ class Kind(Enum):
     RETURN_OUTBOUND = "RETURN_OUTBOUND"
     SYNC_NOW = "SYNC_NOW"
     BACKFILL_ORDERS = "BACKFILL_ORDERS"
+    REQUEST_REPORT = "REQUEST_REPORT"
     UPDATE_PRICES = "UPDATE_PRICES"
 
 
@@ -50,6 +51,7 @@ READERS: Mapping[Kind, frozenset[str]] = {
     Kind.RETURN_OUTBOUND: frozenset({"shipments:write", "operations:approve", "admin"}),
     Kind.SYNC_NOW: frozenset({"channels:write", "admin"}),
     Kind.BACKFILL_ORDERS: frozenset({"channels:write", "admin"}),
+    Kind.REQUEST_REPORT: frozenset({"channels:write", "admin"}),
     Kind.UPDATE_PRICES: frozenset({"prices:write", "operations:approve", "admin"}),
 }
 
@@ -64,6 +66,7 @@ class Capability(Enum):
     OUTBOUND = "outbound"  # to a platform whose stock ships what others sold
     STREAMS = "streams"  # runs of synchronization that people ask for
     BACKFILL = "backfill"  # orders of days long past
+    REPORTS = "reports"  # files that a platform makes in its own time
     PRICES = "prices"
     LEDGER = "ledger"  # done in the transaction that asks for it: no lane carries it
 
@@ -109,7 +112,8 @@ NEXT: Mapping[ItemStatus, frozenset[ItemStatus]] = {
     ItemStatus.SENT: frozenset(
         {ItemStatus.PENDING, ItemStatus.ACCEPTED, ItemStatus.VERIFIED, ItemStatus.FAILED, ItemStatus.PARKED}
     ),
-    ItemStatus.ACCEPTED: frozenset({ItemStatus.VERIFIED, ItemStatus.FAILED, ItemStatus.PARKED}),
+    # What was taken and has been overtaken by something newer of its resource will not be seen any more.
+    ItemStatus.ACCEPTED: frozenset({ItemStatus.VERIFIED, ItemStatus.FAILED, ItemStatus.PARKED, ItemStatus.SUPERSEDED}),
     ItemStatus.VERIFIED: frozenset(),
     # A person may revive what ended badly: a failure is sent anew, an unknown outcome is read back first.
     ItemStatus.FAILED: frozenset({ItemStatus.PENDING}),
@@ -222,7 +226,8 @@ class ClaimedItem:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of working on a claimed item. `due_in_s` says when to look again while the item stays open."""
+    """What came of working on a claimed item. `due_in_s` says when to look again while the item stays open. `untried`: what was
+    said of the attempt is not said of the item."""
 
     item: int
     fence: int
@@ -230,7 +235,8 @@ class Outcome:
     due_in_s: float = 0.0
     error: ItemError | None = None
     upstream_request_id: str | None = None
-    detail: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict)
+    untried: bool = False
 
 
 def status_of(statuses: Iterable[ItemStatus]) -> OperationStatus:

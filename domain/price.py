@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from domain.ids import ChannelId, ChannelSku, ListingId, Sku
-from domain.money import Money, parse_money
+from domain.money import Money, minor_digits, parse_money
+
+if TYPE_CHECKING:
+    from domain.price_inputs import FeeEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,22 @@ class Price:
         """What buyers pay then."""
         return self.sale.price if self.sale is not None and self.sale.holds(instant) else self.regular
 
+    def showing(self, instant: datetime) -> Price:
+        """What a channel that keeps no times is to show then: the sale while it holds, without its times."""
+        holds = self.sale is not None and self.sale.holds(instant)
+        return Price(self.regular, Sale(self.sale.price) if self.sale is not None and holds else None)
+
     @property
     def lowest(self) -> Money:
         """The least that buyers ever pay by it, now or later."""
-        return min(self._amounts(), key=lambda one: one.amount)
+        sale = self.sale
+        return self.regular if sale is None or sale.price.amount > self.regular.amount else sale.price
 
     @property
     def highest(self) -> Money:
         """The most."""
-        return max(self._amounts(), key=lambda one: one.amount)
-
-    def _amounts(self) -> list[Money]:
-        return [self.regular] if self.sale is None else [self.regular, self.sale.price]
+        sale = self.sale
+        return self.regular if sale is None or sale.price.amount <= self.regular.amount else sale.price
 
     def told(self) -> dict[str, object]:
         """As JSON values: equal prices, equal text."""
@@ -129,8 +137,13 @@ class PriceFacts:
     """What is known of a listing when its price is judged. None is what nobody has told, never a zero.
 
     `live` is what its channel was last seen to show, `wanted` what was last asked for and is not live yet, `day_ago` what buyers
-    paid 24 hours before. `cost` is the landed cost of a unit, `fees` what the channel would take of a sale at about this price;
-    either in the listing's currency, converted where it was told in another.
+    paid 24 hours before. `cost` is the landed cost of a unit in the listing's currency, converted where it was told in another;
+    `estimates` are what the channel said it would take of a unit, each at its own price.
+
+    `verified` is what was seen live in the last 24 hours because we had asked for it, `regular_day_ago` the regular price beside
+    `day_ago`. `intended` is what was asked for last, live or on its way, until somebody changes it there. `elsewhere` is what
+    other listings of the same SKU take, each in its own currency; `rates` is how much of the listing's currency one unit of
+    another is worth.
     """
 
     currency: str | None = None
@@ -139,12 +152,29 @@ class PriceFacts:
     wanted: Price | None = None
     day_ago: Money | None = None
     cost: Money | None = None
-    fees: Money | None = None
+    estimates: tuple[FeeEstimate, ...] = ()
+    brand: str | None = None
+    verified: Price | None = None
+    intended: Price | None = None
+    regular_day_ago: Money | None = None
+    elsewhere: tuple[Money, ...] = ()
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
+    cost_rate: str = ""  # how `cost` was converted, with source and day; an old rate says that it is one
 
     @property
     def basis(self) -> Price | None:
         """What a change is a change of: what was asked for last, or else what is shown."""
         return self.wanted if self.wanted is not None else self.live
+
+    def fees(self, price: Money) -> Money | None:
+        """What the channel would take of a unit sold for `price`, by what it said of the nearest price: what is fixed, and of the
+        rest as much in proportion. None where it has said nothing in that currency."""
+        told = [one for one in self.estimates if one.price.currency == price.currency and one.price.amount > 0]
+        if not told:
+            return None
+        near = min(told, key=lambda one: (abs(one.price.amount - price.amount), one.price.amount))
+        moving = near.referral.amount * price.amount / near.price.amount
+        return Money(round(moving, minor_digits(price.currency)) + near.fixed.amount, price.currency)
 
     def told(self) -> dict[str, object]:
         """What a preview was made from, as JSON values: a row whose facts are told otherwise when it is approved has moved."""
@@ -185,9 +215,41 @@ class JudgedWish:
         return any(one.action is Action.REFUSE for one in self.hits)
 
     @property
+    def words(self) -> str:
+        """Why it is refused, or else why it is held: what a person may let pass is no news where another guard does not."""
+        return " ".join(hit.words for hit in self.hits if hit.action is Action.REFUSE or not self.refused)
+
+    @property
     def held(self) -> bool:
         """May it be sent only when a second person has approved it?"""
         return not self.refused and bool(self.hits)
+
+    @property
+    def shift(self) -> Money:
+        """By how much the price moves at the most, regular or in a sale, up or down: of what nobody knows, all of it."""
+        price, basis = self.wish.price, self.facts.basis
+        if basis is None or basis.regular.currency != price.regular.currency:
+            return price.highest
+        pairs = ((price.regular, basis.regular), (price.lowest, basis.lowest))
+        return Money(max(abs(now.amount - was.amount) for now, was in pairs), price.regular.currency)
+
+    @property
+    def margin(self) -> Money | None:
+        """What is left of a unit sold at the lowest of the price when its landed cost and the channel's fees are paid; None where
+        one of them is not known in the price's currency. Taxes in the price are not taken off."""
+        price, cost = self.wish.price.lowest, self.facts.cost
+        fees = self.facts.fees(price)
+        if cost is None or fees is None or not price.currency == cost.currency == fees.currency:
+            return None
+        return Money(price.amount - cost.amount - fees.amount, price.currency)
+
+    @property
+    def step(self) -> Decimal | None:
+        """By how many percent the least that buyers pay rises (or falls, below 0), to a tenth; None where it is not known."""
+        price, basis = self.wish.price.lowest, self.facts.basis
+        if basis is None or basis.lowest.currency != price.currency or basis.lowest.amount <= 0:
+            return None
+        return round(100 * (price.amount / basis.lowest.amount - 1), 1)
 
     @property
     def idle(self) -> bool:
@@ -206,3 +268,8 @@ class Judgment:
     def held(self) -> bool:
         """Does it want a second person?"""
         return bool(self.hits) or any(row.held for row in self.rows)
+
+    @property
+    def all_hits(self) -> list[Hit]:
+        """Those of every row, and of the whole."""
+        return [*(hit for row in self.rows for hit in row.hits), *self.hits]

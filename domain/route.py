@@ -7,8 +7,9 @@ as they stand, then its calls; of equals the one whose way stands first in `Way`
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from domain.budget import Plan, Purse
@@ -150,6 +151,15 @@ def seconds(route: Route, purses: Mapping[str, Purse]) -> float:
         if step.calls and math.isfinite(at):
             at = spent[step.plan.operation].run(step, at)
     return at
+
+
+def calls_within(step: Step, purses: Mapping[str, Purse], within_s: float) -> int:
+    """How many calls of a step, at most all of them, are over in so many seconds from now."""
+
+    def over_s(calls: int) -> float:
+        return seconds(Route(Way.SINGLE, (replace(step, calls=calls),)), purses)
+
+    return bisect_right(range(step.calls + 1), within_s, key=over_s) - 1
 
 
 @dataclass(slots=True)

@@ -28,9 +28,11 @@ from gateway.front import Front
 from gateway.hooks import PATH as HOOKS
 from gateway.hooks import Hooks
 from gateway.inbox import Inbox
-from gateway.labels import Labels
+from gateway.linked import PREFIXES, Linked
 from gateway.pages import page
 from gateway.plan import SECOND_USE, Plans
+from gateway.price_files import PATH as PRICE_FILES
+from gateway.price_files import PriceFiles
 from gateway.quota import Budget, Quotas
 from gateway.settings import Settings
 from gateway.single import SingleStreams
@@ -43,7 +45,6 @@ from gateway.tracking_files import TrackingFiles
 from gateway.webhooks import PREFIX as WEBHOOKS
 from gateway.webhooks import Webhooks
 from gateway.websocket import Sockets
-from resolvers.label import PREFIX as LABELS
 from schema.root import schema as public_schema
 from schema.scalars import NATIVES
 from schema.scopes import LASTING, PUBLIC, SCOPES
@@ -89,8 +90,9 @@ class App:
         self._feeds: Feeds | None = None
         self._tracking: TrackingIn | None = None
         self._tracking_files: TrackingFiles | None = None
+        self._price_files: PriceFiles | None = None
         self._consents: Consents | None = None
-        self._labels: Labels | None = None
+        self._linked: Linked | None = None
         self._inbox: Inbox | None = None
         self._webhooks: Webhooks | None = None
         self._hooks: Hooks | None = None
@@ -154,8 +156,9 @@ class App:
         self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
         self._tracking = TrackingIn(house.store, {one.id: one for one in house.tracking_in})
         self._tracking_files = TrackingFiles(self._standing.shelf, keys)
+        self._price_files = PriceFiles(self._standing.shelf, keys)
         self._consents = Consents(house.store, house.ring, house.consents, keys)
-        self._labels = Labels(self._standing.shelf)
+        self._linked = Linked(self._standing.shelf)
         self._inbox = Inbox(house.store, house.redis)
         self._hooks = Hooks(self._standing.shelf, keys)
         self._webhooks = Webhooks(self._inbox, house.channels, house.notices.webhooks)
@@ -221,13 +224,17 @@ class App:
             assert self._tracking_files is not None
             await self._tracking_files(scope, receive, send)
             return
+        if path == PRICE_FILES or path.startswith(f"{PRICE_FILES}/"):
+            assert self._price_files is not None
+            await self._price_files(scope, receive, send)
+            return
         if path.startswith(TRACKING):
             assert self._tracking is not None
             await self._tracking(scope, receive, send)
             return
-        if path.startswith(LABELS):
-            assert self._labels is not None
-            await self._labels(scope, receive, send)
+        if path.startswith(PREFIXES):
+            assert self._linked is not None
+            await self._linked(scope, receive, send)
             return
         if path == HOOKS or path.startswith(f"{HOOKS}/"):
             assert self._hooks is not None

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands import channels, conformance, documents, keys, orders, privacy, stock
+from gateway.commands import channels, conformance, costs, documents, fx, keys, orders, prices, privacy, stock
 from gateway.commands.common import asked_database, fail, ready, told_config, told_settings, with_store
 from gateway.settings import PORT_WANTED
 
@@ -30,7 +30,10 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(channels.app, name="channels")
 app.add_typer(documents.app, name="documents")
 app.add_typer(stock.app, name="stock")
+app.add_typer(costs.app, name="costs")
+app.add_typer(fx.app, name="fx")
 app.add_typer(orders.app, name="orders")
+app.add_typer(prices.app, name="prices")
 app.add_typer(schema_app, name="schema")
 explain_app = typer.Typer(no_args_is_help=True, help="Say what would be done, and why, without doing it.")
 app.add_typer(explain_app, name="explain")

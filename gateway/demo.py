@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -22,12 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domain.channel import StreamName
 from domain.ids import ChannelId
+from domain.money import Money, minor_digits
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, six_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, seven_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
@@ -35,6 +37,7 @@ from store import api_key, ledger, migrate, order, product
 from workers.streams import sync_once
 
 HOST = "127.0.0.1"
+SHOP = ChannelId("shop")
 START_WITHIN_S = 60.0
 VISIBILITY_LAG_S = 3
 INTERRUPTED = 130
@@ -242,7 +245,7 @@ class _Demo:
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )
-        text = f"{addresses}\n{six_things(home, examples)}\n\nready"
+        text = f"{addresses}\n{seven_things(home, examples)}\n\nready"
         print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
 
     async def _watch(self) -> None:
@@ -304,16 +307,25 @@ async def _examples(house: House) -> Examples:
         found += [one for one in page if one.fulfilled_by is FulfilledBy.MERCHANT]
     if not found:
         raise DemoFailed("The sandboxes gave no order that could be shipped. This is a mistake of ours.")
-    best = next((one for one in found if one.channel != ChannelId("shop")), found[0])
+    best = next((one for one in found if one.channel != SHOP), found[0])
     async with house.store.begin() as tx:
         everywhere, _ = await product.page(tx, first=100, channel=ChannelId("amazon-jp"))
         skus = [one.sku for one in everywhere]
         listings = await product.listings_by_skus(tx, skus)
         balances = await ledger.balances(tx, skus)
+        sold, _ = await product.page(tx, first=100, channel=SHOP)
+        offers = await product.listings_by_skus(tx, [one.sku for one in sold])
     shared = (
         sku
         for sku in skus
         if all(one.fulfilled_by is FulfilledBy.MERCHANT for one in listings[sku])
         and sum(one.free for one in balances.get(sku, ())) > 1
     )
-    return Examples(best, skus[0], next(shared, skus[0]))
+    priced, price = next(
+        (sku, one.price)
+        for sku, sellers in offers.items()
+        for one in sellers
+        if one.channel == SHOP and one.price is not None and one.sale_price is None
+    )
+    raised = round(price.amount * Decimal("1.05"), minor_digits(price.currency))
+    return Examples(best, skus[0], next(shared, skus[0]), priced, Money(raised, price.currency))

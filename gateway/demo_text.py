@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from domain.ids import Sku, node_id
+from domain.money import Money
 from domain.order import Order
 from schema.scopes import ALL
 
@@ -25,6 +26,7 @@ KEYS: Mapping[str, frozenset[str]] = {
             "orders:read",
             "shipments:write",
             "refunds:write",
+            "prices:write",
             "channels:write",
             "operations:approve",
             "schema:read",
@@ -215,7 +217,7 @@ Command line       cd {folder} && {acorn} --help
 Keys, as `Authorization: Bearer …`
   demo-storefront  reads stock and products
   demo-checkout    reserves units too
-  demo-operator    reads orders, holds, ships and refunds them, adjusts stock and rules, runs streams, approves
+  demo-operator    reads orders, holds, ships and refunds them, adjusts stock, prices and rules, runs streams, approves
   demo-finance     reads orders and costs
   demo-admin       may do everything, and sees who bought
 """
@@ -251,6 +253,14 @@ WATCH = """{ stock(skus: ["%s"]) {
 RELEASE = """mutation { releaseReservation(id: "%s") { reservation { status } userErrors { message } } }"""
 
 
+PREVIEW = """mutation { updatePrices(input: { dryRun: true, idempotencyKey: "%s", prices: [
+    { sku: "%s", channelId: "Channel:shop", amount: "%s", currency: "%s" } ] }) {
+    operation { id status items { nodes { key price { changePercent hits { guard message }
+      before { price { amount currency } } after { price { amount } } } } } } userErrors { message } } }"""
+
+APPROVE = """mutation { approveOperation(id: "%s") { operation { status } userErrors { message } } }"""
+
+
 def curl(home: str, key: str, query: str, *options: str) -> str:
     """A command to paste; its parts stand on lines of their own."""
     body = json.dumps({"query": re.sub(r"\s+", " ", query)})
@@ -266,15 +276,18 @@ def curl(home: str, key: str, query: str, *options: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """An order that we can ship now, a SKU that lies in many places, and one that many channels sell from our warehouses."""
+    """An order that we can ship now, a SKU that lies in many places, one that many channels sell from our warehouses, and one of
+    the shop's with a price that it could have instead."""
 
     order: Order
     sku: Sku
     shared: Sku
+    priced: Sku
+    price: Money
 
 
-def six_things(home: str, examples: Examples) -> str:
-    """What to try first: read, queue, hold, ship, follow, reserve."""
+def seven_things(home: str, examples: Examples) -> str:
+    """What to try first: read, queue, hold, ship, follow, reserve, price."""
     order = examples.order
     key = f"first-try-{secrets.token_hex(3)}"
     tracking = f"00340434{secrets.randbelow(10**12):012}"
@@ -284,9 +297,11 @@ def six_things(home: str, examples: Examples) -> str:
     # Ends the quoting, lets the shell put its variable in, and takes the quoting up again.
     follow = curl(home, "demo-operator", FOLLOW % "'$OPERATION'", "-N -H 'Accept: text/event-stream'")
     hold = curl(home, "demo-checkout", HOLD % (f"cart-{secrets.token_hex(3)}", examples.shared))
+    price = examples.price
+    preview = PREVIEW % (f"price-{secrets.token_hex(3)}", examples.priced, f"{price.amount:f}", price.currency)
     return "\n".join(
         [
-            "Six things to paste:\n",
+            "Seven things to paste:\n",
             "1. What can be sold, and why? One answer from Amazon, the shop and the warehouses, with its bill.\n",
             curl(home, "demo-storefront", STOCK % examples.sku, "-H 'X-Acorn-Bill: 1'"),
             "\n2. What has to leave next, from where, and what keeps it from that?\n",
@@ -302,6 +317,11 @@ def six_things(home: str, examples: Examples) -> str:
             f"RESERVATION=$({hold} | grep -o 'Reservation:[0-9a-f-]*'); echo $RESERVATION; sleep 8",
             curl(home, "demo-storefront", WATCH % examples.shared),
             curl(home, "demo-checkout", RELEASE % "'$RESERVATION'"),
+            "\n7. Raise a price at the shop: see what would change, then let just that go, and follow it until buyers see it.\n",
+            f"PRICES=$({curl(home, 'demo-operator', preview)}); echo $PRICES",
+            "OPERATION=$(echo $PRICES | grep -o 'Operation:[0-9a-f-]*')",
+            curl(home, "demo-operator", APPROVE % "'$OPERATION'"),
+            follow,
             "\nCtrl-C stops all of it and leaves nothing behind.",
         ]
     )

@@ -28,6 +28,8 @@ from domain.ids import ChannelId, LocationCode
 from domain.mapping import FieldRule
 from domain.retention import TRANSIT
 from domain.tracking import TrackingSource
+from store.market import Terms
+from workers.deps import PriceTerms
 
 ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -112,6 +114,31 @@ class StockEntry(Entry):
 class OrdersEntry(Entry):
     refund_approval: dict[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], Annotated[Decimal, Field(ge=0)]] = {}
     transit: Duration = TRANSIT
+
+
+class PricesEntry(Entry):
+    """What prices are made of and when they are worked out anew; see docs/prices.md."""
+
+    every: Duration = timedelta(minutes=15)
+    rest: Duration = timedelta(minutes=30)
+    ask_market: Literal["with_rules", "always", "never"] = "with_rules"
+    fees_age: Duration = timedelta(days=7)
+    fees_moved: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(5)
+    offers_age: Duration = timedelta(hours=4)
+    rates_url: Address | None = None
+    history_months: Annotated[int, Field(ge=1, le=240)] = 25
+
+    def terms(self) -> PriceTerms:
+        """As workers take it."""
+        return PriceTerms(
+            every=self.every,
+            rest=self.rest,
+            ask_market=self.ask_market,
+            fees=Terms(self.fees_age, self.fees_moved),
+            offers=Terms(self.offers_age),
+            rates_url=self.rates_url,
+            history_months=self.history_months,
+        )
 
 
 class StreamsEntry(Entry):
@@ -412,6 +439,7 @@ def _field(value: Any) -> Any:
 class FileEntry(Entry):
     stock: StockEntry = StockEntry()
     orders: OrdersEntry = OrdersEntry()
+    prices: PricesEntry = PricesEntry()
     channels: tuple[Annotated[AmazonEntry | ShopifyEntry | RestEntry, Field(discriminator="platform")], ...] = Field(
         min_length=1
     )

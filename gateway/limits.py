@@ -71,6 +71,7 @@ USUAL_LENGTH = 5
 # What is counted otherwise than 1 for an object and 0 for a value.
 WEIGHTS: Mapping[str, int] = {
     "Mutation.confirmShipments": 10,
+    "Mutation.updatePrices": 10,
     "Mutation.approveOperation": 10,
     "Mutation.cancelOperation": 10,
     "Mutation.retryOperation": 10,

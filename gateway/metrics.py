@@ -104,6 +104,13 @@ ROLES_MISSING = Gauge(
 WEBHOOKS = Gauge("acorn_webhooks", "Webhooks that are told of events, and those that are paused.", ["state"])
 WEBHOOK_DELIVERIES = Gauge("acorn_webhook_deliveries", "Deliveries that wait, and those given up.", ["state"])
 WEBHOOK_LAG = Gauge("acorn_webhook_lag_seconds", "How long the delivery that waits longest has waited.")
+PRICES_GUARDED = Gauge(
+    "acorn_prices_guarded", "Prices that a guard refused or held in the last 24 hours.", ["guard", "action"]
+)
+PRICES_DIFFER = Gauge(
+    "acorn_prices_differ", "Listings that have shown another price than the wanted one for longer than 15 minutes."
+)
+PRICE_CANARIES = Gauge("acorn_price_canaries", "Canaries of changes of prices, by what became of them.", ["state"])
 AUTH_FAILURES = Counter("acorn_auth_failures_total", "Requests without a valid key.", ["reason"])
 DELIVERIES = Counter("acorn_deliveries_total", "Deliveries of platforms kept, by where.", ["place"])
 UPSTREAM_CALLS = Counter("acorn_upstream_calls_total", "Upstream calls made for requests.", ["channel", "operation"])

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from redis.exceptions import RedisError
@@ -24,9 +24,10 @@ from gateway.settings import Settings
 from gateway.wiring import House, build_house, webhook_terms
 from resolvers import order_changes, stock_changes
 from resolvers.live import LiveStock
+from resolvers.price_history import LATE
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
-from store import channel, grant, migrate, webhook
+from store import channel, grant, migrate, price_canary, price_guard, price_history, webhook
 from store.channel import ChannelPause
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
@@ -60,27 +61,45 @@ class Standing:
     async def tell_of_channels(self) -> None:
         """Bring the metrics of what stands still up to date; while the database is away they tell of nothing."""
         try:
-            paused, lacking, told = await asyncio.wait_for(self._standing_still(), PROBE_S)
+            paused, lacking, told, guarded = await asyncio.wait_for(self._standing_still(), PROBE_S)
+            await asyncio.wait_for(self._tell_of_prices(), PROBE_S)
         except UNAVAILABLE:
             metrics.CHANNELS_PAUSED.clear()
             metrics.ROLES_MISSING.clear()
             metrics.WEBHOOKS.clear()
             metrics.WEBHOOK_DELIVERIES.clear()
+            metrics.PRICES_GUARDED.clear()
+            metrics.PRICE_CANARIES.clear()
             return
         metrics.WEBHOOKS.labels("active").set(told.active)
         metrics.WEBHOOKS.labels("paused").set(told.paused)
         metrics.WEBHOOK_DELIVERIES.labels("pending").set(told.pending)
         metrics.WEBHOOK_DELIVERIES.labels("failed").set(told.failed)
         metrics.WEBHOOK_LAG.set(told.oldest_s)
+        metrics.PRICES_GUARDED.clear()
+        for (guard, action), count in guarded.items():
+            metrics.PRICES_GUARDED.labels(guard, action).set(count)
         metrics.ROLES_MISSING.clear()
         for id in self.house.channels:
             metrics.CHANNELS_PAUSED.labels(id).set(id in paused)
         for lack in lacking:
             metrics.ROLES_MISSING.labels(lack.channel, lack.operation).set(1)
 
-    async def _standing_still(self) -> tuple[dict[ChannelId, ChannelPause], list[Lack], webhook.Counts]:
+    async def _tell_of_prices(self) -> None:
         async with self.house.store.begin() as tx:
-            return await channel.states(tx), await grant.lacks(tx), await webhook.counts(tx)
+            differing = await price_history.drift_count(tx, LATE)
+            canaries = await price_canary.counts(tx)
+        metrics.PRICES_DIFFER.set(differing)
+        for state, count in canaries.items():
+            metrics.PRICE_CANARIES.labels(state.value.lower()).set(count)
+
+    async def _standing_still(
+        self,
+    ) -> tuple[dict[ChannelId, ChannelPause], list[Lack], webhook.Counts, dict[tuple[str, str], int]]:
+        since = self.shelf.clock() - timedelta(hours=24)
+        async with self.house.store.begin() as tx:
+            guarded = await price_guard.hits(tx, since)
+            return await channel.states(tx), await grant.lacks(tx), await webhook.counts(tx), guarded
 
     async def close(self) -> None:
         """Shut the doors: requests have ended by now."""

@@ -7,13 +7,10 @@ for who made the file.
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from enum import Enum
 from itertools import groupby, islice
 from typing import Any, BinaryIO
@@ -21,12 +18,12 @@ from typing import Any, BinaryIO
 from domain.channel import Platform
 from domain.ids import ChannelId
 from domain.tracking import MOST_LINES, Became, NewRow, RowKind, read_row
-from gateway.body import BadRequest, parse_json
+from gateway import rows
+from gateway.rows import FileProblem, Row, digest_of
 from store import tracking
 from store.session import Store
 
 BATCH = 200
-LONGEST_LINE = 64 * 1024
 REPORT = ("row", "order", "tracking_number", "result", "reason")
 COLUMNS = (
     "order",
@@ -42,12 +39,6 @@ COLUMNS = (
 )
 NEEDED = ("order", "carrier", "trackingNumber", "shippedAt")
 _OF_A_LINE = ("sku", "lineId", "quantity")
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
-_FORMULA = ("=", "+", "-", "@")
-
-
-class FileProblem(Exception):
-    """A file that is not read at all; the message says why and what to do."""
 
 
 class Result(Enum):
@@ -92,15 +83,6 @@ class Wanted:
 Batch = list[Parcel]
 
 
-def digest_of(file: BinaryIO) -> str:
-    """The file's name for its rows, whatever it is called; read to its end."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    while part := file.read(1024 * 1024):
-        digest.update(part)
-    return digest.hexdigest()
-
-
 async def run(
     store: Store,
     platforms: Mapping[ChannelId, Platform],
@@ -131,9 +113,9 @@ async def run(
 async def _take(
     store: Store, platforms: Mapping[ChannelId, Platform], digest: str, wanted: Wanted, batch: Batch
 ) -> list[Outcome]:
-    rows = [one.row for one in batch if one.row.told is not None]
+    good = [one.row for one in batch if one.row.told is not None]
     async with store.begin() as tx, tx.begin_nested() as tried:
-        kept = await tracking.take_rows(tx, digest, wanted.actor, rows)
+        kept = await tracking.take_rows(tx, digest, wanted.actor, good)
         became = {row.number: Became(already=True) for row, done in kept if done}
         fresh = [row for row, done in kept if not done]
         settled = await tracking.settle(tx, fresh, platforms, datetime.now(UTC))
@@ -161,86 +143,31 @@ def _outcomes(one: Parcel, became: Became | None) -> Iterator[Outcome]:
 
 def read(file: BinaryIO, *, json_lines: bool) -> Iterator[Parcel]:
     """The parcels of a file, numbered as an editor numbers its lines. Raises FileProblem, before the first of them."""
-    return _json(_lines(file)) if json_lines else _csv(_lines(file))
+    return _json(file) if json_lines else _csv(file)
 
 
-Line = tuple[int, str | None, str]
-"""A line's number, its text, None where it has none, and why."""
+def _json(file: BinaryIO) -> Iterator[Parcel]:
+    for number, fields, reason in rows.json_rows(file):
+        if reason:
+            yield _refused((number,), fields, reason)
+        else:
+            yield _parcel((number,), fields, read_row(number, RowKind.PARCEL, fields, None))
 
 
-def _lines(file: BinaryIO) -> Iterator[Line]:
-    number = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        number += 1
-        if number == 1 and line.startswith(_WIDE):
-            raise FileProblem("The file is UTF-16. Save it as UTF-8 (in Excel: CSV UTF-8) and send it again.")
-        if len(line) > LONGEST_LINE:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(LONGEST_LINE)
-            yield number, None, f"the line is longer than {LONGEST_LINE // 1024} KiB"
-            continue
-        try:
-            text = line.decode().removeprefix("\ufeff") if number == 1 else line.decode()
-        except UnicodeDecodeError:
-            yield number, None, "the line is not UTF-8; save the file as UTF-8"
-            continue
-        if text.strip():
-            yield number, text.rstrip("\r\n"), ""
-
-
-def _json(lines: Iterator[Line]) -> Iterator[Parcel]:
-    for number, text, reason in lines:
-        if text is None:
-            yield _refused((number,), {}, reason)
-            continue
-        try:
-            told = parse_json(text.encode())
-        except BadRequest as problem:
-            yield _refused((number,), {}, problem.message)
-            continue
-        row = read_row(number, RowKind.PARCEL, told, None)
-        yield _parcel((number,), told if isinstance(told, dict) else {}, row)
-
-
-def _csv(lines: Iterator[Line]) -> Iterator[Parcel]:
-    head = next(lines, None)
-    if head is None:
-        return
-    if head[1] is None:
-        raise FileProblem(f"The first line must name the columns: {head[2]}.")
-    mark = max(",;\t", key=head[1].count)
-    names = _names(_cells(head[1], mark) or [])
-    told = (_fields(number, text, reason, names, mark) for number, text, reason in lines)
+def _csv(file: BinaryIO) -> Iterator[Parcel]:
     # A parcel's lines stand one below the other.
-    for _, group in groupby(told, key=_whose):
+    for _, group in groupby(rows.csv_rows(file, COLUMNS, NEEDED), key=_whose):
         yield from _of_group(group)
 
 
-Fields = tuple[int, Mapping[str, str], str]
-"""A line's number, its cells by column, and what is wrong with it."""
-
-
-def _fields(number: int, text: str | None, reason: str, names: Sequence[str], mark: str) -> Fields:
-    cells = None if text is None else _cells(text, mark)
-    if cells is None:
-        return number, {}, reason or "a quotation mark has no other end; cells with line breaks are not taken"
-    fields = {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
-    if len(cells) != len(names):
-        return number, fields, f"{len(cells)} values stand under {len(names)} columns"
-    formula = next((name for name, cell in fields.items() if cell.startswith(_FORMULA)), None)
-    if formula is not None:
-        return number, fields, f"`{formula}` begins like a formula; write its value"
-    return number, fields, ""
-
-
-def _whose(one: Fields) -> tuple[object, ...]:
+def _whose(one: Row) -> tuple[object, ...]:
     """What lines of one parcel have in common; a line that tells nothing is alone."""
     number, fields, _ = one
     known = tuple(fields.get(name, "") for name in ("order", "channel", "trackingNumber"))
     return known if known[0] and known[2] else (number,)
 
 
-def _of_group(group: Iterator[Fields]) -> Iterator[Parcel]:
+def _of_group(group: Iterator[Row]) -> Iterator[Parcel]:
     """The parcel that the lines tell of; no more of them are held at a time than a parcel may have."""
     few = list(islice(group, MOST_LINES))
     rest = list(islice(group, MOST_LINES))
@@ -250,7 +177,7 @@ def _of_group(group: Iterator[Fields]) -> Iterator[Parcel]:
         rest = list(islice(group, MOST_LINES))
 
 
-def _of_lines(told: Sequence[Fields]) -> Parcel:
+def _of_lines(told: Sequence[Row]) -> Parcel:
     numbers = tuple(number for number, _, _ in told)
     first = told[0][1]
     wrong = next(((number, reason) for number, _, reason in told if reason), None)
@@ -270,41 +197,8 @@ def _of_lines(told: Sequence[Fields]) -> Parcel:
     return _parcel(numbers, first, read_row(numbers[0], RowKind.PARCEL, whole, None))
 
 
-def _too_many(told: Sequence[Fields]) -> Parcel:
+def _too_many(told: Sequence[Row]) -> Parcel:
     return _refused(tuple(number for number, _, _ in told), told[0][1], f"a parcel has {MOST_LINES} lines at the most")
-
-
-def _cells(text: str, mark: str) -> list[str] | None:
-    """The cells of a line; None where it cannot be told where they end."""
-    try:
-        return next(csv.reader([text], delimiter=mark, strict=True), [])
-    except csv.Error:
-        return None
-
-
-def _names(told: Sequence[str]) -> list[str]:
-    """The columns by our names. Raises FileProblem."""
-    ours = {_folded(name): name for name in COLUMNS}
-    names: list[str] = []
-    for one in told:
-        name = ours.get(_folded(one))
-        if name is None:
-            near = get_close_matches(_folded(one), ours, n=1)
-            hint = f"Did you mean `{ours[near[0]]}`?" if near else f"There are {', '.join(COLUMNS)}; leave others out."
-            raise FileProblem(f"The column `{one[:40]}` is none of ours. {hint}")
-        if name in names:
-            raise FileProblem(f"The column `{name}` stands there twice.")
-        names.append(name)
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise FileProblem(
-            f"The first line must name the columns, `{missing[0]}` among them. There are {', '.join(COLUMNS)}."
-        )
-    return names
-
-
-def _folded(name: str) -> str:
-    return "".join(sign for sign in name.lower() if sign.isalnum())
 
 
 def _refused(numbers: tuple[int, ...], fields: Mapping[str, Any], reason: str) -> Parcel:
@@ -312,14 +206,7 @@ def _refused(numbers: tuple[int, ...], fields: Mapping[str, Any], reason: str) -
 
 
 def _parcel(numbers: tuple[int, ...], fields: Mapping[str, Any], row: NewRow) -> Parcel:
-    return Parcel(numbers, _shown(fields, "order"), _shown(fields, "trackingNumber"), row)
-
-
-def _shown(fields: Mapping[str, Any], name: str) -> str:
-    """A cell as a report may show it again: short, and no formula to whoever opens it."""
-    told = fields.get(name, "")
-    text = "".join(sign for sign in told[:60] if sign.isprintable()) if isinstance(told, str) else ""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return Parcel(numbers, rows.shown(fields.get("order")), rows.shown(fields.get("trackingNumber")), row)
 
 
 def report_row(one: Outcome) -> list[object]:

@@ -8,10 +8,8 @@ A file that was taken before, whole or in part, may be sent again: each of its r
 from __future__ import annotations
 
 import logging
-from email import message_from_bytes
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qs
 
 from domain.errors import Forbidden
 from domain.operation import Capability
@@ -19,7 +17,9 @@ from gateway.asgi import Receive, Scope, Send, address, header, read_body, unles
 from gateway.auth import Keys
 from gateway.body import BadRequest
 from gateway.deliveries import Told, database_away, deliver
-from gateway.tracking_file import FileProblem, Outcome, Result, Wanted, run
+from gateway.rows import FileProblem
+from gateway.tracking_file import Outcome, Result, Wanted, run
+from gateway.uploads import file_in, flag, parameters
 from resolvers.context import Caller
 from resolvers.shelf import Shelf
 from schema.scopes import SCOPES
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 PATH = "/tracking/files"
 BODY_LIMIT = 8 * 1024 * 1024
 MOST_TOLD = 1_000
-_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
 
 
 class TrackingFiles:
@@ -51,8 +50,8 @@ class TrackingFiles:
             caller.needs(SCOPES["Mutation.confirmShipments"])
         except Forbidden as problem:
             raise BadRequest(problem.message, status=403) from None
-        file, json_lines = _file(header(scope, "content-type") or "", await read_body(scope, receive, BODY_LIMIT))
-        wanted = Wanted(caller.name, _dry_run(scope), json_lines)
+        file, json_lines = file_in(header(scope, "content-type") or "", await read_body(scope, receive, BODY_LIMIT))
+        wanted = Wanted(caller.name, flag(parameters(scope), "dryRun"), json_lines)
         try:
             return 200, await unless_left(receive, self._run(caller, file, wanted)), {}
         except FileProblem as problem:
@@ -87,33 +86,3 @@ class TrackingFiles:
             for one in told
         ]
         return {"dryRun": wanted.dry_run, "rows": found.total(), **counts, "report": rows}
-
-
-def _file(content_type: str, body: bytes) -> tuple[bytes, bool]:
-    """(the file, whether it is JSON Lines). Raises BadRequest for a form without one, and for what says to be neither."""
-    kind = content_type.partition(";")[0].strip().lower()
-    name = ""
-    if kind == "multipart/form-data":
-        form = message_from_bytes(b"content-type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
-        parts = [one for one in form.walk() if one.get_filename() is not None]
-        # A form that was cut in the middle has no last boundary, and its last row may be half of one.
-        whole = not any(one.defects for one in form.walk())
-        content = parts[0].get_payload(decode=True) if whole and len(parts) == 1 else None
-        if not isinstance(content, bytes):
-            raise BadRequest("The form must hold one file, whole.")
-        body, kind, name = content, parts[0].get_content_type(), str(parts[0].get_filename()).lower()
-    if kind in _JSON_LINES or name.endswith((".jsonl", ".ndjson")):
-        return body, True
-    if kind == "text/csv" or name.endswith(".csv"):
-        return body, False
-    raise BadRequest(
-        f"Send the file as text/csv or {_JSON_LINES[0]}, or in a form as multipart/form-data.",
-        status=415,
-    )
-
-
-def _dry_run(scope: Scope) -> bool:
-    told: str = parse_qs(scope["query_string"].decode("latin-1")).get("dryRun", ["false"])[-1]
-    if told not in ("true", "false"):
-        raise BadRequest("`dryRun` must be true or false.")
-    return told == "true"

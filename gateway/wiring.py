@@ -54,7 +54,7 @@ from store.exchange import ExchangeLog
 from store.grant import Grants
 from store.keyring import Keyring
 from store.session import Store
-from workers.deps import WebhookTerms
+from workers.deps import PriceTerms, WebhookTerms
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing  # it needs what is not always installed
@@ -80,6 +80,7 @@ class House:
     stock_max_age: timedelta
     refund_approval: dict[str, Decimal]
     transit: timedelta
+    prices: PriceTerms
     feeds_in: list[FeedIn]
     feeds_out: list[FeedOut]
     tracking_in: list[TrackingSource]
@@ -160,6 +161,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
         stock_max_age=config.file.stock.max_age,
         refund_approval=config.file.orders.refund_approval,
         transit=config.file.orders.transit,
+        prices=config.file.prices.terms(),
         feeds_in=[one.feed() for one in config.file.feeds_in],
         feeds_out=[one.feed() for one in config.file.feeds_out],
         tracking_in=[one.tracking() for one in config.file.tracking_in],

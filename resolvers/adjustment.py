@@ -108,7 +108,8 @@ async def revert(
             raise NotFound(f"No operation has the id {one!r}.", field=("id",))
         if undone.kind is not Kind.ADJUST_STOCK:
             raise Conflict(
-                f"{undone.kind.value} cannot be taken back: it has left the house. Only {Kind.ADJUST_STOCK.value} can.",
+                f"{undone.kind.value} cannot be taken back: it has left the house. Only {Kind.ADJUST_STOCK.value} and "
+                f"{Kind.UPDATE_PRICES.value} can.",
                 field=("id",),
             )
         if (by := await operation.reverted_by(tx, one)) is not None:

@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.storefront import Cancels
 from domain.errors import Conflict, Invalid, NotFound, Refused
 from domain.ids import OperationId, OrderId
-from domain.operation import Capability, Kind, NewItem, OperationStatus
+from domain.label import KeptLabel, LabelStatus
+from domain.operation import Capability, Kind, NewItem
 from domain.order import OPEN, Order, OrderStatus
 from domain.product import FulfilledBy
 from domain.shipment import check_whole, resource
-from resolvers.request import Accepted, check_key, contents_hash
+from resolvers.request import Accepted, Asked, Made, contents_hash, keep
 from resolvers.shelf import Shelf
-from store import agenda, operation, order, shipment
+from store import agenda, label, order, shipment
 
 MOST_ORDERS = 500
 
@@ -63,33 +64,15 @@ async def cancel(
         problem = Invalid(f"Cancel 1 to {MOST_ORDERS} orders at a time; these are {len(requests)}.", field=("orders",))
         return Accepted(None, [problem])
     contents = contents_hash("cancel", dry_run, [asdict(one) | {"reason": one.reason.value} for one in requests])
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            orders = await order.lock(tx, {one.order for one in requests})
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            items, problems = await _items(tx, shelf, requested_by, requests, orders)
-            if problems:
-                return Accepted(None, problems)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.CANCEL_ORDERS,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=dry_run,
-                status=OperationStatus.PREVIEW if dry_run else OperationStatus.QUEUED,
-                items=items,
-                correlation_id=correlation_id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created and not dry_run:
-        for channel in sorted({orders[one.order].channel for one in requests}):
-            await shelf.bell.ring(channel, Capability.CANCELS)
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> dict[OrderId, Order]:
+        return await order.lock(tx, {one.order for one in requests})
+
+    async def make(tx: AsyncConnection, orders: Mapping[OrderId, Order]) -> Made:
+        return await _items(tx, shelf, requested_by, requests, orders)
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key, dry_run)
+    return await keep(shelf, asked, Kind.CANCEL_ORDERS, lock, make)
 
 
 async def recheck(shelf: Shelf, tx: AsyncConnection, one: OperationId) -> None:
@@ -119,6 +102,7 @@ async def _items(
     orders: Mapping[OrderId, Order],
 ) -> tuple[list[NewItem], list[Refused]]:
     shipping, cancelling = await shipment.moving(tx, orders)
+    labels = await label.by_orders(tx, orders)
     items: list[NewItem] = []
     problems: list[Refused] = []
     for index, one in enumerate(requests):
@@ -132,6 +116,7 @@ async def _items(
                     f"A parcel of order {found.external_id}, or a label for it, is on its way. Withdraw it by cancelOperation "
                     "while it waits; what has left is refunded when it comes back."
                 )
+            _check_labels(found, labels.get(found.id, ()))
             if found.id in cancelling:
                 raise Conflict(f"Order {found.external_id} is being cancelled already.")
         except Refused as problem:
@@ -156,6 +141,15 @@ def _check(shelf: Shelf, found: Order, one: CancelRequest) -> None:
         raise Conflict(f"Order {name} is held: {found.held} Release it first, or say `despiteHold: true`.")
     if not isinstance(shelf.ports.get(found.channel), Cancels):
         raise Invalid(f"{found.channel} cannot be asked to cancel orders: cancel {name} there.")
+
+
+def _check_labels(found: Order, labels: Sequence[KeptLabel]) -> None:
+    """A label in hand is money, and a parcel that somebody may still send."""
+    names = ", ".join(each.id for each in labels if each.status is LabelStatus.BOUGHT)
+    if names:
+        raise Conflict(
+            f"A label was bought for order {found.external_id} ({names}). Give it back by voidLabels, then cancel the order."
+        )
 
 
 def _item(found: Order, one: CancelRequest, by: str) -> NewItem:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,8 @@ from domain.order import SHIPPABLE, Order, OrderStatus
 from domain.package import Package
 from domain.product import FulfilledBy
 from domain.shipment import Promises, ShippedLine, check_whole, resource
-from resolvers.request import Accepted, check_key, contents_hash
+from resolvers.link import Links
+from resolvers.request import Accepted, Asked, Made, check_key, contents_hash, keep
 from resolvers.shelf import Shelf
 from store import agenda, fulfillment, label, operation, person, shipment
 
@@ -31,9 +32,7 @@ MOST_PACKAGES = 200
 # Of a dry run each asks for its rates while the caller waits.
 MOST_PREVIEWED = 20
 MOST_LABELS = 200
-LINK_LIFE = timedelta(minutes=10)
-LINKS = "links to labels"
-PREFIX = "/labels/"
+LINKS = Links("/labels/", "links to labels")
 # A label shows who lives where: whoever sends parcels may see it, and whoever may see buyers.
 PRINTERS = frozenset({"shipments:write", "orders:pii"})
 
@@ -133,39 +132,26 @@ async def buy(
     if not 1 <= len(requests) <= most:
         words = f"Buy 1 to {most} labels at a time{' by a dry run' if dry_run else ''}; these are {len(requests)}."
         return Accepted(None, [Invalid(words, field=("packages",))])
-    contents = contents_hash("labels", dry_run, confirm, [_told(one) for one in requests])
-    try:
-        check_key(idempotency_key)
+    asked = Asked(
+        requested_by,
+        correlation_id,
+        contents_hash("labels", dry_run, confirm, [_told(one) for one in requests]),
+        idempotency_key,
+        dry_run,
+    )
+    if dry_run:
+        return await _previewed(shelf, ask, asked, requests, confirm)
+
+    async def lock(tx: AsyncConnection) -> tuple[dict[OrderId, Order], _Spoken]:
         shelf.ring.check()
-        async with shelf.store.begin() as tx:
-            orders, spoken = await _locked(tx, {one.order for one in requests})
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            chosen, problems = _packages(shelf, requests, orders, spoken, confirm)
-            if problems:
-                return Accepted(None, problems)
-            if not dry_run:
-                items = [_item(shop, one, orders[one.order], requested_by, None) for shop, one in chosen]
-                kept, created = await operation.create(
-                    tx,
-                    kind=Kind.BUY_LABELS,
-                    requested_by=requested_by,
-                    idempotency_key=idempotency_key,
-                    request_hash=contents,
-                    dry_run=False,
-                    status=OperationStatus.QUEUED,
-                    items=items,
-                    correlation_id=correlation_id,
-                )
-        if dry_run:
-            return await _previewed(shelf, ask, requested_by, correlation_id, chosen, orders, idempotency_key, contents)
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created:
-        for channel in sorted({shop.id for shop, _ in chosen}):
-            await shelf.bell.ring(channel, Capability.LABELS)
-    return Accepted(kept, [])
+        return await _locked(tx, {one.order for one in requests})
+
+    async def make(_: AsyncConnection, held: tuple[dict[OrderId, Order], _Spoken]) -> Made:
+        orders, spoken = held
+        chosen, problems = _packages(shelf, requests, orders, spoken, confirm)
+        return [_item(shop, one, orders[one.order], requested_by, None) for shop, one in chosen], problems
+
+    return await keep(shelf, asked, Kind.BUY_LABELS, lock, make)
 
 
 async def recheck(shelf: Shelf, tx: AsyncConnection, one: OperationId) -> None:
@@ -197,45 +183,29 @@ async def void(
     if not 1 <= len(set(ids)) == len(ids) <= MOST_LABELS:
         return Accepted(None, [Invalid(f"Name 1 to {MOST_LABELS} labels, each once.", field=("labelIds",))])
     contents = contents_hash("void labels", list(ids))
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            found = await label.by_ids(tx, ids)
-            orders, spoken = await _locked(tx, {one.order for one in found.values()})
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            # Behind the lock they stand as they are.
-            found = {one.id: one for labels in spoken.labels.values() for one in labels}
-            confirmed = await operation.by_ids(tx, [one.confirmed_by for one in found.values() if one.confirmed_by])
-            items: list[NewItem] = []
-            problems: list[Refused] = []
-            for index, id in enumerate(ids):
-                try:
-                    one = _voidable(shelf, found.get(id), orders, spoken, confirmed, ("labelIds", str(index)))
-                except Refused as problem:
-                    problems.append(problem)
-                    continue
-                items.append(_void_item(one, orders[one.order], requested_by))
-            if problems:
-                return Accepted(None, problems)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.VOID_LABELS,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=False,
-                status=OperationStatus.QUEUED,
-                items=items,
-                correlation_id=correlation_id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created:
-        for channel in sorted({item.channel for item in items}):
-            await shelf.bell.ring(ChannelId(channel), Capability.LABELS)
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> tuple[dict[OrderId, Order], _Spoken]:
+        found = await label.by_ids(tx, ids)
+        return await _locked(tx, {one.order for one in found.values()})
+
+    async def make(tx: AsyncConnection, held: tuple[dict[OrderId, Order], _Spoken]) -> Made:
+        orders, spoken = held
+        # Behind the lock they stand as they are.
+        found = {one.id: one for labels in spoken.labels.values() for one in labels}
+        confirmed = await operation.by_ids(tx, [one.confirmed_by for one in found.values() if one.confirmed_by])
+        items: list[NewItem] = []
+        problems: list[Refused] = []
+        for index, id in enumerate(ids):
+            try:
+                one = _voidable(shelf, found.get(id), orders, spoken, confirmed, ("labelIds", str(index)))
+            except Refused as problem:
+                problems.append(problem)
+                continue
+            items.append(_void_item(one, orders[one.order], requested_by))
+        return items, problems
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key)
+    return await keep(shelf, asked, Kind.VOID_LABELS, lock, make)
 
 
 async def by_orders(shelf: Shelf, ids: Collection[OrderId]) -> dict[OrderId, list[KeptLabel]]:
@@ -256,13 +226,7 @@ def link(shelf: Shelf, scopes: frozenset[str], one: KeptLabel | None) -> str | N
     kept, or to who may not see it."""
     if one is None or not one.printable or scopes.isdisjoint(PRINTERS):
         return None
-    expires = int((shelf.clock() + LINK_LIFE).timestamp())
-    return f"{PREFIX}{one.id}?expires={expires}&signature={shelf.ring.sign(LINKS, link_text(one.id, expires))}"
-
-
-def link_text(id: str, expires: int) -> str:
-    """What a link's signature is of."""
-    return f"{id}\n{expires}"
+    return LINKS.to(shelf, one.id).url
 
 
 async def _locked(tx: AsyncConnection, ids: Collection[OrderId]) -> tuple[dict[OrderId, Order], _Spoken]:
@@ -472,18 +436,23 @@ async def _asked(
 
 
 async def _previewed(
-    shelf: Shelf,
-    ask: Ask,
-    requested_by: str,
-    correlation_id: str,
-    chosen: Sequence[tuple[LabelShop, Package]],
-    orders: Mapping[OrderId, Order],
-    idempotency_key: str | None,
-    contents: str,
+    shelf: Shelf, ask: Ask, asked: Asked, requests: Sequence[PackageRequest], confirm: bool
 ) -> Accepted:
-    """A PREVIEW of what would be bought, and for how much at the most."""
+    """A PREVIEW of what would be bought, and for how much at the most. Carriers are asked outside any transaction."""
+    try:
+        check_key(asked.idempotency_key)
+        shelf.ring.check()
+        async with shelf.store.begin() as tx:
+            orders, spoken = await _locked(tx, {one.order for one in requests})
+            first = await operation.by_key(tx, asked.requested_by, asked.idempotency_key, asked.contents)
+            if first is not None:
+                return Accepted(first, [])
+            chosen, problems = _packages(shelf, requests, orders, spoken, confirm)
+    except Refused as problem:
+        return Accepted(None, [problem])
+    if problems:
+        return Accepted(None, problems)
     items: list[NewItem] = []
-    problems: list[Refused] = []
     for index, (shop, package) in enumerate(chosen):
         found = orders[package.order]
         at = ("packages", str(index))
@@ -495,22 +464,15 @@ async def _previewed(
             problems.append(problem)
             continue
         pinned = replace(package, wish=Wish(offer.service_id, in_time=False, most=offer.price))
-        items.append(_item(shop, pinned, found, requested_by, offer))
-    if problems:
-        return Accepted(None, problems)
-    async with shelf.store.begin() as tx:
-        kept, _ = await operation.create(
-            tx,
-            kind=Kind.BUY_LABELS,
-            requested_by=requested_by,
-            idempotency_key=idempotency_key,
-            request_hash=contents,
-            dry_run=True,
-            status=OperationStatus.PREVIEW,
-            items=items,
-            correlation_id=correlation_id,
-        )
-    return Accepted(kept, [])
+        items.append(_item(shop, pinned, found, asked.requested_by, offer))
+
+    async def lock(_: AsyncConnection) -> None:
+        return None
+
+    async def make(_: AsyncConnection, held: None) -> Made:
+        return items, problems
+
+    return await keep(shelf, asked, Kind.BUY_LABELS, lock, make)
 
 
 def _item(shop: LabelShop, package: Package, found: Order, by: str, offer: Offer | None) -> NewItem:

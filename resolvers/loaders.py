@@ -14,13 +14,17 @@ from domain.budget import Ask
 from domain.chain import Chain
 from domain.exchange import Exchange
 from domain.hold import Hold
-from domain.ids import ChannelId, OperationId, OrderId, Sku
+from domain.ids import ChannelId, ListingId, OperationId, OrderId, Sku
 from domain.label import KeptLabel
 from domain.operation import Operation
 from domain.order import Order
 from domain.outbound import Followed
 from domain.person import Person
 from domain.policy import Exposure, Facts
+from domain.price_canary import Canary
+from domain.price_change import Change, Summary
+from domain.price_decision import Decision
+from domain.price_history import InForce
 from domain.product import Listing, Product
 from domain.sourcing import Decided
 from domain.timeline import Step
@@ -32,6 +36,9 @@ from resolvers import (
     hold,
     label,
     outbound,
+    price,
+    price_history,
+    report,
     returns,
     sourcing,
     stock,
@@ -40,6 +47,7 @@ from resolvers import (
 )
 from resolvers.channel_stock import ChannelStock
 from resolvers.fulfillment import Sending
+from resolvers.report import Document
 from resolvers.shelf import Shelf
 from resolvers.stock_answer import StockAnswer
 from store import operation, order, person, product
@@ -69,12 +77,40 @@ class Loaders:
         return DataLoader(self._listings)
 
     @cached_property
+    def listing_by_id(self) -> DataLoader[ListingId, Listing | None]:
+        return DataLoader(self._listings_by_id)
+
+    @cached_property
+    def price_in_force(self) -> DataLoader[price_history.At, InForce | None]:
+        return DataLoader(self._prices_in_force)
+
+    @cached_property
+    def price_decision_by_operation(self) -> DataLoader[OperationId, Decision | None]:
+        return DataLoader(self._price_decisions)
+
+    @cached_property
+    def canary_by_operation(self) -> DataLoader[OperationId, Canary | None]:
+        return DataLoader(self._canaries)
+
+    @cached_property
     def order_by_id(self) -> DataLoader[OrderId, Order | None]:
         return DataLoader(self._orders)
 
     @cached_property
     def operation_by_id(self) -> DataLoader[OperationId, Operation | None]:
         return DataLoader(self._operations)
+
+    @cached_property
+    def price_change_by_item(self) -> DataLoader[int, Change | None]:
+        return DataLoader(self._price_changes)
+
+    @cached_property
+    def document_by_item(self) -> DataLoader[int, Document | None]:
+        return DataLoader(self._documents)
+
+    @cached_property
+    def price_summary_by_operation(self) -> DataLoader[OperationId, Summary | None]:
+        return DataLoader(self._price_summaries)
 
     @cached_property
     def api_calls_about(self) -> DataLoader[CallsAbout, list[Exchange]]:
@@ -172,6 +208,23 @@ class Loaders:
             found = await product.listings_by_skus(tx, skus)
         return [found.get(sku, []) for sku in skus]
 
+    async def _listings_by_id(self, ids: list[ListingId]) -> list[Listing | None]:
+        async with self._shelf.store.begin() as tx:
+            found = {one.id: one for one in await product.listings_by_ids(tx, ids)}
+        return [found.get(id) for id in ids]
+
+    async def _prices_in_force(self, keys: list[price_history.At]) -> list[InForce | None]:
+        found = await price_history.in_force(self._shelf, keys)
+        return [found.get(key) for key in keys]
+
+    async def _price_decisions(self, ids: list[OperationId]) -> list[Decision | None]:
+        found = await price.decisions(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    async def _canaries(self, ids: list[OperationId]) -> list[Canary | None]:
+        found = await price_history.canaries(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
     async def _orders(self, ids: list[OrderId]) -> list[Order | None]:
         async with self._shelf.store.begin() as tx:
             found = await order.by_ids(tx, ids)
@@ -180,6 +233,18 @@ class Loaders:
     async def _operations(self, ids: list[OperationId]) -> list[Operation | None]:
         async with self._shelf.store.begin() as tx:
             found = await operation.by_ids(tx, ids)
+        return [found.get(one) for one in ids]
+
+    async def _price_changes(self, items: list[int]) -> list[Change | None]:
+        found = await price.changes(self._shelf, items)
+        return [found.get(one) for one in items]
+
+    async def _documents(self, items: list[int]) -> list[Document | None]:
+        found = await report.documents(self._shelf, items)
+        return [found.get(one) for one in items]
+
+    async def _price_summaries(self, ids: list[OperationId]) -> list[Summary | None]:
+        found = await price.summaries(self._shelf, ids)
         return [found.get(one) for one in ids]
 
     async def _api_calls(self, keys: list[CallsAbout]) -> list[list[Exchange]]:

@@ -22,13 +22,17 @@ from domain.operation import (
     OperationStatus,
     Progress,
 )
+from domain.price_decision import MOST_AT_ONCE, Verdict
+from resolvers import adjustment, label, outbound, refund, shipment
 from resolvers import cancel as cancel_order
-from resolvers import label, outbound, refund, shipment
 from resolvers.connection import Connection, connect, page_size
+from resolvers.context import Caller
 from resolvers.cursor import read_item_cursor, read_moment_cursor, read_place, write_cursor
 from resolvers.followed import KnownOperation
+from resolvers.request import contents_hash
 from resolvers.shelf import Shelf
-from store import agenda, event, operation
+from store import agenda, event, operation, price_back, price_decision, price_desk
+from store.price_desk import Request
 
 
 def kinds_for(scopes: frozenset[str]) -> frozenset[Kind]:
@@ -82,9 +86,10 @@ async def items(
 
 async def approve(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind]) -> Operation:
     """Let a preview, or what waits for approval, go. Raises NotFound, Conflict; also when what it asks for fits no more, and
-    Forbidden where somebody else has to."""
+    Forbidden where somebody else has to. A change of more prices than MOST_AT_ONCE stays as it is until a worker has done it."""
     async with shelf.store.begin() as tx:
-        match await _kind(tx, one, kinds):
+        kind = await _kind(tx, one, kinds)
+        match kind:
             case Kind.CONFIRM_SHIPMENTS:
                 await shipment.recheck(shelf, tx, one)
             case Kind.BUY_LABELS:
@@ -97,25 +102,66 @@ async def approve(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind
                 await refund.recheck(tx, one, by)
             case _:
                 pass
-        approved = await operation.approve(tx, one, by)
+        if kind is Kind.UPDATE_PRICES:
+            known = await _large(tx, one)
+            if known is not None and await price_back.can_be_approved(tx, known, by):
+                await price_decision.ask(tx, one, Verdict.APPROVE, by)
+                return known
+            approved = await price_back.approve(tx, one, by, shelf.clock())
+        else:
+            approved = await operation.approve(tx, one, by)
     await _ring(shelf, one)
     return approved
 
 
-async def cancel(shelf: Shelf, one: OperationId, kinds: frozenset[Kind]) -> Operation:
+async def cancel(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind]) -> Operation:
     """Withdraw what has not left the house; what has runs to its end. Raises NotFound, Conflict."""
     async with shelf.store.begin() as tx:
-        await _kind(tx, one, kinds)
-        return await operation.cancel(tx, one)
+        if await _kind(tx, one, kinds) is not Kind.UPDATE_PRICES:
+            return await operation.cancel(tx, one)
+        known = await _large(tx, one)
+        if known is None or known.status in FINISHED:
+            return await price_back.cancel(tx, one, by)
+        await price_decision.ask(tx, one, Verdict.CANCEL, by)
+        return known
+
+
+async def revert(shelf: Shelf, caller: Caller, correlation_id: str, one: OperationId) -> Operation:
+    """Take back what an operation has changed, once, as an operation of its own. Raises NotFound, Forbidden, and Conflict where
+    that cannot be."""
+    kinds = kinds_for(caller.scopes)
+    async with shelf.store.begin() as tx:
+        kind = await _kind(tx, one, kinds)
+    # Who may see it, or approve it, is not therefore who may ask for what takes it back.
+    caller.needs(frozenset({"prices:write" if kind is Kind.UPDATE_PRICES else "stock:write", "admin"}))
+    if kind is not Kind.UPDATE_PRICES:
+        return await adjustment.revert(shelf, caller.name, correlation_id, one, kinds)
+    async with shelf.store.begin() as tx:
+        known = await _large(tx, one)
+        if known is not None:
+            await price_back.check(tx, known)
+            await price_decision.ask(tx, one, Verdict.REVERT, caller.name, correlation_id)
+            return known
+    request = Request(caller.name, contents_hash("revert", one), shelf.clock(), correlation_id=correlation_id)
+    async with shelf.store.begin() as tx:
+        made = await price_back.take_back(tx, one, request)
+    await _ring(shelf, made.id)
+    return made
 
 
 async def retry(shelf: Shelf, one: OperationId, kinds: frozenset[Kind]) -> Operation:
     """Revive failed and parked items; parked ones are read back before anything is sent. Raises NotFound, Conflict."""
     async with shelf.store.begin() as tx:
-        await _kind(tx, one, kinds)
-        revived = await operation.retry(tx, one)
+        prices = await _kind(tx, one, kinds) is Kind.UPDATE_PRICES
+        revived = await (price_desk.retry(tx, one) if prices else operation.retry(tx, one))
     await _ring(shelf, one)
     return revived
+
+
+async def _large(tx: AsyncConnection, one: OperationId) -> Operation | None:
+    """The change of prices, if it has more rows than anybody waits for: a worker carries out what is decided about it."""
+    known = (await operation.by_ids(tx, [one]))[one]
+    return known if known.progress.total > MOST_AT_ONCE else None
 
 
 async def _kind(tx: AsyncConnection, one: OperationId, kinds: frozenset[Kind]) -> Kind:

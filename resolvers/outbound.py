@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.fulfillment import Ships
 from domain.errors import Conflict, Invalid, NotFound, Refused
 from domain.ids import ChannelId, OperationId, OrderId, derived_id
-from domain.operation import Capability, Kind, NewItem, OperationStatus
+from domain.operation import Kind, NewItem
+from domain.order import Order
 from domain.outbound import Followed, Wanted, preview_from_json
 from domain.outbound_request import Ground, OutboundRequest, wanted_of
 from domain.shipment import ShippedLine
-from resolvers.request import Accepted, check_key, contents_hash
+from resolvers.request import Accepted, Asked, Made, contents_hash, keep
 from resolvers.shelf import Shelf
 from store import agenda, operation, order, outbound, shipment
 
@@ -41,34 +42,15 @@ async def ship(
         return Accepted(None, [Invalid(words, field=("orders",))])
     contents = contents_hash("shipFromFba", dry_run, [_contents(one) for one in requests])
     id = operation.new_id()
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            ground = await shipment.ground(tx, {one.order for one in requests}, shelf.locations)
-            # Behind the lock: of parallel repeats all but one find what the first has made, not that the units are gone.
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            items, problems = _items(shelf, requests, ground, id)
-            if problems:
-                return Accepted(None, problems)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.SHIP_FROM_FBA,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=dry_run,
-                status=OperationStatus.PREVIEW if dry_run else OperationStatus.QUEUED,
-                items=items,
-                correlation_id=correlation_id,
-                id=id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created and not dry_run:
-        await _ring(shelf, {one.channel for one in requests})
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> Ground:
+        return await shipment.ground(tx, {one.order for one in requests}, shelf.locations)
+
+    async def make(_: AsyncConnection, ground: Ground) -> Made:
+        return _items(shelf, requests, ground, id)
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key, dry_run)
+    return await keep(shelf, asked, Kind.SHIP_FROM_FBA, lock, make, id=id)
 
 
 async def cancel(
@@ -82,35 +64,22 @@ async def cancel(
         words = f"Cancel 1 to {MOST_ORDERS} outbound orders at a time; these are {len(ids)}."
         return Accepted(None, [Invalid(words, field=("ids",))])
     contents = contents_hash("cancelOutbound", list(ids))
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            found = await outbound.by_ids(tx, ids)
-            orders = await order.lock(tx, {one.wanted.order for one in found.values()})
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            problems = [
-                problem for index, id in enumerate(ids) if (problem := _uncancelable(id, found, ("ids", str(index))))
-            ]
-            if problems:
-                return Accepted(None, problems)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.CANCEL_OUTBOUND,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=False,
-                status=OperationStatus.QUEUED,
-                items=[outbound.stopping(orders[found[id].wanted.order], found[id]) for id in dict.fromkeys(ids)],
-                correlation_id=correlation_id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created:
-        await _ring(shelf, {one.wanted.channel for one in found.values()})
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> tuple[dict[str, Followed], dict[OrderId, Order]]:
+        found = await outbound.by_ids(tx, ids)
+        return found, await order.lock(tx, {one.wanted.order for one in found.values()})
+
+    async def make(_: AsyncConnection, held: tuple[dict[str, Followed], dict[OrderId, Order]]) -> Made:
+        found, orders = held
+        problems = [
+            problem for index, id in enumerate(ids) if (problem := _uncancelable(id, found, ("ids", str(index))))
+        ]
+        if problems:
+            return [], problems
+        return [outbound.stopping(orders[found[id].wanted.order], found[id]) for id in dict.fromkeys(ids)], []
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key)
+    return await keep(shelf, asked, Kind.CANCEL_OUTBOUND, lock, make)
 
 
 async def recheck(shelf: Shelf, tx: AsyncConnection, one: OperationId) -> None:
@@ -222,8 +191,3 @@ def _contents(one: OutboundRequest) -> dict[str, object]:
         "policy": one.policy.value,
         "features": sorted(each.value for each in one.features),
     }
-
-
-async def _ring(shelf: Shelf, channels: Collection[ChannelId]) -> None:
-    for channel in sorted(channels):
-        await shelf.bell.ring(channel, Capability.OUTBOUND)

@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from adapters.fulfillment import Ships
 from domain.errors import Conflict, Invalid, NotFound, Refused
 from domain.ids import ChannelId, LineId, OperationId, OrderId, derived_id
-from domain.operation import Capability, Kind, OperationStatus
+from domain.operation import Kind
 from domain.order import Order
 from domain.outbound import Followed
 from domain.outbound_return import LONGEST_COMMENT, LONGEST_REASON, ReturnUnit, ReturnWanted
 from domain.shipment import ShippedLine
-from resolvers.request import Accepted, check_key, check_word, contents_hash
+from resolvers.request import Accepted, Asked, Made, check_word, contents_hash, keep
 from resolvers.shelf import Shelf
 from store import operation, order, outbound, outbound_return
 
@@ -41,40 +43,26 @@ async def announce(
     contents = contents_hash("returnOutbound", [asdict(one)])
     id = operation.new_id()
     try:
-        check_key(idempotency_key)
         check_word("reason", one.reason, longest=LONGEST_REASON)
         if len(one.comment) > LONGEST_COMMENT:
             raise Invalid(f"`comment` has at most {LONGEST_COMMENT} characters.", field=("comment",))
-        async with shelf.store.begin() as tx:
-            found = (await order.lock(tx, [one.order])).get(one.order)
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            if found is None:
-                raise NotFound(f"There is no order Order:{one.order}.", field=("orderId",))
-            followed = (await outbound.by_orders(tx, [one.order])).get(one.order, [])
-            wanted = _returned(one, id, found, followed, await outbound_return.under_way(tx, [one.order]))
-            by_id = {each.wanted.id: each for each in followed}
-            channels = {by_id[each.order_id].wanted.channel for each in wanted}
-            _check_returns(shelf, channels)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.RETURN_OUTBOUND,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=False,
-                status=OperationStatus.QUEUED,
-                items=[outbound_return.returning(found, by_id[each.order_id], each) for each in wanted],
-                correlation_id=correlation_id,
-                id=id,
-            )
     except Refused as problem:
         return Accepted(None, [problem])
-    if created:
-        for channel in sorted(channels):
-            await shelf.bell.ring(channel, Capability.OUTBOUND)
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> Order | None:
+        return (await order.lock(tx, [one.order])).get(one.order)
+
+    async def make(tx: AsyncConnection, found: Order | None) -> Made:
+        if found is None:
+            raise NotFound(f"There is no order Order:{one.order}.", field=("orderId",))
+        followed = (await outbound.by_orders(tx, [one.order])).get(one.order, [])
+        wanted = _returned(one, id, found, followed, await outbound_return.under_way(tx, [one.order]))
+        by_id = {each.wanted.id: each for each in followed}
+        _check_returns(shelf, {by_id[each.order_id].wanted.channel for each in wanted})
+        return [outbound_return.returning(found, by_id[each.order_id], each) for each in wanted], []
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key)
+    return await keep(shelf, asked, Kind.RETURN_OUTBOUND, lock, make, id=id)
 
 
 def _check_returns(shelf: Shelf, channels: Collection[ChannelId]) -> None:

@@ -14,13 +14,13 @@ from adapters.storefront import Refunds, RefundVerdicts
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Refused
 from domain.ids import LineId, OperationId, OrderId
 from domain.money import Money, minor_digits
-from domain.operation import Capability, Kind, NewItem, OperationStatus
+from domain.operation import Capability, Kind, NewItem
 from domain.order import Order, OrderStatus
 from domain.refund import Restock
 from domain.shipment import resource
-from resolvers.request import Accepted, check_key, check_word, contents_hash
+from resolvers.request import Accepted, Asked, Made, check_word, contents_hash, keep
 from resolvers.shelf import Shelf
-from store import agenda, operation, order
+from store import agenda, order
 
 MOST_REFUNDS = 100
 
@@ -63,36 +63,18 @@ async def refund(
         problem = Invalid(f"Make 1 to {MOST_REFUNDS} refunds at a time; these are {len(requests)}.", field=("refunds",))
         return Accepted(None, [problem])
     contents = contents_hash("refund", dry_run, [_contents(one) for one in requests])
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            orders = await order.lock(tx, {one.order for one in requests})
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            given = await _given(tx, orders)
-            items, problems = _items(shelf, requested_by, requests, orders, given)
-            if problems:
-                return Accepted(None, problems)
-            waits = any(item.payload["approval"] for item in items)
-            usual = OperationStatus.AWAITING_APPROVAL if waits else OperationStatus.QUEUED
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.REFUND_ORDERS,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=dry_run,
-                status=OperationStatus.PREVIEW if dry_run else usual,
-                items=items,
-                correlation_id=correlation_id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created and kept.status is OperationStatus.QUEUED:
-        for channel in sorted({orders[one.order].channel for one in requests}):
-            await shelf.bell.ring(channel, Capability.REFUNDS)
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> dict[OrderId, Order]:
+        return await order.lock(tx, {one.order for one in requests})
+
+    async def make(tx: AsyncConnection, orders: Mapping[OrderId, Order]) -> Made:
+        return _items(shelf, requested_by, requests, orders, await _given(tx, orders))
+
+    def waits(items: Sequence[NewItem]) -> bool:
+        return any(item.payload["approval"] for item in items)
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key, dry_run)
+    return await keep(shelf, asked, Kind.REFUND_ORDERS, lock, make, waits=waits)
 
 
 async def recheck(tx: AsyncConnection, one: OperationId, by: str) -> None:

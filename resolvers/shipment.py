@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.channel import Platform
 from domain.errors import Conflict, Invalid, Refused
 from domain.ids import ChannelId, OperationId, OrderId
-from domain.operation import Capability, Kind, NewItem, OperationStatus
+from domain.operation import Kind, NewItem
 from domain.order import Order
 from domain.shipment import Promises, ShipmentRequest, item_of, request_of
-from resolvers.request import Accepted, check_key, contents_hash
+from resolvers.request import Accepted, Asked, Made, contents_hash, keep
 from resolvers.shelf import Shelf
-from store import agenda, operation, shipment
+from store import agenda, shipment
 
 MOST_SHIPMENTS = 1_000
 
@@ -40,34 +40,15 @@ async def confirm(
         )
         return Accepted(None, [problem])
     contents = contents_hash(dry_run, [_contents(one) for one in requests])
-    try:
-        check_key(idempotency_key)
-        async with shelf.store.begin() as tx:
-            orders, promises = await shipment.locked(tx, {one.order for one in requests})
-            # Behind the lock: of parallel repeats all but one find what the first has made, not that the units are gone.
-            first = await operation.by_key(tx, requested_by, idempotency_key, contents)
-            if first is not None:
-                return Accepted(first, [])
-            items, problems = _items(requests, orders, promises, _platforms(shelf), shelf.clock())
-            if problems:
-                return Accepted(None, problems)
-            kept, created = await operation.create(
-                tx,
-                kind=Kind.CONFIRM_SHIPMENTS,
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                request_hash=contents,
-                dry_run=dry_run,
-                status=OperationStatus.PREVIEW if dry_run else OperationStatus.QUEUED,
-                items=items,
-                correlation_id=correlation_id,
-            )
-    except Refused as problem:
-        return Accepted(None, [problem])
-    if created and not dry_run:
-        for channel in sorted({orders[one.order].channel for one in requests}):
-            await shelf.bell.ring(channel, Capability.SHIPMENTS)
-    return Accepted(kept, [])
+
+    async def lock(tx: AsyncConnection) -> tuple[dict[OrderId, Order], Promises]:
+        return await shipment.locked(tx, {one.order for one in requests})
+
+    async def make(tx: AsyncConnection, found: tuple[dict[OrderId, Order], Promises]) -> Made:
+        return _items(requests, *found, _platforms(shelf), shelf.clock())
+
+    asked = Asked(requested_by, correlation_id, contents, idempotency_key, dry_run)
+    return await keep(shelf, asked, Kind.CONFIRM_SHIPMENTS, lock, make)
 
 
 def _contents(one: ShipmentRequest) -> dict[str, object]:

@@ -22,8 +22,21 @@ from domain.outbound import OutboundStatus, Whereabouts
 from domain.outbound import Policy as OutboundPolicy
 from domain.outbound import Speed as OutboundSpeed
 from domain.outbound_return import ReturnCondition as OutboundReturnCondition
+from domain.price import Action as PriceGuardAction
+from domain.price import Origin as PriceOrigin
+from domain.price_canary import CanaryState as PriceCanaryState
+from domain.price_decision import Verdict as PriceVerdict
+from domain.price_guard import GuardKind as PriceGuardKind
+from domain.price_history import DriftCause as PriceDriftCause
+from domain.price_history import EventKind as PriceEventKind
+from domain.price_rules import Direction as PriceRuleDirection
+from domain.price_rules import Holding as PriceRuleHolding
+from domain.price_rules import Lacking as PriceRuleLacking
+from domain.price_rules import Measure as PriceRuleMeasure
+from domain.price_rules import Target as PriceRuleTarget
 from domain.product import FulfilledBy
 from domain.refund import Restock
+from domain.repricing import Became as RepricingResult
 from domain.rule import RuleKind
 from domain.sourcing_rules import Goal as SourcingGoal
 from domain.timeline import StepKind as OrderStepKind
@@ -57,6 +70,19 @@ __all__ = [
     "OutboundSpeed",
     "OutboundStatus",
     "Platform",
+    "PriceCanaryState",
+    "PriceDriftCause",
+    "PriceEventKind",
+    "PriceGuardAction",
+    "PriceGuardKind",
+    "PriceOrigin",
+    "PriceRuleDirection",
+    "PriceRuleHolding",
+    "PriceRuleLacking",
+    "PriceRuleMeasure",
+    "PriceRuleTarget",
+    "PriceVerdict",
+    "RepricingResult",
     "Restock",
     "ReturnGapKind",
     "ReturnPieceKind",
@@ -142,6 +168,29 @@ strawberry.enum(
         "(`percent`, `cap`, `floor`, `maxAge`, `countries`, `excludedStates`). VELOCITY_BUFFER: keep back what others "
         "probably sell before the channel hears of it (`certainty`, `leastLag`). LAST_UNITS: at `units` or fewer only the "
         "fastest channel sells on. PRE_ORDER: sell `percent` of what is announced, at most `cap`, before it comes."
+    ),
+)
+strawberry.enum(
+    PriceGuardAction,
+    name="PriceGuardAction",
+    description="REFUSE: never sent, whoever asks. HOLD: not before somebody else has approved it.",
+)
+strawberry.enum(
+    RepricingResult,
+    name="RepricingResult",
+    description=(
+        "What came of working a price out. IDLE: it is so already. NONE: the rules make no price. HELD waits for a second person."
+    ),
+)
+strawberry.enum(
+    PriceGuardKind,
+    name="PriceGuardKind",
+    description=(
+        "What a guard looks at. FLOOR: buyers never pay less than `amount`, or than the landed cost with `margin`. MAP: nor less "
+        "than may be advertised. CEILING: nor more than `amount`, or than `factor` times what other listings of the SKU take. "
+        "STEP: how far `up` and `down` from what is shown, in percent. DAY: from what buyers paid 24 hours ago. SHIFT: a moved "
+        "point (x10, x100, x1000), or the amount of another currency. UNKNOWN: neither price nor cost is known. STOP_LOSS: "
+        "more than `share` percent of a request's rows (of at least `rows`) move by more than `step` percent."
     ),
 )
 strawberry.enum(
@@ -246,5 +295,65 @@ strawberry.enum(
     description=(
         "A link that a chain lacks. NOT_BACK: announced or refunded, and nothing came. NOT_RESTOCKED: it came, and was neither "
         "restocked nor written off. NOT_REIMBURSED: lost or broken by the channel that takes back, and not paid."
+    ),
+)
+strawberry.enum(
+    PriceRuleDirection,
+    name="PriceRuleDirection",
+    description="Where prices are rounded to; NEAREST takes the lower one of two.",
+)
+strawberry.enum(
+    PriceRuleHolding, name="PriceRuleHolding", description="What becomes of a price while the featured offer is ours."
+)
+strawberry.enum(
+    PriceRuleLacking,
+    name="PriceRuleLacking",
+    description="When a rule lacks what it needs. STOP: the listing gets no price. SKIP: the rule is left out.",
+)
+strawberry.enum(
+    PriceRuleMeasure,
+    name="PriceRuleMeasure",
+    description="How stock is counted: in units that can be sold, or in days until they are.",
+)
+strawberry.enum(
+    PriceRuleTarget,
+    name="PriceRuleTarget",
+    description=(
+        "FEATURED: the offer that buyers meet first, with its shipping. EXPECTED: the price at or below which the channel "
+        "expects ours to be it."
+    ),
+)
+strawberry.enum(
+    PriceOrigin,
+    name="PriceOrigin",
+    description="By which way a price was asked for. SALE: one that began or ended where the channel keeps no times.",
+)
+strawberry.enum(
+    PriceVerdict,
+    name="PriceVerdict",
+    description="APPROVE: its rows are released. CANCEL: what has not left is withdrawn. REVERT: what it changed is taken back.",
+)
+strawberry.enum(
+    PriceCanaryState,
+    name="PriceCanaryState",
+    description=(
+        "PASSED: the rest has gone, too. HALTED: it did badly; the rest was cancelled, and what had gone is taken back. "
+        "RELEASED, CANCELLED: decided by a person before it was over; CANCELLED, too, where something newer overtook all of it."
+    ),
+)
+strawberry.enum(
+    PriceEventKind,
+    name="PriceEventKind",
+    description=(
+        "ASKED: released to its channel. LIVE: seen there, as it was asked for. OTHER: seen there, though we had asked for "
+        "something else, or nothing. FAILED: what was asked for did not come about."
+    ),
+)
+strawberry.enum(
+    PriceDriftCause,
+    name="PriceDriftCause",
+    description=(
+        "UNDER_WAY: not seen there yet. PARKED, FAILED: it wants a person. CHANGED_THERE: it was seen there, and somebody has "
+        "changed it since."
     ),
 )

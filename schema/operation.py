@@ -8,19 +8,27 @@ from datetime import datetime
 import strawberry
 
 from domain import operation as domain
+from domain import price_change
 from domain.errors import Invalid
 from domain.exchange import Exchange
 from domain.ids import ChannelId, OperationId, node_id
+from domain.price_canary import Canary
+from domain.price_decision import Decision
 from executor import batched
 from resolvers import api_calls, operation
 from resolvers.connection import Connection
 from resolvers.loaders import load_each
+from resolvers.report import Document
 from schema.api_calls import ApiCall
 from schema.connection import Page
 from schema.enums import ItemStatus, OperationStatus
 from schema.info import Info, Parents
 from schema.node import Node, describes
 from schema.payload import UserError
+from schema.price import PriceChange, PriceSummary
+from schema.price_canary import PriceCanary
+from schema.price_decision import PriceDecision
+from schema.report import OperationDocument
 
 
 @strawberry.type(description="Items counted. accepted includes those verified since; failed counts FAILED and PARKED.")
@@ -39,6 +47,18 @@ async def _api_calls(
     items: Sequence[domain.Item], info: Parents, first: int | None = api_calls.USUAL
 ) -> Sequence[object]:
     return await load_each(info.context.loaders.api_calls_about, [(_calls_key(one), first) for one in items])
+
+
+async def _prices(items: Sequence[domain.Item], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.price_change_by_item, [one.id for one in items])
+
+
+async def _documents(items: Sequence[domain.Item], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.document_by_item, [one.id for one in items])
+
+
+async def _price_summaries(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.price_summary_by_operation, [one.id for one in operations])
 
 
 async def visible(ids: Sequence[OperationId | None], info: Info | Parents) -> list[object]:
@@ -71,6 +91,19 @@ class OperationItem:
     def error(self, root: strawberry.Parent[domain.Item]) -> UserError | None:
         return None if root.error is None else UserError(code=root.error.code, message=root.error.message)
 
+    @strawberry.field(graphql_type=PriceChange | None, description="What it changes, where that is a price.")
+    @batched(_prices)
+    async def price(self, info: Info, root: strawberry.Parent[domain.Item]) -> price_change.Change | None:
+        return await info.context.loaders.price_change_by_item.load(root.id)
+
+    @strawberry.field(
+        graphql_type=OperationDocument | None,
+        description="The file of a report; null where none is kept (yet, or any more).",
+    )
+    @batched(_documents)
+    async def document(self, info: Info, root: strawberry.Parent[domain.Item]) -> Document | None:
+        return await info.context.loaders.document_by_item.load(root.id)
+
     @strawberry.field(graphql_type=list[ApiCall], description="The newest calls to its channel about it.")
     @batched(_api_calls)
     async def api_calls(
@@ -93,6 +126,14 @@ class OperationItemConnection(Page):
 
 def _operation_id(root: domain.Operation) -> strawberry.ID:
     return strawberry.ID(node_id("Operation", root.id))
+
+
+async def _canaries(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.canary_by_operation, [one.id for one in operations])
+
+
+async def _decisions(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.price_decision_by_operation, [one.id for one in operations])
 
 
 async def _reverted(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
@@ -126,6 +167,26 @@ class Operation(Node):
         status: ItemStatus | None = None,
     ) -> Connection[domain.Item]:
         return await operation.items(info.context.shelf, root.id, first, after, status)
+
+    @strawberry.field(graphql_type=PriceSummary | None, description="What it changes in all, where that are prices.")
+    @batched(_price_summaries)
+    async def price_summary(self, info: Info, root: strawberry.Parent[domain.Operation]) -> price_change.Summary | None:
+        return await info.context.loaders.price_summary_by_operation.load(root.id)
+
+    @strawberry.field(
+        graphql_type=PriceCanary | None, description="Of a change of prices that reaches far: the rows that go first."
+    )
+    @batched(_canaries)
+    async def canary(self, info: Info, root: strawberry.Parent[domain.Operation]) -> Canary | None:
+        return await info.context.loaders.canary_by_operation.load(root.id)
+
+    @strawberry.field(
+        graphql_type=PriceDecision | None,
+        description="What was decided last about a change of more than 5,000 prices, and what came of it.",
+    )
+    @batched(_decisions)
+    async def price_decision(self, info: Info, root: strawberry.Parent[domain.Operation]) -> Decision | None:
+        return await info.context.loaders.price_decision_by_operation.load(root.id)
 
     @strawberry.field(graphql_type="Operation | None", description="The operation that this one takes back.")
     @batched(_reverted)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import strawberry
 
 from domain import channel as channel_domain
+from domain import price_history
 from domain import product as domain
 from domain import stock as stock_domain
 from domain.ids import ChannelId, Sku, node_id, node_key
@@ -20,6 +21,7 @@ from schema.connection import Page
 from schema.info import Info, Parents, path_of
 from schema.money import Money
 from schema.node import Node, describes
+from schema.price_history import PriceInForce
 from schema.scalars import Duration
 from schema.stock import Stock
 
@@ -49,6 +51,10 @@ async def _products(listings: Sequence[domain.Listing], info: Parents) -> Sequen
     return await load_each(info.context.loaders.product_by_sku, [one.sku for one in listings])
 
 
+async def _prices_at(listings: Sequence[domain.Listing], info: Parents, at: datetime | None = None) -> Sequence[object]:
+    return await load_each(info.context.loaders.price_in_force, [(one.id, at) for one in listings])
+
+
 @strawberry.type(description="A product as one channel offers it in one marketplace.")
 class Listing(Node):
     id: strawberry.ID = strawberry.field(resolver=_listing_id)
@@ -67,6 +73,16 @@ class Listing(Node):
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[domain.Listing]) -> channel_domain.Channel:
         return info.context.shelf.channels[root.channel]
+
+    @strawberry.field(
+        graphql_type=PriceInForce | None,
+        description="What it was sold for at an instant, or is now; null where nobody had seen a price.",
+    )
+    @batched(_prices_at)
+    async def price_at(
+        self, info: Info, root: strawberry.Parent[domain.Listing], at: datetime | None = None
+    ) -> price_history.InForce | None:
+        return await info.context.loaders.price_in_force.load((root.id, at))
 
     @strawberry.field(
         graphql_type="Product | None", description="Null while the channel's SKU is not mapped to one of ours."

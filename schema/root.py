@@ -26,6 +26,12 @@ from schema.roots.operation import OperationMutations, OperationQueries, Operati
 from schema.roots.order import OrderMutations, OrderQueries, OrderSubscriptions
 from schema.roots.order_compare import OrderCompareQueries
 from schema.roots.outbound import OutboundMutations
+from schema.roots.price import PriceMutations
+from schema.roots.price_facts import PriceFactMutations, PriceFactQueries
+from schema.roots.price_guard import PriceGuardMutations, PriceGuardQueries
+from schema.roots.price_history import PriceHistoryQueries
+from schema.roots.price_rules import PriceRuleMutations, PriceRuleQueries
+from schema.roots.report import ReportMutations
 from schema.roots.returns import ReturnMutations, ReturnQueries
 from schema.roots.sourcing import SourcingMutations, SourcingQueries
 from schema.roots.stock import StockMutations, StockQueries, StockSubscriptions
@@ -41,6 +47,10 @@ class Query(
     WebhookQueries,
     ChannelQueries,
     OperationQueries,
+    PriceRuleQueries,
+    PriceHistoryQueries,
+    PriceFactQueries,
+    PriceGuardQueries,
     SourcingQueries,
     LabelQueries,
     HoldQueries,
@@ -57,10 +67,15 @@ class Query(
 @strawberry.type
 class Mutation(
     ReturnMutations,
+    ReportMutations,
     FlowMutations,
     WebhookMutations,
     OperationMutations,
     OutboundMutations,
+    PriceMutations,
+    PriceRuleMutations,
+    PriceFactMutations,
+    PriceGuardMutations,
     SourcingMutations,
     LabelMutations,
     HoldMutations,

@@ -39,6 +39,8 @@ def _only(*scopes: str) -> frozenset[str]:
 
 
 _WEBHOOKS = _only("webhooks:write")
+_PRICES = _only("prices:write", "operations:approve", "finance:read")
+_COSTS = _only("finance:read", "prices:write")
 
 # What a client may learn of the schema: all of it by introspection, and names near to a mistyped one.
 SCHEMA = _only("schema:read")
@@ -65,10 +67,21 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.previewStockRule": _only("stock:write"),
     "Query.sourcingRules": _only("orders:read", "stock:write"),
     "Query.previewSourcingRules": _only("stock:write"),
+    "Query.unitCosts": _COSTS,
+    "Query.priceInputs": _only("prices:write"),
+    "Query.priceGuards": _only("prices:write", "operations:approve"),
+    "Query.priceGuardVersions": _only("prices:write", "operations:approve"),
     "Query.mappingTasks": _only("catalog:write"),
     "Query.kits": _only("catalog:read", "stock:write"),
     "Query.stockDrift": _INSIDERS,
     "Query.oversales": _INSIDERS,
+    "Query.priceRules": _only("prices:write", "operations:approve"),
+    "Query.priceRuleVersions": _only("prices:write", "operations:approve"),
+    # What prices are made of tells costs.
+    "Query.previewPriceRules": _only("prices:write"),
+    "Query.explainPrice": _only("prices:write"),
+    "Query.priceDrift": _INSIDERS,
+    "Query.priceHistory": _PRICES,
     "Query.orderDifferences": _INSIDERS,
     "Query.orderComparisons": _INSIDERS,
     "OrderDifference.order": _only("orders:read"),
@@ -101,16 +114,22 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.setStockRule": _only("stock:write"),
     "Mutation.removeStockRule": _only("stock:write"),
     "Mutation.setSourcingRules": _only("stock:write"),
+    "Mutation.updatePrices": _only("prices:write"),
+    "Mutation.setPriceRules": _only("prices:write"),
+    "Mutation.applyPriceRules": _only("prices:write"),
+    "Mutation.setUnitCosts": _only("prices:write"),
+    "Mutation.setPriceGuards": _only("operations:approve"),  # who writes prices does not loosen what holds them
     "Mutation.moveFulfillment": _only("stock:write", "shipments:write"),
     "Mutation.setKit": _only("stock:write"),
     "Mutation.answerMappingTask": _only("catalog:write"),
     "Mutation.ignoreMappingTask": _only("catalog:write"),
     "Mutation.syncNow": _only("channels:write"),
     "Mutation.backfillOrders": _only("channels:write"),
+    "Mutation.requestReport": _only("channels:write"),
     "Mutation.pauseStreams": _only("channels:write"),
     "Mutation.resumeStreams": _only("channels:write"),
     "Mutation.checkLedger": _only("stock:write"),
-    "Mutation.revertOperation": _only("stock:write"),  # only adjustments of stock can be taken back
+    "Mutation.revertOperation": _only("stock:write", "prices:write"),  # the resolver asks again, by its kind
     "Mutation.approveOperation": _only("operations:approve"),
     "Mutation.cancelOperation": _WRITERS - {"operations:approve"},
     "Mutation.retryOperation": _WRITERS - {"operations:approve"},
@@ -133,11 +152,18 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Stock.product": _only("catalog:read"),
     "Kit.product": _only("catalog:read"),
     "Oversale.order": _only("orders:read"),
+    "Listing.priceAt": _PRICES,
+    "PriceDrift.listing": _only("catalog:read", "prices:write"),
     "FulfillmentOrder.order": _only("orders:read"),
     "SourcingMove.order": _only("orders:read"),
     "Order.apiCalls": _only("apicalls:read"),
     "OrderStep.apiCalls": _only("apicalls:read"),
     "OperationItem.apiCalls": _only("apicalls:read"),
+    # Beside a price it tells the cost; so do the steps of rules, and the words of a guard that refused.
+    "PriceChange.margin": _COSTS,
+    "PriceChange.marginPercent": _COSTS,
+    "PriceEvent.rules": _COSTS,
+    "PriceDrift.message": _PRICES,
     "OrderLine.product": _only("catalog:read"),
     "Channel.healthy": _INSIDERS,
     "Channel.ailments": _INSIDERS,

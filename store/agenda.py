@@ -6,11 +6,28 @@ A claim holds an item under a lease; its fence refuses whoever comes too late.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal, or_, select, text, update
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +36,7 @@ from domain.ids import ChannelId, OperationId
 from domain.operation import ENDED, NEXT, OPEN, Capability, ClaimedItem, ItemStatus, OperationStatus, Outcome
 from store.channel import not_paused
 from store.operation import refresh
-from store.session import AnyRow, among, from_now, storable
+from store.session import AnyRow, among, as_table, from_now, storable
 from store.tables import operation, operation_item
 from store.tables.operation import ABOUT_AN_ORDER
 
@@ -28,12 +45,20 @@ log = logging.getLogger(__name__)
 o = operation.c
 i = operation_item.c
 
+_MARKETPLACE = i.payload["marketplace"].astext
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 SENT_AS = "sent_as"
 """In the payload: the platform's name of what the last attempt was sent as, where one is known."""
 SENT_BEFORE_AS = "sent_before_as"
 """The same, of the attempt before the last one."""
+SENDING = "sending"
+"""In the payload of an item that is sent with many others: what its intent left there."""
+OVER = "over"
+"""In `SENDING`: the platform has come to the end of the file that the item was sent in."""
+
+FEWER = 8
+"""Of items that may hold the one that kills its worker, so many times fewer are taken at once with each death."""
 
 
 async def lanes(tx: AsyncConnection, id: OperationId) -> list[tuple[ChannelId, Capability]]:
@@ -149,6 +174,73 @@ async def claim(
     return [_claimed(row) for row in sorted(rows, key=_urgency)]
 
 
+async def claim_batch(
+    tx: AsyncConnection,
+    channel: ChannelId,
+    capability: Capability,
+    statuses: Collection[ItemStatus],
+    *,
+    limit: int,
+    lease_s: float,
+    worker: str,
+    with_deadline: bool | None = None,
+) -> list[ClaimedItem]:
+    """Take at most `limit` due items of a lane that are in one of `statuses`, those due longest first, to work at them together;
+    only those with a deadline, or without one, where that is asked for.
+
+    Items whose last claim ended without a record may hold the one that kills its worker. They come when nothing else is due, and
+    each time an eighth as many of them, so that it is alone after a few deaths and takes no others along.
+    """
+    which = () if with_deadline is None else (i.deadline_at.is_not(None) if with_deadline else i.deadline_at.is_(None),)
+    due = (i.channel == channel, i.capability == capability.value, _is(i.status, *statuses), *which)
+
+    async def take(limit: int, claims: int) -> list[AnyRow]:
+        order_by = (i.due_at, i.id)
+        return await _take(tx, (*due, i.claims == claims), order_by, limit=limit, lease_s=lease_s, worker=worker)
+
+    rows = await take(limit, 0)
+    if not rows and (deaths := await tx.scalar(select(func.min(i.claims)).where(*_claimable(), *due))):
+        rows = await take(max(1, limit // FEWER**deaths), deaths)
+    return sorted((_claimed(row) for row in rows), key=lambda one: one.id)
+
+
+async def waiting(tx: AsyncConnection, channel: ChannelId, capability: Capability) -> int:
+    """How many items of a lane whose marketplace is known could be sent now; those that may have killed a worker are left out."""
+    count = await tx.scalar(select(func.count()).where(*_claimable(), *_fresh(channel, capability)))
+    return int(count or 0)
+
+
+async def claim_patient(
+    tx: AsyncConnection,
+    channel: ChannelId,
+    capability: Capability,
+    *,
+    limit: int,
+    lease_s: float,
+    worker: str,
+) -> list[ClaimedItem]:
+    """Of the last `limit` items that `waiting` counts, in the order in which `claim` takes them, take those of one marketplace,
+    that of the most, to send them together."""
+    fresh = _fresh(channel, capability)
+    # What is late already comes after what is not, as it does there.
+    deadline = case((i.deadline_at > func.now(), i.deadline_at))
+    order_by = (deadline.desc().nulls_first(), i.due_at.desc(), i.id.desc())
+    found = await tx.execute(
+        select(i.id, _MARKETPLACE.label("marketplace")).where(*_claimable(), *fresh).order_by(*order_by).limit(limit)
+    )
+    ids: defaultdict[str, list[int]] = defaultdict(list)
+    for row in found:
+        ids[row.marketplace].append(row.id)
+    most = max(ids.values(), key=len, default=[])
+    rows = await _take(tx, (*fresh, among(i.id, most)), (i.id,), limit=limit, lease_s=lease_s, worker=worker)
+    return sorted((_claimed(row) for row in rows), key=lambda one: one.id)
+
+
+def _fresh(channel: ChannelId, capability: Capability) -> tuple[ColumnElement[bool], ...]:
+    lane = (i.channel == channel, i.capability == capability.value)
+    return *lane, _is(i.status, ItemStatus.PENDING), i.claims == 0, _MARKETPLACE.is_not(None)
+
+
 async def _take(
     tx: AsyncConnection,
     which: Sequence[ColumnElement[bool]],
@@ -220,6 +312,156 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
     return True
 
 
+async def mark_sent_together(
+    tx: AsyncConnection,
+    items: Sequence[ClaimedItem],
+    lease_s: float,
+    details: Mapping[int, Mapping[str, str]],
+    *,
+    newest_only: bool = True,
+) -> set[int]:
+    """Record the intent to send many at once, each with its detail, as `mark_sent` does for one; the ids of those that may leave.
+
+    With `newest_only`, of each resource only the newest counts: what was sent of it before and is not seen yet will not be seen
+    any more, and what is to be sent anew though something newer waits shall not be; either is SUPERSEDED.
+    """
+    if newest_only:
+        await _overtake(tx, items)
+    mine = as_table(
+        id=[str(one.id) for one in items],
+        fence=[str(one.fence) for one in items],
+        detail=[orjson.dumps(dict(details.get(one.id, {}))).decode() for one in items],
+    )
+    fence = cast(mine.c.fence, BigInteger)
+    before = type_coerce(case((i.payload.has_key(SENT_AS), _SENT_ANEW), else_=i.payload), JSONB)
+    payload = before.concat(func.jsonb_build_object(SENDING, cast(mine.c.detail, JSONB)))
+    rows = await tx.execute(
+        update(operation_item)
+        .where(
+            i.id == cast(mine.c.id, BigInteger),
+            i.fence == fence,
+            i.lease_until > func.clock_timestamp(),
+            _is(i.status, ItemStatus.PENDING, ItemStatus.SENT),
+        )
+        .values(
+            status=ItemStatus.SENT.value,
+            sent_at=func.clock_timestamp(),
+            sent_by=i.leased_by,
+            sent_fence=fence,
+            attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
+            checks=0,
+            accepted_at=None,
+            lease_until=from_now(lease_s),
+            payload=payload,
+        )
+        .returning(i.id, i.operation_id)
+    )
+    sent = rows.all()
+    queued = await tx.scalars(
+        select(o.id).where(among(o.id, {row.operation_id for row in sent}), o.status == OperationStatus.QUEUED.value)
+    )
+    await refresh(tx, [OperationId(id) for id in queued])
+    return {row.id for row in sent}
+
+
+async def _overtake(tx: AsyncConnection, items: Sequence[ClaimedItem]) -> None:
+    """Lock the items, and end those of their resources that are only waiting to be seen, and those of the items behind which
+    something newer waits: what came back unseen, after it was asked for. All in the order of their ids."""
+    taken = (
+        i.channel == items[0].channel,
+        i.capability == items[0].capability.value,
+        i.released,
+        among(i.resource, {one.resource for one in items}),
+        _is(i.status, ItemStatus.ACCEPTED),
+    )
+    mine = among(i.id, [one.id for one in items])
+    rows = await tx.execute(
+        select(i.id, i.operation_id, i.status).where(or_(mine, and_(*taken))).order_by(i.id).with_for_update()
+    )
+    newer = operation_item.alias("newer")
+    waiting = (
+        newer.c.resource == i.resource,
+        newer.c.id > i.id,
+        newer.c.released,
+        _is(newer.c.status, ItemStatus.PENDING),
+    )
+    behind = await tx.scalars(select(i.id).where(mine, _is(i.status, ItemStatus.PENDING), exists().where(*waiting)))
+    ended = set(behind)
+    older = [row for row in rows if row.status == ItemStatus.ACCEPTED.value or row.id in ended]
+    if older:
+        await tx.execute(
+            update(operation_item)
+            .where(among(i.id, [row.id for row in older]))
+            .values(status=ItemStatus.SUPERSEDED.value, ended_at=func.now(), lease_until=None)
+        )
+        await refresh(tx, {OperationId(row.operation_id) for row in older})
+
+
+async def renew(tx: AsyncConnection, held: Mapping[int, int], lease_s: float) -> None:
+    """Let the leases of items, held under these fences by their ids, run for `lease_s` from now; those that are over stay so."""
+    # Whoever holds one now is about to write it, and in the order of their ids.
+    mine = select(i.id).where(among(i.id, held)).order_by(i.id).with_for_update(skip_locked=True).cte("mine")
+    fences = as_table(id=[str(one) for one in held], fence=[str(one) for one in held.values()])
+    await tx.execute(
+        update(operation_item)
+        .where(
+            i.id == mine.c.id,
+            i.id == cast(fences.c.id, BigInteger),
+            i.fence == cast(fences.c.fence, BigInteger),
+            i.lease_until > func.clock_timestamp(),
+        )
+        .values(lease_until=from_now(lease_s))
+    )
+
+
+async def names_sent(tx: AsyncConnection, channel: ChannelId, capability: Capability, since: datetime) -> set[str]:
+    """The platform's names of what a lane has sent since then, where they are known."""
+    names = await tx.scalars(
+        select(i.payload[SENT_AS].astext)
+        .where(i.channel == channel, i.capability == capability.value, i.sent_at >= since, i.payload.has_key(SENT_AS))
+        .distinct()
+    )
+    return set(names)
+
+
+async def in_doubt(tx: AsyncConnection, item: ClaimedItem, mark: str, apart: Collection[int]) -> bool:
+    """Whether a batch of the lane and marketplace of `item` is out whose intent left `mark` and whose name is not known; the
+    items `apart` are left out."""
+    found = await tx.scalar(
+        select(
+            exists().where(
+                i.channel == item.channel,
+                i.capability == item.capability.value,
+                i.released,
+                _is(i.status, ItemStatus.SENT),
+                i.payload["marketplace"].astext.is_not_distinct_from(item.payload["marketplace"]),
+                i.payload[SENDING].has_key(mark),
+                ~i.payload.has_key(SENT_AS),
+                ~among(i.id, apart),
+            )
+        )
+    )
+    return bool(found)
+
+
+async def in_line(tx: AsyncConnection, items: Sequence[ClaimedItem], mark: str) -> set[int]:
+    """Those of the items of a lane whose resource was sent in a file before, with `mark` in its intent, that its platform has not
+    come to the end of: what it works through later takes the place of what it is told now."""
+    resources = await tx.scalars(
+        select(i.resource).where(
+            i.channel == items[0].channel,
+            i.capability == items[0].capability.value,
+            i.released,
+            _is(i.status, ItemStatus.ACCEPTED),
+            among(i.resource, {one.resource for one in items}),
+            i.payload[SENDING].has_key(mark),
+            ~i.payload[SENDING].has_key(OVER),
+        )
+    )
+    there = set(resources)
+    return {one.id for one in items if one.resource in there}
+
+
 async def note(tx: AsyncConnection, item_id: int, fence: int, lease_s: float, detail: Mapping[str, str]) -> bool:
     """Keep how far a long piece of work has come, and its lease for `lease_s` from now; `detail` is added to the payload.
 
@@ -238,8 +480,8 @@ async def record(tx: AsyncConnection, outcomes: Sequence[Outcome]) -> list[int]:
 
     Left out are items that somebody claimed since or that may not go to that status any more, such as cancelled ones. An item
     that stays SENT or ACCEPTED costs one of its `checks`, unless it was throttled; a send costs one of its `attempts`, unless it
-    was throttled or our credentials were refused. So does an outcome that became unknown though nothing was sent, or it would go
-    round for ever. `detail` is added to the payload and comes along with the next claim.
+    was throttled, our credentials were refused, or it is `untried`. So does an outcome that became unknown though nothing was
+    sent, or it would go round for ever. `detail` is added to the payload and comes along with the next claim.
     """
     by_id = {outcome.item: outcome for outcome in sorted(outcomes, key=lambda one: one.fence)}
     found = await tx.execute(
@@ -338,7 +580,7 @@ def _outcome_row(row: AnyRow, outcome: Outcome) -> dict[str, Any]:
     code = None if outcome.error is None else outcome.error.code
     throttled = code == Throttled.code
     # Neither says anything of the item; and a role may be missing for days, tried each minute.
-    untried = code in (Throttled.code, Unauthorized.code)
+    untried = outcome.untried or code in (Throttled.code, Unauthorized.code)
     returned = untried and row.sent_fence == row.fence and now in (ItemStatus.PENDING, ItemStatus.SENT)
     doubted = was is ItemStatus.PENDING and now is ItemStatus.SENT
     looked = not throttled and was is now and was is not ItemStatus.PENDING

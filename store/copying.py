@@ -9,7 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any, TypeAlias
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 Field: TypeAlias = Callable[[Any], bytes]
 """A value as its length and its bytes."""
@@ -34,6 +37,17 @@ def text(value: str | None) -> bytes:
         return NULL
     raw = value.encode()
     return _length(len(raw)) + raw
+
+
+def jsonb(value: bytes | None) -> bytes:
+    """`jsonb`, of JSON in UTF-8."""
+    # The format begins with its version.
+    return NULL if value is None else _length(len(value) + 1) + b"\x01" + value
+
+
+def boolean(value: bool | None) -> bytes:
+    """`boolean`."""
+    return NULL if value is None else _length(1) + bytes([value])
 
 
 def integer(value: int | None) -> bytes:
@@ -65,6 +79,20 @@ def texts(value: Sequence[str] | None) -> bytes:
     raws = [one.encode() for one in value]
     body = b"".join([part for raw in raws for part in (_length(len(raw)), raw)])
     return _array(20 + len(body), 1, 0, TEXT_OID, len(raws), 1) + body
+
+
+async def into(
+    tx: AsyncConnection, table: str, columns: Sequence[str], fields: Sequence[Field], values: Iterable[Sequence[Any]]
+) -> None:
+    """Add rows to a table, in their order; columns that are not named have their defaults."""
+    await send(tx, table, columns, rows(fields, values))
+
+
+async def send(tx: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
+    """The same of what `rows` made."""
+    connection = (await tx.get_raw_connection()).driver_connection
+    assert connection is not None
+    await connection.copy_to_table(table, source=BytesIO(content), columns=columns, format="binary")
 
 
 def rows(fields: Sequence[Field], values: Iterable[Sequence[Any]]) -> bytes:

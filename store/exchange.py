@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from io import BytesIO
 from operator import attrgetter
 
 from asyncpg import CheckViolationError, InterfaceError, UniqueViolationError
@@ -111,10 +110,7 @@ class ExchangeLog:
         if not told:
             return
         async with self._store.begin() as tx:
-            connection = (await tx.get_raw_connection()).driver_connection
-            assert connection is not None
-            content = BytesIO(copying.rows(FIELDS, map(ROW, told)))
-            await connection.copy_to_table(exchange.name, source=content, columns=COLUMNS, format="binary")
+            await copying.into(tx, exchange.name, COLUMNS, FIELDS, map(ROW, told))
 
 
 def _away(problem: Exception) -> Transient:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
+import orjson
 from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,14 +36,43 @@ from domain.operation import (
     progress_of,
     status_of,
 )
-from store import event
+from store import copying, event
 from store.session import AnyRow, among
 from store.tables import operation, operation_item
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 o = operation.c
 i = operation_item.c
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """New items as they are copied into their table, a block at a time, each with whether one of it is refused."""
+
+    total: int
+    blocks: tuple[tuple[bytes, bool], ...]
+
+
+def copied(
+    id: OperationId,
+    rows: Sequence[T],
+    item: Callable[[T], NewItem],
+    released: bool,
+    before: tuple[Copied, Collection[int]] | None = None,
+    *,
+    status: ItemStatus = ItemStatus.PENDING,
+) -> Copied:
+    """What `create` takes as the items of the operation, without holding all of them together.
+    `before` is what was made of the same rows, and the places of those that are others now."""
+    stale = range((len(rows) + BLOCK - 1) // BLOCK) if before is None else {place // BLOCK for place in before[1]}
+    blocks = {} if before is None else dict(enumerate(before[0].blocks))
+    for number in stale:
+        items = [item(row) for row in rows[number * BLOCK : (number + 1) * BLOCK]]
+        blocks[number] = _block(id, items, released, status)
+    return Copied(len(rows), tuple(block for _, block in sorted(blocks.items())))
 
 
 async def create(
@@ -53,7 +84,7 @@ async def create(
     request_hash: str,
     dry_run: bool,
     status: OperationStatus,
-    items: Sequence[NewItem],
+    items: Iterable[NewItem] | Copied,
     correlation_id: str | None = None,
     id: OperationId | None = None,
     item_status: ItemStatus = ItemStatus.PENDING,
@@ -62,9 +93,11 @@ async def create(
     """Make the operation with its items and tell of it; or find the one that the caller's key made before (False).
 
     `status` is QUEUED, or PREVIEW or AWAITING_APPROVAL, whose items wait for people. `item_status` is VERIFIED for what has been
-    done in this very transaction: the operation has then finished. Raises Conflict when the key was used with another
-    `request_hash`.
+    done in this very transaction: the operation has then finished. Many `items` are best told as `copied` for this `id`. Raises
+    Conflict when the key was used with another `request_hash`.
     """
+    given = items if isinstance(items, Copied) else list(items)
+    total = given.total if isinstance(given, Copied) else len(given)
     statement = (
         upsert(operation)
         .values(
@@ -77,7 +110,7 @@ async def create(
             dry_run=dry_run,
             correlation_id=correlation_id,
             reverts=reverts,
-            total=len(items),
+            total=total,
         )
         .on_conflict_do_nothing(index_elements=["requested_by", "idempotency_key"])
         .returning(operation)
@@ -88,11 +121,8 @@ async def create(
         assert first is not None, "only a key that was used before keeps the row out"
         return first, False
     released = status not in WAITING_FOR_PEOPLE
-    # One row after the other, never as one VALUES list: the ids keep the order of the items.
-    if items:
-        rows = [_new_item_row(row.id, item, released, item_status) for item in items]
-        await tx.execute(insert(operation_item), rows)
-    if item_status in ENDED or any(item.refused is not None for item in items):
+    refused = await _add_items(tx, OperationId(row.id), given, released, item_status)
+    if item_status in ENDED or refused:
         ended = _of_operation(OperationId(row.id), None if item_status in ENDED else ItemStatus.FAILED)
         await tx.execute(update(operation_item).where(*ended).values(ended_at=func.now()))
         if released:
@@ -100,6 +130,55 @@ async def create(
     made = _operation(row)
     await _tell(tx, made)
     return made, True
+
+
+async def append(tx: AsyncConnection, id: OperationId, items: Sequence[NewItem], status: ItemStatus) -> None:
+    """Keep with an operation that nobody else knows yet what it is not going to do: items that have ended as `status`, with the
+    reason that each was `refused` for."""
+    rows = [_new_item_row(id, item, True, status) | {"status": status.value} for item in items]
+    await tx.execute(insert(operation_item).values(ended_at=func.now()), rows)
+    await refresh(tx, [id])
+
+
+async def _add_items(
+    tx: AsyncConnection, id: OperationId, items: list[NewItem] | Copied, released: bool, status: ItemStatus
+) -> bool:
+    """Whether one of them is refused. Their ids keep their order."""
+    if not isinstance(items, Copied):
+        if len(items) < MANY:
+            # One row after the other, never as one VALUES list.
+            await tx.execute(insert(operation_item), [_new_item_row(id, item, released, status) for item in items])
+            return any(item.refused is not None for item in items)
+        items = copied(id, items, lambda one: one, released, status=status)
+    for content, _ in items.blocks:
+        await copying.send(tx, operation_item.name, list(_COPIED), content)
+    return any(refused for _, refused in items.blocks)
+
+
+def _block(id: OperationId, items: Sequence[NewItem], released: bool, status: ItemStatus) -> tuple[bytes, bool]:
+    rows = (_new_item_row(id, item, released, status) for item in items)
+    values = ([row[name] for name in _COPIED] for row in rows)
+    return copying.rows(list(_COPIED.values()), values), any(item.refused is not None for item in items)
+
+
+# From so many items on they are copied, a block at a time.
+MANY = 500
+BLOCK = 2_000
+_COPIED: dict[str, copying.Field] = {
+    "operation_id": copying.text,
+    "channel": copying.text,
+    "capability": copying.text,
+    "resource": copying.text,
+    "key": copying.text,
+    "payload": lambda told: copying.jsonb(orjson.dumps(told)),
+    "status": copying.text,
+    "released": copying.boolean,
+    "deadline_at": copying.instant,
+    "before": copying.text,
+    "after": copying.text,
+    "error_code": copying.text,
+    "error_message": copying.text,
+}
 
 
 def new_id() -> OperationId:
@@ -216,6 +295,12 @@ async def approve(tx: AsyncConnection, id: OperationId, by: str) -> Operation:
     return await _settle(tx, row)
 
 
+async def approved(tx: AsyncConnection, ids: Collection[OperationId]) -> set[OperationId]:
+    """Those of the operations that somebody else has approved than who asked for them."""
+    by_another = o.approved_by != o.requested_by
+    return {OperationId(id) for id in await tx.scalars(select(o.id).where(among(o.id, ids), by_another))}
+
+
 async def cancel(tx: AsyncConnection, id: OperationId) -> Operation:
     """Withdraw every item that has not left the house; those already sent stay. Raises NotFound, Conflict."""
     row = await _locked(tx, id)
@@ -230,10 +315,12 @@ async def cancel(tx: AsyncConnection, id: OperationId) -> Operation:
     return await _settle(tx, row)
 
 
-async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
+async def retry(
+    tx: AsyncConnection, id: OperationId, only: Sequence[ColumnElement[bool]] = (), otherwise: str = ""
+) -> Operation:
     """Send what failed anew, and read back now what is parked: it is only sent again if it is proven absent.
 
-    Raises NotFound, Conflict.
+    Of its items `only` those; `otherwise` says of the others why not. Raises NotFound, Conflict.
     """
     row = await _locked(tx, id)
     if OperationStatus(row.status) in WAITING_FOR_PEOPLE:
@@ -252,12 +339,13 @@ async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
         "error_code": None,
         "error_message": None,
     }
-    failed = await _change_items(tx, id, ItemStatus.FAILED, {**revived, "status": ItemStatus.PENDING.value})
-    parked = await _change_items(tx, id, ItemStatus.PARKED, {**revived, "status": ItemStatus.SENT.value})
+    failed = await _change_items(tx, id, ItemStatus.FAILED, {**revived, "status": ItemStatus.PENDING.value}, only)
+    parked = await _change_items(tx, id, ItemStatus.PARKED, {**revived, "status": ItemStatus.SENT.value}, only)
     if not failed and not parked:
-        raise Conflict(
+        words = (
             f"The operation is {row.status} and none of its items is FAILED or PARKED, so there is nothing to retry."
         )
+        raise Conflict(f"{words} {otherwise}".rstrip())
     return await _settle(tx, row)
 
 
@@ -270,10 +358,16 @@ async def _locked(tx: AsyncConnection, id: OperationId) -> AnyRow:
     return row
 
 
-async def _change_items(tx: AsyncConnection, id: OperationId, status: ItemStatus, values: Mapping[str, object]) -> int:
+async def _change_items(
+    tx: AsyncConnection,
+    id: OperationId,
+    status: ItemStatus,
+    values: Mapping[str, object],
+    only: Sequence[ColumnElement[bool]] = (),
+) -> int:
     """Change the operation's items that have `status`; returns how many."""
     done = await tx.execute(
-        update(operation_item).where(i.operation_id == id, i.status == status.value).values(**values)
+        update(operation_item).where(i.operation_id == id, i.status == status.value, *only).values(**values)
     )
     return done.rowcount
 
@@ -305,6 +399,11 @@ async def _settle(tx: AsyncConnection, before: AnyRow) -> Operation:
     now = _operation(rows.one())
     await _tell(tx, now)
     return now
+
+
+async def announce(tx: AsyncConnection, id: OperationId) -> None:
+    """Tell whoever follows it that something about the operation is new, though neither status nor progress are."""
+    await _tell(tx, (await by_ids(tx, [id]))[id])
 
 
 async def _tell(tx: AsyncConnection, one: Operation) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Location, LocationKind
 from domain.ids import ChannelId, ChannelSku, ListingId, LocationCode, Sku
+from domain.money import Money
 from domain.product import Attribute, FulfilledBy, Listing, ListingIssue, Product
-from store import ledger, locks, money
+from store import ledger, locks, money, price_history
 from store.session import AnyRow, among, storable
 from store.tables import kit_component, listing, product, sku_stock, stock_balance
 
@@ -34,11 +35,12 @@ async def upsert_listings(tx: AsyncConnection, listings: Sequence[Listing], *, p
     if not ordered:
         return 0
     await lock_mapping(tx, {one.channel for one in ordered})
-    was = await _mapped(tx, newest)
+    await price_history.hold(tx, newest)
+    was = await _before(tx, newest)
     await _upsert_products(tx, list(newest.values()), prefer)
     # A trigger counts in sku_stock what a listing maps, of the SKU that it leaves too; those rows come last and in their order.
     mapped = {one.id: one.sku for one in ordered}
-    moved = {sku for id in was if was[id] != mapped[id] for sku in (was[id], mapped[id]) if sku is not None}
+    moved = {sku for id in was if was[id].sku != mapped[id] for sku in (was[id].sku, mapped[id]) if sku is not None}
     concerned = moved | {sku for sku in mapped.values() if sku is not None}
     await ledger.lock(tx, concerned)
     before = await _elsewhere(tx, concerned)
@@ -51,6 +53,8 @@ async def upsert_listings(tx: AsyncConnection, listings: Sequence[Listing], *, p
     written = (await tx.execute(statement, [_row(one) for one in ordered])).all()
     after = await _elsewhere(tx, concerned)
     await ledger.tell(tx, {sku for sku in concerned if sku in moved or before[sku] != after[sku]})
+    repriced = [newest[ListingId(row.id)] for row in written]
+    await price_history.listed(tx, [one for one in repriced if _priced(was.get(one.id)) != (one.price, one.sale_price)])
     return len(written)
 
 
@@ -65,11 +69,19 @@ async def lock_mapping(tx: AsyncConnection, channels: Collection[ChannelId], *, 
         await tx.execute(select(lock(locks.MAPPING, func.hashtext(id))))
 
 
-async def _mapped(tx: AsyncConnection, ids: Collection[ListingId]) -> dict[ListingId, Sku | None]:
-    """The SKUs that those listings there are have now; their rows are locked in the order of their ids."""
+async def _before(tx: AsyncConnection, ids: Collection[ListingId]) -> dict[ListingId, AnyRow]:
+    """SKU and prices that those listings there are have now; their rows are locked in the order of their ids."""
     c = listing.c
-    rows = await tx.execute(select(c.id, c.sku).where(among(c.id, ids)).order_by(c.id).with_for_update())
-    return {ListingId(row.id): None if row.sku is None else Sku(row.sku) for row in rows}
+    columns = (c.id, c.sku, c.price_amount, c.price_currency, c.sale_amount, c.sale_currency)
+    # Not against who only refers to them, such as a new line of a price's history.
+    locked = select(*columns).where(among(c.id, ids)).order_by(c.id).with_for_update(key_share=True)
+    return {ListingId(row.id): row for row in await tx.execute(locked)}
+
+
+def _priced(row: AnyRow | None) -> tuple[Money | None, Money | None]:
+    if row is None:
+        return None, None
+    return money.value(row.price_amount, row.price_currency), money.value(row.sale_amount, row.sale_currency)
 
 
 async def _elsewhere(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:

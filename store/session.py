@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
-from asyncpg import PostgresError
-from sqlalchemy import ColumnElement, FromClause, Row, Text, any_, func, literal, make_url, text
+from asyncpg import InternalClientError, PostgresError
+from sqlalchemy import ColumnElement, FromClause, Pool, Row, Text, any_, event, func, literal, make_url, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.util import await_only
 
 T = TypeVar("T")
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -60,6 +62,9 @@ class Store:
         statement_timeout_s: float = 30.0,
         application_name: str = "acorn",
     ) -> None:
+        self._alone = partial(
+            Store, url, pool_size=1, statement_timeout_s=statement_timeout_s, application_name=application_name
+        )
         self._pool_timeout_s = pool_timeout_s
         self._turns = asyncio.Semaphore(pool_size)
         self._engine = create_async_engine(
@@ -68,7 +73,6 @@ class Store:
             max_overflow=0,
             # Whoever has a turn finds a connection: nobody waits here.
             pool_timeout=pool_timeout_s,
-            pool_pre_ping=True,
             # Rows hold what belongs to people; a log is no place for them.
             hide_parameters=True,
             json_serializer=_json,
@@ -85,6 +89,8 @@ class Store:
                 },
             },
         )
+
+        _begin_at_once(self._engine.sync_engine.pool)
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back by an exception. No network call belongs inside, nor
@@ -103,10 +109,21 @@ class Store:
             raise PoolTimeout(f"No connection became free within {self._pool_timeout_s:g} s.") from problem
         try:
             with unavailable():
-                async with self._engine.begin() as tx:
+                async with aclosing(await self._connection()) as tx, tx.begin():
                     yield tx
         finally:
             self._turns.release()
+
+    async def _connection(self) -> AsyncConnection:
+        try:
+            return await self._engine.connect()
+        except InvalidRequestError as problem:
+            # What SQLAlchemy says when new connections die at once, too.
+            raise OperationalError(None, None, problem, hide_parameters=True) from problem
+
+    def alone(self) -> Store:
+        """One more connection to the same database, for work in an event loop of its own. Close it at its end."""
+        return self._alone()
 
     async def ping(self) -> None:
         """Ask the database for a sign of life. Raises one of UNAVAILABLE."""
@@ -116,6 +133,24 @@ class Store:
     async def close(self) -> None:
         """Give all connections back."""
         await self._engine.dispose()
+
+
+def _begin_at_once(pool: Pool) -> None:
+    """Let BEGIN, which is due anyway, prove that a connection is alive: one that is not is replaced before anybody has it. To ask
+    first (`pool_pre_ping`) takes three round trips more, as many as a transaction of one statement."""
+
+    @event.listens_for(pool, "checkout")
+    def taken(connection: Any, _record: Any, _proxy: Any) -> None:
+        said = ""
+        try:
+            # There is no public way to begin before the first statement.
+            await_only(connection._start_transaction())
+        except (connection.dbapi.Error, OSError) as problem:
+            said = str(problem) or type(problem).__name__
+        if said:
+            # Not out of the `except`: should closing it be cancelled, the fewer exceptions hang together, the sooner its place in
+            # the pool is free.
+            raise DisconnectionError(f"The connection does not answer: {said}")
 
 
 @contextmanager
@@ -141,6 +176,9 @@ def _away(problem: DBAPIError | PostgresError) -> bool:
     """Whether the database says, or shows, that it is not to be had now. What connecting meets SQLAlchemy leaves as it is."""
     if isinstance(problem, DBAPIError) and problem.connection_invalidated:
         return True
+    if isinstance(problem, DBAPIError) and isinstance(getattr(problem.orig, "__cause__", None), InternalClientError):
+        # What asyncpg says of a connection that was ended between two steps of one statement.
+        return True
     state = getattr(problem.orig if isinstance(problem, DBAPIError) else problem, "sqlstate", None)
     return str(state or "")[:2] in _AWAY
 
@@ -160,6 +198,12 @@ def from_now(seconds: float) -> ColumnElement[datetime]:
     """The instant that comes `seconds` after the statement runs."""
     # Not now(): that is when the transaction began, and it may have waited for a lock since.
     return func.clock_timestamp() + timedelta(seconds=seconds)
+
+
+async def take_time(tx: AsyncConnection, seconds: int = 300) -> None:
+    """What this transaction does may take as long."""
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        await tx.execute(text("select set_config(:name, :value, true)"), {"name": name, "value": f"{seconds}s"})
 
 
 def storable(words: str) -> str:

@@ -11,11 +11,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, extract, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Interval,
+    Select,
+    and_,
+    bindparam,
+    case,
+    extract,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.types import Text
 
@@ -26,7 +43,7 @@ from store import channel_numbers, ledger, marks
 from store import channel_stock as numbers
 from store.channel import not_paused
 from store.channel_stock import NumberKey
-from store.session import AnyRow, among, as_table, from_now, storable
+from store.session import AnyRow, among, as_table, storable
 from store.tables import channel_stock, stock_push, sync_stream
 
 c = channel_stock.c
@@ -173,8 +190,7 @@ _SEEN = ("OTHER_NUMBER", UNSEEN_SALE)
 
 async def due(tx: AsyncConnection) -> list[tuple[ChannelId, Errand]]:
     """What can be claimed now."""
-    errand = case((_to_tell(), Errand.TELL.value), else_=Errand.LOOK.value).label("errand")
-    rows = await tx.execute(select(c.channel, errand).where(*_claimable()).distinct())
+    rows = await tx.execute(_due())
     return [(ChannelId(row.channel), Errand(row.errand)) for row in rows]
 
 
@@ -183,26 +199,40 @@ async def claim(
 ) -> list[Claimed]:
     """Take at most `limit` due numbers of a channel under a lease: first those that become smaller, then those of which there
     are fewest."""
+    asked = {"of_channel": channel, "most": limit, "lease": timedelta(seconds=lease_s)}
+    rows = await tx.execute(_claim(errand), asked)
+    found = sorted(rows, key=lambda row: (row.rank, row.target, row.due_at))
+    pushes = await _pushes(tx, [row.push_id for row in found if row.push_id is not None])
+    return [_claimed(row, pushes.get(row.push_id)) for row in found]
+
+
+# Asked many times a second, and costly to put together: each is made once.
+@cache
+def _due() -> Select[Any]:
+    errand = case((_to_tell(), Errand.TELL.value), else_=Errand.LOOK.value).label("errand")
+    return select(c.channel, errand).where(*_claimable()).distinct()
+
+
+@cache
+def _claim(errand: Errand) -> ReturningUpdate[Any]:
     which = _to_tell() if errand is Errand.TELL else ~_to_tell()
     order = (case((c.target < c.told, 0), else_=1), c.target, c.due_at)
     # A CTE that locks runs once; as a subquery of IN it might run again for each row, and lock more than the limit.
     ready = (
         select(*_KEY)
-        .where(c.channel == channel, which, *_claimable())
+        .where(c.channel == bindparam("of_channel"), which, *_claimable())
         .order_by(*order)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
         .with_for_update(skip_locked=True)
         .cte("ready")
     )
-    rows = await tx.execute(
+    until = func.clock_timestamp() + bindparam("lease", type_=Interval)
+    return (
         update(channel_stock)
         .where(*(column == ready.c[column.name] for column in _KEY))
-        .values(fence=c.fence + 1, lease_until=from_now(lease_s))
+        .values(fence=c.fence + 1, lease_until=until)
         .returning(channel_stock, order[0].label("rank"))
     )
-    found = sorted(rows, key=lambda row: (row.rank, row.target, row.due_at))
-    pushes = await _pushes(tx, [row.push_id for row in found if row.push_id is not None])
-    return [_claimed(row, pushes.get(row.push_id)) for row in found]
 
 
 def _claimable() -> list[ColumnElement[bool]]:

@@ -6,10 +6,8 @@ between two pages. It takes of a budget only what all others leave.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,14 +21,13 @@ from domain.ids import ChannelId
 from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
 from domain.order import Order
 from store import agenda
-from store.session import UNAVAILABLE
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, as_house_error
 from workers.crash import point
 from workers.deps import Deps
 from workers.lanes import Worked
+from workers.lease import held
 from workers.streams import keep_orders
-from workers.watch import end
 
 FAILURES = 8  # in a row, before the day fails
 # What a claim does at most: others of the lane shall come to their turn, and a cancellation to its effect.
@@ -59,7 +56,7 @@ async def work(deps: Deps, item: ClaimedItem) -> Worked:
     first = day = _day(item.payload)
     until = time.monotonic() + min(AT_A_TIME_S, deps.timing.lease_s / 3)
     try:
-        async with _held(deps, item):
+        async with held(deps, item):
             async for page in _pages(deps, item, day):
                 day = await _kept(deps, item, day, page)
                 point("after_page")
@@ -82,24 +79,6 @@ def _pages(deps: Deps, item: ClaimedItem, day: _Day) -> AsyncIterator[Page[Order
     if isinstance(port, OrderDays):
         return port.orders_placed(day.start, day.end, ask)
     return port.order_pages(day.start, ask)
-
-
-@asynccontextmanager
-async def _held(deps: Deps, item: ClaimedItem) -> AsyncIterator[None]:
-    """Keep the item's lease while the block runs: a platform may work for minutes before it tells the first page."""
-
-    async def hold() -> None:
-        while True:
-            await asyncio.sleep(deps.timing.lease_s / 3)
-            with suppress(*UNAVAILABLE):
-                async with deps.store.begin() as tx:
-                    await agenda.note(tx, item.id, item.fence, deps.timing.lease_s, {})
-
-    task = asyncio.create_task(hold())
-    try:
-        yield
-    finally:
-        await end([task])
 
 
 class _LostError(Exception):

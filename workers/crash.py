@@ -31,6 +31,12 @@ POINTS = (
     "before_tell",
     "after_tell",
     "before_shown_record",
+    # prices, many at once: before and behind the intent, between their being taken and the record of it, between a look and the
+    # record of it
+    "before_prices_intent",
+    "after_prices_intent",
+    "after_prices_sent",
+    "after_prices_look",
     # events and streams
     "before_relay_commit",
     "after_relay_commit",
@@ -46,6 +52,9 @@ POINTS = (
     "after_webhook_send",
     "inside_webhook_record",
     "after_webhook_record",
+    # a canary of prices: inside the transaction that decides about it and does what follows, and behind it
+    "inside_canary_verdict",
+    "after_canary_verdict",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
 
 from redis.asyncio import Redis
 
@@ -12,6 +14,7 @@ from adapters.fulfillment import LabelShop
 from adapters.notices import Source, Subscriptions
 from adapters.port import Port
 from adapters.route import Routes
+from adapters.transport import Transport
 from domain.channel import Channel, Location, StreamName
 from domain.feed import FeedOut
 from domain.ids import ChannelId
@@ -21,6 +24,7 @@ from domain.product import SkuMap
 from domain.retention import TRANSIT
 from domain.target import Reach
 from store.keyring import Keyring
+from store.market import Terms
 from store.session import Store
 
 
@@ -55,13 +59,30 @@ class WebhookTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceTerms:
+    """When prices are worked out anew: `every` so often, and for what others do not before a listing has rested for `rest`.
+
+    Channels are asked for their market `with_rules` only, `always` or `never`: for fees and for offers by their terms. Rates of
+    exchange are fetched from `rates_url`; None: they are not. What became of prices is kept for `history_months`.
+    """
+
+    every: timedelta = timedelta(minutes=15)
+    rest: timedelta = timedelta(minutes=30)
+    ask_market: Literal["with_rules", "always", "never"] = "with_rules"
+    fees: Terms = field(default_factory=lambda: Terms(timedelta(days=7), Decimal(5)))
+    offers: Terms = field(default_factory=lambda: Terms(timedelta(hours=4)))
+    rates_url: str | None = None
+    history_months: int = 25
+
+
+@dataclass(frozen=True, slots=True)
 class Deps:
     """What every worker of one process shares. `intervals` are those of streams that differ from the defaults; `safety_stock`
     holds where no rule does; `feeds` are told of every change of stock; calls to platforms are kept for `call_months`.
     `sources` are where notifications come from, `subscriptions` what channels should be told; `ring` opens and
     closes secrets; `webhooks` are the terms of outgoing ones; parcels of which nobody tells the delivery travel for
     `transit`; labels are bought in `label_shops`;
-    `fba` are the rules of shops whose orders pools may ship."""
+    `fba` are the rules of shops whose orders pools may ship; rates of exchange are fetched by `transport`."""
 
     store: Store
     ports: Mapping[ChannelId, Port]
@@ -84,4 +105,6 @@ class Deps:
     fba: Mapping[ChannelId, FbaRule] = field(default_factory=dict)
     label_shops: Mapping[ChannelId, LabelShop] = field(default_factory=dict)
     transit: timedelta = TRANSIT
+    prices: PriceTerms = field(default_factory=PriceTerms)
+    transport: Transport | None = None
     timing: Timing = Timing()

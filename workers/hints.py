@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.market import Market
 from adapters.notices import Catalog, Kept, Mailbox, NewSecret, OrderBook, Source, Workshop
 from adapters.port import OrderKey, Page, Port, StockKey
 from adapters.returns import RefundsTold
@@ -25,9 +26,11 @@ from domain.channel import Location, StreamName
 from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
 from domain.hint import WELL, Errand, Hint, HintKind
 from domain.ids import ChannelId, ChannelSku, listing_id, order_id
+from domain.order import Order
 from domain.privacy import PrivacyKind, PrivacyRequest
 from domain.product import ITEM_REF, PRODUCT_REF, Listing, Rejected
-from store import channel, grant, hint, order, outbound, person, privacy, product, quarantine, stock, stream
+from store import channel, grant, hint, market, order, outbound, person, privacy, product, quarantine, stock, stream
+from store.session import UNAVAILABLE
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, batches
 from workers.deps import Deps
@@ -44,6 +47,8 @@ LEASE_S = 60.0
 PATIENCE_S = 20.0
 TOLD = "notification"  # the way by which what a hint named came in
 MOST_ATTEMPTS = 10
+# Where a platform tells of orders one by one, so many are asked for at a time.
+ABREAST = 10
 # Clocks differ, and platforms show a change a little late: what was read so shortly after a change may not hold it.
 MARGIN = timedelta(minutes=2)
 FIRST_REST_S = 1.0
@@ -202,6 +207,7 @@ class Round:
         kinds: defaultdict[HintKind, list[Errand]] = defaultdict(list)
         for one in errands:
             kinds[one.kind].append(one)
+        await self._hurry(kinds.get(HintKind.OFFER, ()))
         for kind, found in kinds.items():
             match kind:
                 case HintKind.ORDER:
@@ -312,26 +318,48 @@ class Round:
 
     async def _orders(self, errands: Sequence[Errand]) -> None:
         """In one call; what that leaves out is asked for alone, and so is each when all of them are refused."""
-        told: set[str] = set()
+        told: dict[str, Order] = {}
         if isinstance(self.port, OrderBook) and len(errands) > 1:
             self.asked += 1
             try:
                 read = await self.port.orders_named([one.subject for one in errands], self.ask)
-                await keep_orders(self.deps, read, path=TOLD)
             except Refused:
                 read = []
             except Exception as problem:
                 await self._failed(errands, problem)
                 return
-            told = {one.external_id for one in read}
-            await self._settle([one for one in errands if one.subject in told])
-        for one in errands:
-            if one.subject not in told:
-                await self._try([one], self._order)
+            told = {one.external_id: one for one in read}
+            await self._keep_told([(one, told[one.subject]) for one in errands if one.subject in told])
+        await self._orders_alone([one for one in errands if one.subject not in told])
 
-    async def _order(self, errands: Sequence[Errand]) -> None:
-        (one,) = errands
-        await self._read_order(OrderKey(one.subject, one.marketplace))
+    async def _orders_alone(self, errands: Sequence[Errand]) -> None:
+        """Each by a call of its own, some at a time; what was read is kept together."""
+        for few in batches(errands, ABREAST):
+            self.asked += len(few)
+            keys = [OrderKey(one.subject, one.marketplace) for one in few]
+            answers = await asyncio.gather(*(self.port.order(key, self.ask) for key in keys), return_exceptions=True)
+            for one, answer in zip(few, answers, strict=True):
+                if isinstance(answer, Exception):
+                    await self._failed([one], answer)
+            await self._keep_told(
+                [(one, answer) for one, answer in zip(few, answers, strict=True) if isinstance(answer, Order)]
+            )
+
+    async def _keep_told(self, read: Sequence[tuple[Errand, Order]]) -> None:
+        """Together; where that fails each alone, so that one that cannot be kept delays no other."""
+        if not read:
+            return
+        errands = [one for one, _ in read]
+        try:
+            await keep_orders(self.deps, list({found.id: found for _, found in read}.values()), path=TOLD)
+        except Exception as problem:
+            if len(read) == 1 or isinstance(problem, UNAVAILABLE):
+                await self._failed(errands, problem)
+                return
+            for each in read:
+                await self._keep_told([each])
+        else:
+            await self._settle(errands)
 
     async def _refunds(self, errands: Sequence[Errand]) -> None:
         """All refunds of the order, as the stream of returns would read them."""
@@ -429,9 +457,16 @@ class Round:
         """Whether we may still do there what we have to: a refusal pauses the channel until it is mended."""
         await self.port.check(self.ask)
 
+    async def _hurry(self, errands: Sequence[Errand]) -> None:
+        """Whose offer is featured beside ours is asked about before others; see `workers/market.py`."""
+        if errands and isinstance(self.port, Market):
+            async with self.deps.store.begin() as tx:
+                told = [(one.marketplace, one.subject, one.event_at) for one in errands]
+                await market.hurry(tx, self.port.channel.id, told)
+
     @property
     def _orders_batch(self) -> int:
-        return self.port.orders_batch if isinstance(self.port, OrderBook) else 1
+        return self.port.orders_batch if isinstance(self.port, OrderBook) else AT_ONCE
 
     def _places(self) -> list[Location]:
         return [one for one in self.deps.locations if one.keeper == self.port.channel.id]

@@ -3,6 +3,10 @@
 A lane is (channel, capability). A process drains a lane at most once at a time and keeps up to `WIDTH` items in hand; several
 processes may drain the same lane, the rows decide who holds what. Around each call stand two short transactions: one claims the
 item under a lease, the other records what came of it, and a fence on the row refuses whoever comes too late.
+
+What a channel takes by the thousand has a `BatchHandler` instead: it claims all that is due at once, one batch to be sent and one
+to be looked at, keeps their leases while it is at them, and records in pieces. What has a deadline is sent in a batch of its own,
+beside the other: it would wait for minutes behind thousands.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +42,16 @@ WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50}
 RECORD_AGAIN_S = 0.3
 # Claims of one item that ended without a record, before a person must look: it may be what kills its worker.
 DEATHS = 5
+# While a batch is being worked at, so often something new is looked for.
+BATCH_LOOK_S = 0.5
+
+
+class Errand(Enum):
+    """What is done with the items of a batch: by the statuses they are found in, and whether they have a deadline."""
+
+    SOON = ((ItemStatus.PENDING,), True)
+    TELL = ((ItemStatus.PENDING,), False)
+    LOOK = ((ItemStatus.SENT, ItemStatus.ACCEPTED), None)
 
 
 class Lane(NamedTuple):
@@ -80,6 +96,55 @@ class Worked:
 
 Handler = Callable[[Deps, ClaimedItem], Awaitable[Worked]]
 
+KeepAll = Callable[[AsyncConnection, Collection[int]], Awaitable[None]]
+"""Writes what came with outcomes, in the transaction that records them; it is given the items whose outcomes count."""
+
+
+@dataclass(slots=True)
+class Hand:
+    """The items of a batch that are in hand, and how to lay them down. `closing`: what has not begun yet is not to be begun."""
+
+    items: list[ClaimedItem]
+    _record: Callable[[Sequence[Worked], KeepAll | None], Awaitable[None]]
+    _closing: Callable[[], bool]
+    held: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.held = {item.id: item.fence for item in self.items}
+
+    @property
+    def closing(self) -> bool:
+        return self._closing()
+
+    async def record(self, results: Sequence[Worked], keep: KeepAll | None = None) -> None:
+        """Record what came of some of the items, as soon as it is known."""
+        if not results:
+            return
+        await self._record(results, keep)
+        for worked in results:
+            if worked.outcome is not None:
+                self.held.pop(worked.outcome.item, None)
+
+    def let_go(self, items: Collection[ClaimedItem]) -> None:
+        """These are no longer ours, or their leases shall run out."""
+        for item in items:
+            self.held.pop(item.id, None)
+
+
+BatchHandler = Callable[[Deps, Hand], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandlers:
+    """What a capability does with at most `limit` items at once."""
+
+    tell: BatchHandler
+    look: BatchHandler
+    limit: int
+
+    def of(self, errand: Errand) -> BatchHandler:
+        return self.look if errand is Errand.LOOK else self.tell
+
 
 @dataclass(slots=True)
 class Lanes:
@@ -87,9 +152,11 @@ class Lanes:
 
     deps: Deps
     handlers: Mapping[Capability, Handler]
+    batches: Mapping[Capability, BatchHandlers] = field(default_factory=dict)
     _draining: dict[Lane, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[Lane] = field(default_factory=set)
     _holds: dict[Lane, Hold] = field(default_factory=dict)
+    _batch_holds: dict[tuple[Lane, Errand], Hold] = field(default_factory=dict)
     _closed: bool = False
 
     def wake(self, lane: Lane) -> None:
@@ -117,7 +184,8 @@ class Lanes:
 
     async def _run(self, lane: Lane) -> None:
         try:
-            await self._drain(lane)
+            batch = self.batches.get(lane.capability)
+            await (self._drain(lane) if batch is None else self._drain_batches(lane, batch))
         except Exception:
             # The rows are untouched and the sweep looks at them again in a second.
             log.exception("lane.broken", extra={"channel": lane.channel, "capability": lane.capability.value})
@@ -149,6 +217,81 @@ class Lanes:
                     hold.mind(failing=worked.failing, hold_s=worked.hold_s, done=worked.outcome is not None)
         finally:
             await end(working)
+
+    async def _drain_batches(self, lane: Lane, handlers: BatchHandlers) -> None:
+        """Until nothing is left to be claimed now: one batch of each errand at a time."""
+        working: dict[Errand, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._again.discard(lane)
+                held = False
+                for errand in Errand:
+                    hold = self._batch_holds.setdefault((lane, errand), Hold())
+                    if errand in working or self._closed or not hold.over:
+                        held = held or errand not in working
+                        continue
+                    if items := await self._claim_batch(lane, errand, handlers.limit):
+                        working[errand] = asyncio.create_task(self._batch(lane, errand, handlers, items))
+                if not working:
+                    if not held and lane in self._again:
+                        continue
+                    return
+                await asyncio.wait(working.values(), timeout=BATCH_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for errand in [errand for errand, task in working.items() if task.done()]:
+                    working.pop(errand).result()
+        finally:
+            await end(working.values())
+
+    async def _claim_batch(self, lane: Lane, errand: Errand, limit: int) -> list[ClaimedItem]:
+        statuses, with_deadline = errand.value
+        async with self.deps.store.begin() as tx:
+            claimed = await agenda.claim_batch(
+                tx,
+                lane.channel,
+                lane.capability,
+                statuses,
+                limit=limit,
+                lease_s=self.deps.timing.lease_s,
+                worker=self.deps.worker,
+                with_deadline=with_deadline,
+            )
+        if claimed:
+            point("after_claim")
+        return claimed
+
+    async def _batch(self, lane: Lane, errand: Errand, handlers: BatchHandlers, items: Sequence[ClaimedItem]) -> None:
+        """Work at a batch while its leases are kept; what is still in hand at the end is left to them."""
+        hold = self._batch_holds[lane, errand]
+
+        async def record(results: Sequence[Worked], keep: KeepAll | None) -> None:
+            await self._record(lane, results, keep)
+            outcomes = [one.outcome for one in results if one.outcome is not None]
+            counts = Counter(f"{one.status.value}{f' {one.error.code}' if one.error else ''}" for one in outcomes)
+            extra = {"channel": lane.channel, "capability": lane.capability.value, "errand": errand.name}
+            log.info("lane.batch", extra=extra | {"items": dict(counts)})
+            failing = bool(results) and all(one.failing for one in results)
+            hold.mind(failing=failing, hold_s=max(one.hold_s for one in results), done=bool(outcomes))
+
+        fatal = [_fatal(item) for item in items if item.deaths >= DEATHS]
+        hand = Hand([item for item in items if item.deaths < DEATHS], record, lambda: self._closed)
+        renewing = asyncio.create_task(self._renew(hand))
+        try:
+            await hand.record(fatal)
+            if hand.items:
+                await handlers.of(errand)(self.deps, hand)
+        finally:
+            await end([renewing])
+
+    async def _renew(self, hand: Hand) -> None:
+        lease_s = self.deps.timing.lease_s
+        while True:
+            await asyncio.sleep(lease_s / 3)
+            try:
+                async with self.deps.store.begin() as tx:
+                    await agenda.renew(tx, dict(hand.held), lease_s)
+            except UNAVAILABLE as problem:
+                # While the database is away nothing is sent either: the intent needs it, and the lease.
+                log.warning("lane.renew_again", extra={"reason": type(problem).__name__})
 
     async def _claim(self, lane: Lane, limit: int) -> list[ClaimedItem]:
         if limit < 1:
@@ -182,7 +325,7 @@ class Lanes:
             )
         return worked
 
-    async def _record(self, lane: Lane, results: Sequence[Worked]) -> None:
+    async def _record(self, lane: Lane, results: Sequence[Worked], keep: KeepAll | None = None) -> None:
         """One transaction for all that has just ended. While the database is away the answers are kept in memory and offered
         again until their leases have run out; after that they are read back like any lost answer."""
         outcomes = [worked.outcome for worked in results if worked.outcome is not None]
@@ -196,7 +339,7 @@ class Lanes:
         until = time.monotonic() + self.deps.timing.lease_s
         while True:
             try:
-                await self._write(lane, results, outcomes)
+                await self._write(lane, results, outcomes, keep)
                 break
             except UNAVAILABLE as problem:
                 if time.monotonic() >= until:
@@ -215,7 +358,9 @@ class Lanes:
         if verified:
             point("after_verified")
 
-    async def _write(self, lane: Lane, results: Sequence[Worked], outcomes: Sequence[Outcome]) -> None:
+    async def _write(
+        self, lane: Lane, results: Sequence[Worked], outcomes: Sequence[Outcome], keep: KeepAll | None
+    ) -> None:
         async with self.deps.store.begin() as tx:
             # Orders before operations, as everywhere: two transactions that lock both must do so in one order.
             parcels = sorted(
@@ -229,6 +374,8 @@ class Lanes:
             for worked in results:
                 if worked.keep is not None and worked.outcome is not None and worked.outcome.item in recorded:
                     await worked.keep(tx)
+            if keep is not None:
+                await keep(tx, recorded)
             reason = next((worked.pause for worked in results if worked.pause is not None), None)
             if reason is not None:
                 await channel.pause(tx, lane.channel, reason, self.deps.timing.pause_s)

@@ -24,6 +24,10 @@ from store import (
     ledger,
     order_compare,
     person,
+    price_file,
+    price_guard,
+    price_history,
+    report,
     sourcing,
     tracking,
     upkeep,
@@ -45,6 +49,8 @@ HINTS_REMEMBERED = timedelta(days=30)
 # A label shows where its buyer lives.
 LABELS_REMEMBERED = timedelta(days=30)
 TRACKING_REMEMBERED = timedelta(days=180)
+PRICE_FILES_REMEMBERED = timedelta(days=90)
+REPORTS_REMEMBERED = timedelta(days=14)
 TOLD = 5
 
 Forget = Callable[[AsyncConnection, datetime], Awaitable[object]]
@@ -141,6 +147,10 @@ async def nightly(deps: Deps) -> None:
     await _all(deps, person.forget, now + CHECK_EVERY)
     await _all(deps, label.forget, now - LABELS_REMEMBERED)
     await _all(deps, tracking.forget, now - TRACKING_REMEMBERED)
+    await _all(deps, price_file.forget, now - PRICE_FILES_REMEMBERED)
+    await _all(deps, price_guard.forget_hits, now - PRICE_FILES_REMEMBERED)
+    await _all(deps, price_history.forget, _months_before(now, deps.prices.history_months))
+    await _all(deps, report.forget, now - REPORTS_REMEMBERED)
     await _all(deps, webhook.forget, now - timedelta(days=deps.webhooks.days))
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)

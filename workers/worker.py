@@ -6,15 +6,30 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
+from adapters.bulk_shipments import BulkShipments
 from adapters.fulfillment import Ships
+from adapters.market import Market
 from domain.ids import ChannelId
 from domain.operation import Capability
-from workers import backfill, cancels, feeds, labels, outbound, refunds, shipments, syncing, webhooks_out
+from workers import (
+    backfill,
+    cancels,
+    feeds,
+    labels,
+    outbound,
+    prices,
+    refunds,
+    reports,
+    shipments,
+    syncing,
+    webhooks_out,
+)
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.completion import Completion
 from workers.deps import Deps
@@ -22,12 +37,18 @@ from workers.drift import Looks
 from workers.following import Following
 from workers.hints import Hints, Listen
 from workers.label_books import Books
-from workers.lanes import Handler, Lane, Lanes
+from workers.lanes import BatchHandlers, Handler, Lane, Lanes
+from workers.market import Markets, follow_rates
 from workers.order_compare import Compares
+from workers.price_canary import Canaries
+from workers.price_decisions import PriceDecisions
+from workers.price_files import PriceFiles
 from workers.propagation import Propagation
 from workers.push import Push
 from workers.relay import EventBell, Relay
+from workers.repricing import Repricing
 from workers.rights import Rights, scoped
+from workers.shipment_files import ShipmentFiles
 from workers.spill import Drain
 from workers.streams import Streams
 from workers.sweep import Sweep
@@ -45,7 +66,11 @@ HANDLERS: dict[Capability, Handler] = {
     Capability.OUTBOUND: outbound.work,
     Capability.CANCELS: cancels.work,
     Capability.REFUNDS: refunds.work,
+    Capability.REPORTS: reports.work,
 }
+
+
+BATCHES: dict[Capability, BatchHandlers] = {Capability.PRICES: prices.HANDLERS}
 
 
 class Ear(Worker):
@@ -100,7 +125,7 @@ async def listen(url: str, lanes: Lanes, worker: str, pulse: Callable[[], None])
 async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None:
     """Work until `stop` is set, then finish what is in hand. `bell_url` is the Redis that rings; None works without arq."""
     pulses = Pulses()
-    lanes = Lanes(deps, HANDLERS)
+    lanes = Lanes(deps, HANDLERS, BATCHES)
     event_bell = EventBell(deps.redis)
     push = Push(deps, pulses.beat("push"))
     loops = {
@@ -116,11 +141,23 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "hints": (pulse := pulses.beat("hints"), Hints(deps, pulse).run),
         "spill": (pulse := pulses.beat("spill"), Drain(deps, pulse).run),
         "tracking": (pulse := pulses.beat("tracking"), Tracking(deps, pulse).run),
+        "repricing": (pulse := pulses.beat("repricing"), Repricing(deps, pulse).run),
+        "price files": (pulse := pulses.beat("price files"), PriceFiles(deps, pulse).run),
+        "price decisions": (pulse := pulses.beat("price decisions"), PriceDecisions(deps, pulse).run),
+        "canaries": (pulse := pulses.beat("canaries"), Canaries(deps, pulse).run),
     }
     sent = pulses.beat("webhooks")
     loops["webhooks"] = (sent, lambda: webhooks_out.tell(deps, sent))
     if any(isinstance(port, Ships) for port in deps.ports.values()):
         loops["following"] = (pulse := pulses.beat("following"), Following(deps, pulse).run)
+    if any(isinstance(port, BulkShipments) for port in deps.ports.values()):
+        loops["shipment files"] = (pulse := pulses.beat("shipment files"), ShipmentFiles(deps, pulse).run)
+    if any(isinstance(port, Market) for port in deps.ports.values()):
+        loops["market"] = (pulse := pulses.beat("market"), Markets(deps, pulse).run)
+    if deps.prices.rates_url is not None and deps.transport is not None:
+        rates = pulses.beat("rates")
+        follow = partial(follow_rates, deps, deps.transport, deps.prices.rates_url, rates)
+        loops["rates"] = (rates, follow)
     if scoped(deps.ports):
         loops["rights"] = (pulse := pulses.beat("rights"), Rights(deps, pulse).run)
     if deps.feeds:

@@ -62,7 +62,8 @@ class Sent:
 class Looked:
     """What a look found: all of it, or (`partly`) some, or nothing. `missing` says what is not there, in words for people.
 
-    `seen`, `order` (as it was read) and `keep` are written when it is VERIFIED. `refused` is what the platform said against it
+    `seen`, `order` (as it was read) and `keep` are written when it is VERIFIED, and `detail` comes along in the payload when an
+    unknown outcome was found. `refused` is what the platform said against it
     after it had taken it. `again_s`: the platform works in its own time, and nothing can be told before so many seconds have
     passed.
     """
@@ -77,13 +78,14 @@ class Looked:
     refused: Refused | None = None
     again_s: float | None = None
     locks: frozenset[OrderId] = frozenset()
+    detail: Mapping[str, str] = field(default_factory=dict)
 
 
-class Write(Protocol):
-    """One item, as its capability reads it.
+class Carried(Protocol):
+    """One item on its way, alone or with others.
 
-    `lag_s` is how long the platform takes to show a change, and `about` what the calls are about. `looks_first`: `send` finds by
-    itself what an earlier attempt has left there.
+    `lag_s` is how long the platform takes to show a change. `looks_first`: sending finds by itself what an earlier attempt has
+    left there, or puts the same in its place.
     """
 
     @property
@@ -97,13 +99,17 @@ class Write(Protocol):
         ...
 
     @property
-    def about(self) -> tuple[str, ...]:
-        """What its calls are about, as `domain.exchange` names it."""
+    def looks_first(self) -> bool:
+        """Whether it may be sent again with an unknown outcome."""
         ...
 
+
+class Write(Carried, Protocol):
+    """One item, as its capability reads it; `about` is what the calls are about."""
+
     @property
-    def looks_first(self) -> bool:
-        """Whether `send` may be called again with an unknown outcome."""
+    def about(self) -> tuple[str, ...]:
+        """What its calls are about, as `domain.exchange` names it."""
         ...
 
     async def send(self, ask: Ask, before_send: BeforeSend, *, sent_before: bool) -> Sent:
@@ -141,8 +147,8 @@ async def carry(deps: Deps, item: ClaimedItem, read: Callable[[Deps, ClaimedItem
             return await _verify(deps, write)
 
 
-def _ends(
-    write: Write,
+def ends(
+    write: Carried,
     status: ItemStatus,
     due_in_s: float = 0.0,
     error: ItemError | None = None,
@@ -152,7 +158,7 @@ def _ends(
     return Outcome(write.item.id, write.item.fence, status, due_in_s, error, request_id)
 
 
-def _settling_s(deps: Deps, write: Write) -> float:
+def settling_s(deps: Deps, write: Carried) -> float:
     """How long to wait before the next look at an unknown outcome."""
     match write.item.checks:
         case 0:
@@ -191,21 +197,21 @@ async def _send(deps: Deps, write: Write) -> Worked:
         log.warning("write.not_sent", extra={"item": item.id, "reason": str(problem.__cause__ or "lease lost")})
         return Worked(None)
     except HouseError as problem:
-        return _send_failed(write, problem, sent)
+        return send_failed(write, problem, sent)
     except Exception as problem:
         if not isinstance(problem, TimeoutError):
             log.exception("write.unexpected", extra={"item": item.id})
-        return _send_failed(write, as_house_error(problem, sent), sent)
+        return send_failed(write, as_house_error(problem, sent), sent)
     point("after_send")
     if taken.live:
         return Worked(
-            _ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep, locks=taken.locks
+            ends(write, ItemStatus.VERIFIED, request_id=taken.upstream_request_id), keep=taken.keep, locks=taken.locks
         )
-    outcome = _ends(write, ItemStatus.ACCEPTED, write.lag_s, request_id=taken.upstream_request_id)
+    outcome = ends(write, ItemStatus.ACCEPTED, write.lag_s, request_id=taken.upstream_request_id)
     return Worked(replace(outcome, detail=taken.detail), keep=taken.keep, locks=taken.locks)
 
 
-def _send_failed(write: Write, problem: HouseError, sent: bool) -> Worked:
+def send_failed(write: Carried, problem: HouseError, sent: bool) -> Worked:
     error, request_id = _told(problem), problem.upstream_request_id
     attempts = write.item.attempts + sent
     # Nothing was changed; but what is half there must not look as if it could still be cancelled.
@@ -215,34 +221,34 @@ def _send_failed(write: Write, problem: HouseError, sent: bool) -> Worked:
             wait_s = max(0.1, problem.retry_after_s)
             # The lane waits for the slot; what is urgent waits for the lane alone, or something less urgent would be there first.
             due_in_s = wait_s if write.item.deadline_at is None else min(wait_s, URGENT_WAIT_S)
-            return Worked(_ends(write, back, due_in_s, error, request_id), hold_s=wait_s)
+            return Worked(ends(write, back, due_in_s, error, request_id), hold_s=wait_s)
         case OutcomeUnknown():
-            return Worked(_ends(write, ItemStatus.SENT, write.lag_s, error, request_id))
+            return Worked(ends(write, ItemStatus.SENT, write.lag_s, error, request_id))
         case MissingRole():
-            return Worked(_ends(write, back, ROLE_WAIT_S, error, request_id))
+            return Worked(ends(write, back, ROLE_WAIT_S, error, request_id))
         case Unauthorized():
-            return Worked(_ends(write, back, 0.0, error, request_id), pause=problem.message)
+            return Worked(ends(write, back, 0.0, error, request_id), pause=problem.message)
         case Refused():
             if write.item.attempts and not write.looks_first:
                 return _refused_again(write, error, request_id)
-            return Worked(_ends(write, ItemStatus.FAILED, 0.0, error, request_id))
+            return Worked(ends(write, ItemStatus.FAILED, 0.0, error, request_id))
         case _ if back is ItemStatus.SENT and write.looks_first:
             # The attempt before is as unknown as it was.
-            return Worked(_ends(write, back, _waiting_s(attempts), error, request_id), failing=True)
+            return Worked(ends(write, back, _waiting_s(attempts), error, request_id), failing=True)
         case _:
             if attempts >= SENDS:
-                return Worked(_ends(write, ItemStatus.FAILED, 0.0, error, request_id), failing=True)
-            return Worked(_ends(write, back, _waiting_s(attempts), error, request_id), failing=True)
+                return Worked(ends(write, ItemStatus.FAILED, 0.0, error, request_id), failing=True)
+            return Worked(ends(write, back, _waiting_s(attempts), error, request_id), failing=True)
 
 
 def _waiting_s(attempts: int) -> float:
     return jittered(max(1, attempts), first_s=0.2, most_s=60.0, growth=4.0)
 
 
-def _refused_again(write: Write, error: ItemError, request_id: str | None) -> Worked:
+def _refused_again(write: Carried, error: ItemError, request_id: str | None) -> Worked:
     """A refusal after an earlier attempt may be the echo of our own success: it is looked for before the refusal is believed."""
     refusal = json.dumps({"code": error.code, "message": error.message})
-    outcome = _ends(write, ItemStatus.SENT, write.lag_s, error, request_id)
+    outcome = ends(write, ItemStatus.SENT, write.lag_s, error, request_id)
     return Worked(replace(outcome, detail={"refusal": refusal}))
 
 
@@ -251,38 +257,39 @@ async def _find_out(deps: Deps, write: Write) -> Worked:
     item = write.item
     if write.looks_first:
         if item.checks < PROVEN:
-            return Worked(_ends(write, ItemStatus.SENT, _settling_s(deps, write)))
+            return Worked(ends(write, ItemStatus.SENT, settling_s(deps, write)))
         if item.attempts < UNKNOWN_SENDS and item.checks < LOOKS:
             return await _send(deps, write)
-        return _parked(write, "what became of it cannot be told")
+        return parked(write, "what became of it cannot be told")
     looked = await _look(deps, write)
     point("after_look")
     if isinstance(looked, HouseError):
-        return _unreadable(write, ItemStatus.SENT, looked, _settling_s(deps, write), parked=item.checks >= LOOKS)
+        return unreadable(write, ItemStatus.SENT, looked, settling_s(deps, write), parked=item.checks >= LOOKS)
     if looked.found:
-        return Worked(_ends(write, ItemStatus.ACCEPTED, 0.0, request_id=looked.upstream_request_id))
+        outcome = ends(write, ItemStatus.ACCEPTED, 0.0, request_id=looked.upstream_request_id)
+        return Worked(replace(outcome, detail=looked.detail))
     if looked.refused is not None:
-        return _refused_later(write, looked.refused)
+        return refused_later(write, looked.refused)
     if looked.again_s is not None:
-        return Worked(_ends(write, ItemStatus.SENT, looked.again_s, request_id=looked.upstream_request_id))
+        return Worked(ends(write, ItemStatus.SENT, looked.again_s, request_id=looked.upstream_request_id))
     if item.checks < PROVEN:
-        return Worked(_ends(write, ItemStatus.SENT, _settling_s(deps, write), request_id=looked.upstream_request_id))
+        return Worked(ends(write, ItemStatus.SENT, settling_s(deps, write), request_id=looked.upstream_request_id))
     refusal = _refusal(item)
     if refusal is not None:
-        return Worked(_ends(write, ItemStatus.FAILED, 0.0, refusal, looked.upstream_request_id))
+        return Worked(ends(write, ItemStatus.FAILED, 0.0, refusal, looked.upstream_request_id))
     if item.attempts < UNKNOWN_SENDS:
         if looked.partly:
             return await _send(deps, write)
-        return Worked(_ends(write, ItemStatus.PENDING, request_id=looked.upstream_request_id))
-    return _parked(write, f"{item.channel} shows {looked.missing}", looked.upstream_request_id)
+        return Worked(ends(write, ItemStatus.PENDING, request_id=looked.upstream_request_id))
+    return parked(write, f"{item.channel} shows {looked.missing}", looked.upstream_request_id)
 
 
-def _parked(write: Write, found: str, request_id: str | None = None) -> Worked:
+def parked(write: Carried, found: str, request_id: str | None = None) -> Worked:
     words = (
         f"It was tried {write.item.attempts} times, the outcome was never told, and {found}. "
         "Look at the order there; retryOperation looks again, then sends."
     )
-    return Worked(_ends(write, ItemStatus.PARKED, 0.0, ItemError(OutcomeUnknown.code, words), request_id))
+    return Worked(ends(write, ItemStatus.PARKED, 0.0, ItemError(OutcomeUnknown.code, words), request_id))
 
 
 async def _verify(deps: Deps, write: Write) -> Worked:
@@ -293,46 +300,46 @@ async def _verify(deps: Deps, write: Write) -> Worked:
     late = age > timedelta(seconds=deps.timing.unseen_s)
     wait_s = jittered(item.checks + 1, first_s=1.0, most_s=60.0)
     if isinstance(looked, HouseError):
-        return _unreadable(write, ItemStatus.ACCEPTED, looked, wait_s, parked=late)
+        return unreadable(write, ItemStatus.ACCEPTED, looked, wait_s, parked=late)
     if looked.found:
         whole = await _whole(deps, write, looked)
         if isinstance(whole, Throttled | Transient) and not late:
-            return _unreadable(write, ItemStatus.ACCEPTED, whole, wait_s, parked=False)
+            return unreadable(write, ItemStatus.ACCEPTED, whole, wait_s, parked=False)
         pause = whole.message if isinstance(whole, Unauthorized) and whole.pauses else None
         kept = replace(looked, seen=without_order(looked.seen)) if isinstance(whole, HouseError) else whole
-        outcome = _ends(write, ItemStatus.VERIFIED, request_id=looked.upstream_request_id)
+        outcome = ends(write, ItemStatus.VERIFIED, request_id=looked.upstream_request_id)
         return Worked(outcome, pause=pause, seen=kept.seen, keep=kept.keep, order=kept.order, locks=kept.locks)
     if looked.refused is not None:
-        return _refused_later(write, looked.refused)
+        return refused_later(write, looked.refused)
     if looked.again_s is not None:
-        return Worked(_ends(write, ItemStatus.ACCEPTED, looked.again_s, request_id=looked.upstream_request_id))
+        return Worked(ends(write, ItemStatus.ACCEPTED, looked.again_s, request_id=looked.upstream_request_id))
     if not late:
-        return Worked(_ends(write, ItemStatus.ACCEPTED, wait_s, request_id=looked.upstream_request_id))
+        return Worked(ends(write, ItemStatus.ACCEPTED, wait_s, request_id=looked.upstream_request_id))
     words = f"{item.channel} accepted it, but it is not seen live {age.total_seconds() / 60:.0f} minutes later."
     error = ItemError(OutcomeUnknown.code, words)
-    return Worked(_ends(write, ItemStatus.PARKED, 0.0, error, looked.upstream_request_id))
+    return Worked(ends(write, ItemStatus.PARKED, 0.0, error, looked.upstream_request_id))
 
 
-def _refused_later(write: Write, refused: Refused) -> Worked:
+def refused_later(write: Carried, refused: Refused) -> Worked:
     """The platform had taken it, and did not carry it out."""
-    return Worked(_ends(write, ItemStatus.FAILED, 0.0, _told(refused), refused.upstream_request_id))
+    return Worked(ends(write, ItemStatus.FAILED, 0.0, _told(refused), refused.upstream_request_id))
 
 
-def _unreadable(write: Write, status: ItemStatus, problem: HouseError, wait_s: float, *, parked: bool) -> Worked:
+def unreadable(write: Carried, status: ItemStatus, problem: HouseError, wait_s: float, *, parked: bool) -> Worked:
     """A look that told nothing. It is repeated; `parked` when it has been tried often enough."""
     error, request_id = _told(problem), problem.upstream_request_id
     match problem:
         case Throttled():
             # No look was made, so none has failed. A slot says when the next one may be.
-            return Worked(_ends(write, status, max(wait_s, problem.retry_after_s), error, request_id))
+            return Worked(ends(write, status, max(wait_s, problem.retry_after_s), error, request_id))
         case MissingRole():
-            return Worked(_ends(write, status, max(wait_s, ROLE_WAIT_S), error, request_id))
+            return Worked(ends(write, status, max(wait_s, ROLE_WAIT_S), error, request_id))
         case Unauthorized():
-            return Worked(_ends(write, status, wait_s, error, request_id), pause=problem.message)
+            return Worked(ends(write, status, wait_s, error, request_id), pause=problem.message)
         case _ if parked:
-            return Worked(_ends(write, ItemStatus.PARKED, 0.0, error, request_id))
+            return Worked(ends(write, ItemStatus.PARKED, 0.0, error, request_id))
         case _:
-            return Worked(_ends(write, status, wait_s, error, request_id), failing=isinstance(problem, Transient))
+            return Worked(ends(write, status, wait_s, error, request_id), failing=isinstance(problem, Transient))
 
 
 async def _look(deps: Deps, write: Write) -> Looked | HouseError:

@@ -8,7 +8,7 @@ feeds of an account and marketplace are sent one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -405,9 +405,24 @@ async def report_content(client: Client, ended: Feed, ask: Ask) -> bytes:
     return bytes(content)
 
 
-def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedResult]:
-    """What a report says about each item, with what it says about the feed as a whole. An error of the whole leaves nothing
-    ACCEPTED. Raises Unclear for a report of another feed."""
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """What a report says: of the whole feed, of each message that it names, and what became of the others."""
+
+    whole: tuple[Finding, ...]
+    about: Mapping[int, Sequence[Remark]]
+    unnamed: FeedOutcome
+
+    def of(self, number: int) -> tuple[FeedOutcome, tuple[Finding, ...]]:
+        """What became of a message, and what is said about it and the whole."""
+        told = tuple(one.finding for one in self.about.get(number, ()))
+        wrong = any(one.wrong for one in told)
+        return FeedOutcome.INVALID if wrong else self.unnamed, (*self.whole, *told)
+
+
+def judgment(ended: Feed, told: Report, count: int) -> Judgment:
+    """What a report says about the `count` messages of a feed. An error of the whole leaves nothing ACCEPTED. Raises Unclear for
+    a report of another feed."""
     if told.header.feed_id != ended.feed_id:
         raise Unclear(f"it is that of the feed {told.header.feed_id}")
     about: dict[int, list[Remark]] = {}
@@ -415,21 +430,21 @@ def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedRes
     for remark in told.issues:
         if remark.message_id is not None:
             about.setdefault(remark.message_id, []).append(remark)
-    for number, remarks in about.items():
-        if not 1 <= number <= len(items) or any(one.sku not in (None, items[number - 1].sku) for one in remarks):
-            raise Unclear(f"its message {number} is none of ours")
-    wrong = {number for number, remarks in about.items() if any(one.finding.wrong for one in remarks)}
+    strange = next((number for number in about if not 1 <= number <= count), None)
+    if strange is not None:
+        raise Unclear(f"its message {strange} is none of ours")
+    wrong = sum(any(one.finding.wrong for one in remarks) for remarks in about.values())
     summary = told.summary
     accounted = (summary.messages_processed, summary.messages_accepted, summary.messages_invalid)
-    counted = accounted == (len(items), len(items) - len(wrong), len(wrong))
+    counted = accounted == (count, count - wrong, wrong)
     complete = ended.processing_status is FeedStatus.DONE and counted and not any(one.wrong for one in whole)
-    unnamed = FeedOutcome.ACCEPTED if complete else FeedOutcome.UNKNOWN
-    return [
-        FeedResult(
-            item.reference,
-            item.sku,
-            FeedOutcome.INVALID if number in wrong else unnamed,
-            (*whole, *(one.finding for one in about.get(number, ()))),
-        )
-        for number, item in enumerate(items, start=1)
-    ]
+    return Judgment(whole, about, FeedOutcome.ACCEPTED if complete else FeedOutcome.UNKNOWN)
+
+
+def judged(ended: Feed, told: Report, items: Sequence[FeedItem]) -> list[FeedResult]:
+    """The same for each item, in their order. Raises Unclear, also where a message is about another SKU than ours."""
+    found = judgment(ended, told, len(items))
+    for number, remarks in found.about.items():
+        if any(one.sku not in (None, items[number - 1].sku) for one in remarks):
+            raise Unclear(f"its message {number} is none of ours")
+    return [FeedResult(item.reference, item.sku, *found.of(number)) for number, item in enumerate(items, start=1)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ CONTENT_TYPE = "text/xml; charset=UTF-8"
 # How long the first of a feed waits for others, and how many it takes.
 GATHER_S = 1.0
 MOST = 500
+UNREAD_S = 60.0  # how soon a report that cannot be read is fetched again, where one look holds for all
 REMEMBERED = 100  # feeds of which we know what they hold, or what was said against it
 
 
@@ -71,15 +73,20 @@ class _Wish:
 
 @dataclass(slots=True)
 class OrderFeeds:
-    """The feeds of one kind of an account."""
+    """The feeds of one kind of an account. One look at a feed that Amazon is not done with holds for all of its messages, for
+    `look_s` seconds."""
 
     client: Client
     seller_id: str
     kind: FeedKind
+    look_s: float = 0.0
     _waiting: defaultdict[str, list[_Wish]] = field(default_factory=lambda: defaultdict(list))
     _errands: Errands = field(default_factory=Errands)
     _reports: OrderedDict[str, Mapping[int, str]] = field(default_factory=OrderedDict)
     _made: OrderedDict[str, frozenset[int]] = field(default_factory=OrderedDict)
+    _open_until: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    _unread: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
+    _looking: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def send(
         self, code: str, message: Element, ask: Ask, before_send: BeforeSend, *, number: int | None = None
@@ -93,23 +100,54 @@ class OrderFeeds:
             self._errands.start(self._depart(code))
         return await wish.sent
 
+    async def send_all(
+        self, code: str, messages: Sequence[tuple[int, Element]], ask: Ask, before_send: BeforeSend
+    ) -> Receipt:
+        """Send these under their numbers as one feed, at once; the receipt's reference is the feed's. Raises what createFeed
+        raises, and Transient and Refused before anything was sent."""
+        created, request_id = await self._create(code, messages, ask, before_send)
+        return Receipt(request_id, created.feed_id)
+
     async def verdict(self, sent_as: str, ask: Ask) -> Verdict:
-        """What became of what was `sent_as` "feed/number". A report is fetched once for all of its messages."""
+        """What became of what was `sent_as` "feed/number". A report is fetched once for all of its messages, and one look at a
+        feed that is still worked at holds for all of them."""
         feed_id, _, number = sent_as.partition("/")
+        async with self._looking[feed_id]:
+            try:
+                return await self._verdict(feed_id, number, ask)
+            finally:
+                # Who waits has it in hand; it is gone with the last of them.
+                self._looking.pop(feed_id, None)
+
+    async def _verdict(self, feed_id: str, number: str, ask: Ask) -> Verdict:
         told = self._reports.get(feed_id)
         if told is None:
+            if time.monotonic() < self._open_until.get(feed_id, 0.0):
+                return Verdict(ended=False)
             ended = await feeds.feed(self.client, feed_id, ask)
             if not ended.processing_status.final:
+                _remember(self._open_until, feed_id, time.monotonic() + self.look_s)
                 return Verdict(ended=False)
             if ended.processing_status is feeds.FeedStatus.CANCELLED:
                 words = f"The feed {feed_id} was called back, and nothing of it was carried out; retry the operation."
                 return Verdict(ended=True, refused=Refused(words))
             if ended.result_feed_document_id is None:
                 return Verdict(ended=True)
-            told = failures(feed_id, await feeds.report_content(self.client, ended, ask))
+            told = await self._report(ended, ask)
             _remember(self._reports, feed_id, told)
         named, said = int(number) in told, told.get(int(number)) or told.get(0)
         return Verdict(True, None if said is None else Refused(f"{self.kind.failed}: {said}"), named)
+
+    async def _report(self, ended: feeds.Feed, ask: Ask) -> Mapping[int, str]:
+        """What the report says against messages. One that cannot be read is not fetched again for each of them."""
+        until, words = self._unread.get(ended.feed_id, (0.0, ""))
+        if time.monotonic() < until:
+            raise Transient(words)
+        try:
+            return failures(ended.feed_id, await feeds.report_content(self.client, ended, ask))
+        except Transient as problem:
+            _remember(self._unread, ended.feed_id, (time.monotonic() + UNREAD_S * (self.look_s > 0), problem.message))
+            raise
 
     async def suspects(
         self, code: str, number: int, asked_at: datetime, apart: Collection[str], ask: Ask
@@ -117,12 +155,12 @@ class OrderFeeds:
         """The feeds in which a message may be whose createFeed, asked at that time, had no answer: all that were made then, but
         for those `apart`, those of which we know that it is not in them, and those that were called back."""
         found = await feeds.made_about(self.client, self.kind.type, marketplace(code), asked_at, apart, ask)
-        return [
-            one
-            for one in found
-            if number in self._made.get(one.feed_id, {number})
-            and one.processing_status is not feeds.FeedStatus.CANCELLED
-        ]
+        return [one for one in found if self.may_hold(one, number)]
+
+    def may_hold(self, one: feeds.Feed, number: int) -> bool:
+        """Whether a message may be in a feed, as far as we know what it was made of, and may have taken effect."""
+        known = self._made.get(one.feed_id)
+        return (known is None or number in known) and one.processing_status is not feeds.FeedStatus.CANCELLED
 
     async def _depart(self, code: str) -> None:
         await asyncio.sleep(GATHER_S)
@@ -142,30 +180,37 @@ class OrderFeeds:
 
     async def _send(self, code: str, wishes: list[_Wish]) -> None:
         """One feed. Whoever may not send any more is left out of it, and the rest is written anew."""
-        store = marketplace(code)
         ask = Ask(wishes[0].ask.priority, max(one.ask.deadline or 0.0 for one in wishes) or None, wishes[0].ask.bill)
         while wishes := [one for one in wishes if not one.sent.done()]:
-            slot, _ = await self.client.read(
-                "createFeedDocument", feeds.DOCUMENTS, {"contentType": CONTENT_TYPE}, ask, feeds.Slot
-            )
             numbers = [place if one.number is None else one.number for place, one in enumerate(wishes, start=1)]
-            content = envelope(self.seller_id, self.kind, zip(numbers, (one.message for one in wishes), strict=True))
-            await documents.upload(self.client, slot.url, content, CONTENT_TYPE, ask)
-            told = {
-                "feedType": self.kind.type,
-                "marketplaceIds": [store.id],
-                "inputFeedDocumentId": slot.feed_document_id,
-            }
+            messages = list(zip(numbers, (one.message for one in wishes), strict=True))
             try:
-                created, request_id = await self.client.change(
-                    "createFeed", "POST", feeds.FEEDS, ask, lambda: _all_ready(wishes), feeds.Created, body=told
-                )
+                created, request_id = await self._create(code, messages, ask, lambda: _all_ready(wishes))
             except _LeftOutError:
                 continue
-            _remember(self._made, created.feed_id, frozenset(numbers))
             for number, one in zip(numbers, wishes, strict=True):
                 if not one.sent.done():
                     one.sent.set_result(Receipt(request_id, f"{created.feed_id}/{number}"))
+
+    async def _create(
+        self, code: str, messages: Sequence[tuple[int, Element]], ask: Ask, before_send: BeforeSend
+    ) -> tuple[feeds.Created, str | None]:
+        """A document, its upload, createFeed; Amazon's name of the feed, and its id of the last call."""
+        slot, _ = await self.client.read(
+            "createFeedDocument", feeds.DOCUMENTS, {"contentType": CONTENT_TYPE}, ask, feeds.Slot
+        )
+        content = envelope(self.seller_id, self.kind, messages)
+        await documents.upload(self.client, slot.url, content, CONTENT_TYPE, ask)
+        told = {
+            "feedType": self.kind.type,
+            "marketplaceIds": [marketplace(code).id],
+            "inputFeedDocumentId": slot.feed_document_id,
+        }
+        created, request_id = await self.client.change(
+            "createFeed", "POST", feeds.FEEDS, ask, before_send, feeds.Created, body=told
+        )
+        _remember(self._made, created.feed_id, frozenset(number for number, _ in messages))
+        return created, request_id
 
 
 class _LeftOutError(Exception):

@@ -306,8 +306,17 @@ def confirmation(country: str, parcel: Parcel) -> dict[str, object]:
     }
 
 
-async def parcel_seen(client: Client, codes: Mapping[str, str], key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
-    """Whether getOrder shows a parcel with our reference, its tracking number and every one of its lines.
+async def parcel_seen(
+    client: Client,
+    codes: Mapping[str, str],
+    key: OrderKey,
+    parcel: Parcel,
+    ask: Ask,
+    *,
+    by_reference: bool = True,
+) -> Sighting:
+    """Whether getOrder shows a parcel with our reference, its tracking number and every one of its lines; a feed gives no
+    reference.
 
     Raises Transient when the parcels cannot be read.
     """
@@ -320,7 +329,10 @@ async def parcel_seen(client: Client, codes: Mapping[str, str], key: OrderKey, p
         whole = order_of(client.channel, codes, one.order, request_id)
     except Unclear:
         whole = None  # the parcel can be told from an order of which we do not understand the rest
-    return Sighting(any(_is(package, parcel) for package in packages), request_id, whole)
+    found = any(
+        _is(one, parcel) for one in packages if not by_reference or one.package_reference_id == parcel.reference
+    )
+    return Sighting(found, request_id, whole)
 
 
 def _unclear(key: OrderKey, problem: Unclear, request_id: str | None) -> Transient:
@@ -332,8 +344,7 @@ def _is(package: Package, parcel: Parcel) -> bool:
     for item in package.package_items:
         inside[item.order_item_id] = inside.get(item.order_item_id, 0) + item.quantity
     return (
-        package.package_reference_id == parcel.reference
-        and package.tracking_number == parcel.tracking_number
+        package.tracking_number == parcel.tracking_number
         and package.status != "CANCELLED"
         and all(inside.get(line) == units for line, units in parcel.lines)
     )

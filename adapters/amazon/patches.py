@@ -23,6 +23,7 @@ from adapters.amazon.marketplaces import Marketplace
 from adapters.wire import Unclear, Wire, money, read
 from domain.errors import Invalid
 from domain.money import Money
+from domain.price import Sale
 
 OFFER = "purchasable_offer"
 STOCK = "fulfillment_availability"
@@ -56,19 +57,6 @@ class Patch:
     def body(self) -> dict[str, Any]:
         """As Amazon wants it."""
         return {"op": self.op, "path": f"/attributes/{self.attribute}", "value": list(self.value)}
-
-
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """A lower price from one instant on until another, in whole seconds; None where Amazon was told none."""
-
-    price: Money
-    starts_at: datetime | None
-    ends_at: datetime | None
-
-    def holds(self, at: datetime) -> bool:
-        """Is it this price that buyers pay?"""
-        return (self.starts_at is None or self.starts_at <= at) and (self.ends_at is None or at < self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)

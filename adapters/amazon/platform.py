@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from adapters.amazon import (
@@ -16,17 +16,26 @@ from adapters.amazon import (
     returns,
     rotation,
     sellers,
+    shipment_feeds,
 )
 from adapters.amazon.cancels import Cancels
 from adapters.amazon.client import Client
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.fulfillment import outbound
+from adapters.amazon.market import EXPECTED_BATCH, FEATURED_BATCH, FEES_BATCH, AmazonMarket
 from adapters.amazon.marketplaces import marketplace
 from adapters.amazon.merchant_fulfillment import MerchantFulfillment
 from adapters.amazon.plans import PLANS, SANDBOX_PLANS
+from adapters.amazon.price_feeds import PriceFeeds
+from adapters.amazon.prices import BATCH, AmazonPrices
 from adapters.amazon.refunding import Refunding
+from adapters.amazon.report_files import TYPES, ReportFiles
+from adapters.amazon.shipment_feeds import ShipmentFeeds
 from adapters.amazon.shipping import BUSINESSES, Shipping
+from adapters.amazon.waiting import PAUSES_S
 from adapters.budget import Budgets
+from adapters.bulk_shipments import Bulk, Fate, InFile
+from adapters.market import ExpectedSeen, FeaturedSeen, FeesQuestion
 from adapters.port import (
     BeforeSend,
     Checked,
@@ -40,18 +49,22 @@ from adapters.port import (
     StockKey,
     StockWrite,
 )
+from adapters.prices import Intend, PriceKey, PriceSent, PriceVerdict, PriceWrite, ShownPrice
 from adapters.storefront import RefundSent, RefundSight
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import Vault
-from domain.budget import Ask
+from domain.budget import Ask, Priority
 from domain.chain import Piece
 from domain.channel import Location, StreamName
 from domain.errors import HouseError, Refused
+from domain.fee import FeesEstimate
+from domain.ids import ChannelSku
 from domain.order import Order
-from domain.product import Listing
+from domain.product import Listing, Rejected
 from domain.refund import Refund, RefundWanted
-from domain.route import Route, Way
+from domain.report import ReportFile, ReportWanted
+from domain.route import Choice, Route, Way
 from domain.stock import Reading
 
 
@@ -71,6 +84,11 @@ class AmazonPort:
     placed_operation = "searchOrders"
     # A tenth of what searchOrders grants in a day.
     placed_most = 48
+    price_batch = BATCH
+    keeps_sales = True
+    fees_batch, featured_batch, expected_batch = FEES_BATCH, FEATURED_BATCH, EXPECTED_BATCH
+    report_types: Mapping[str, str] = TYPES
+    report_pauses_s: Sequence[float] = PAUSES_S
     # Its titles are written for its search, and it tells no costs.
     leads = False
 
@@ -84,6 +102,7 @@ class AmazonPort:
     ) -> None:
         self.channel = config.channel
         self.channel.zones = {code: marketplace(code).zone for code in config.channel.marketplaces}
+        self.channel.currencies = {code: marketplace(code).currency for code in config.channel.marketplaces}
         # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
         self.stock_plan = self.plans[inventory.OPERATION]
@@ -97,7 +116,12 @@ class AmazonPort:
         self._budgets = budgets
         self._client = Client(config, self.plans, transport, tokens, budgets, vault)
         self._cancels = Cancels(self._client, config.seller_id)
+        self._market = AmazonMarket(self._client, config.seller_id)
         self._refunding = Refunding.of(self._client, config.seller_id)
+        self._report_files = ReportFiles(self._client)
+        self._shipment_feeds = ShipmentFeeds.of(self._client, config.seller_id)
+        price_feeds = PriceFeeds(self._client, config.seller_id, budgets)
+        self._prices = AmazonPrices(self._client, config.seller_id, budgets, self.plans, price_feeds)
         self._codes = {marketplace(code).id: code for code in config.channel.marketplaces}
         # What Amazon can do beyond the port: ship other channels' orders from FBA, and sell labels.
         self.outbound = outbound(self._client, config.outbound_version)
@@ -179,6 +203,18 @@ class AmazonPort:
         """Source: confirmShipment, one call."""
         return await orders.confirm_shipment(self._client, key, parcel, ask, before_send)
 
+    async def for_bulk(self, waiting: int) -> int:
+        """Chosen between confirmShipment and a feed of fulfillments."""
+        return await shipment_feeds.for_feed(self.channel.id, self.plans, self._budgets, waiting)
+
+    async def confirm_in_bulk(self, parcels: Bulk, ask: Ask, before_send: BeforeSend) -> Receipt:
+        """Source: a feed of fulfillments."""
+        return await self._shipment_feeds.send(parcels, ask, before_send)
+
+    async def parcel_in_bulk(self, key: OrderKey, parcel: Parcel, sent: InFile, ask: Ask) -> Fate:
+        """Sources: the feed's processing report, then getOrder."""
+        return await self._shipment_feeds.fate(self._codes, key, parcel, sent, ask)
+
     async def cancel_order(
         self, key: OrderKey, reason: str, ask: Ask, before_send: BeforeSend, *, restock: bool, refund: bool
     ) -> Receipt:
@@ -232,6 +268,56 @@ class AmazonPort:
     def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
         """Source: searchListingsItems without SKUs. Amazon knows no places of ours: `places` is left aside."""
         return quantities.shown_pages(self._client, self._seller_id, self.channel.marketplaces, ask)
+
+    async def tell_prices(self, writes: Sequence[PriceWrite], ask: Ask, intend: Intend) -> list[Receipt | HouseError]:
+        """Sources: searchListingsItems for 20 offers at a time; then patchListingsItem for each, or one JSON_LISTINGS_FEED."""
+        return await self._prices.tell(writes, ask, intend)
+
+    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice | HouseError]:
+        """Source: searchListingsItems, 20 SKUs in a call."""
+        return await self._prices.shown(keys, ask)
+
+    async def price_verdicts(
+        self, sent: Sequence[PriceSent], known: Collection[str], ask: Ask
+    ) -> list[PriceVerdict | HouseError]:
+        """Sources: getFeeds where an answer was lost, getFeed, and the processing report."""
+        return await self._prices.feeds.verdicts(sent, known, ask)
+
+    async def price_route(self, rows: int, priority: Priority) -> Choice:
+        """How so many prices of one marketplace would be told now, and why. Asks nothing of the platform."""
+        return await self._prices.explain(rows, priority)
+
+    async def fees(
+        self, marketplace: str, questions: Sequence[FeesQuestion], ask: Ask
+    ) -> list[FeesEstimate | HouseError | Rejected]:
+        """Source: getMyFeesEstimates, at most 20."""
+        return await self._market.fees(marketplace, questions, ask)
+
+    async def featured(
+        self, marketplace: str, items: Sequence[str], ask: Ask
+    ) -> list[FeaturedSeen | HouseError | Rejected]:
+        """Source: getCompetitiveSummary, at most 20 ASINs."""
+        return await self._market.featured(marketplace, items, ask)
+
+    async def expected(
+        self, marketplace: str, skus: Sequence[ChannelSku], ask: Ask
+    ) -> list[ExpectedSeen | HouseError | Rejected]:
+        """Source: getFeaturedOfferExpectedPriceBatch, at most 40."""
+        return await self._market.expected(marketplace, skus, ask)
+
+    async def ask_report(self, wanted: ReportWanted, ask: Ask, before_send: BeforeSend) -> Receipt:
+        """Source: createReport."""
+        return await self._report_files.ask(wanted, ask, before_send)
+
+    async def report_asked(
+        self, wanted: ReportWanted, asked_at: datetime, but: Collection[str], ask: Ask
+    ) -> str | None:
+        """Source: getReports."""
+        return await self._report_files.asked(wanted, asked_at, but, ask)
+
+    async def report_file(self, report_id: str, ask: Ask) -> ReportFile | None:
+        """Sources: getReport, getReportDocument."""
+        return await self._report_files.file(report_id, ask)
 
     async def rotate_secret(self, ask: Ask) -> str | None:
         """Source: rotateApplicationClientSecret; Amazon's id of the call."""

@@ -58,7 +58,8 @@ SKEW = timedelta(minutes=2)
 """Between our clock and Amazon's."""
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "DONE", "CANCELLED", "FATAL"]
-ENDED: frozenset[Status] = frozenset({"DONE", "CANCELLED", "FATAL"})
+VAIN: frozenset[Status] = frozenset({"CANCELLED", "FATAL"})
+ENDED: frozenset[Status] = VAIN | {"DONE"}
 
 
 class Report(Wire):
@@ -168,16 +169,7 @@ async def create(
     """
     if report_type == SETTLEMENTS:
         raise Invalid("Amazon makes settlement reports by itself; they can only be found.")
-    body: dict[str, object] = {
-        "reportType": report_type,
-        "marketplaceIds": [marketplace(code).id for code in marketplaces],
-    }
-    if options:
-        body["reportOptions"] = dict(options)
-    if start is not None:
-        body["dataStartTime"] = iso(start)
-    if end is not None:
-        body["dataEndTime"] = iso(end)
+    body = _body(report_type, marketplaces, options, start, end)
     if report_type in SEASONS:
         await client.pay(SEASONS[report_type], ask)
     sent_at = datetime.now(UTC)
@@ -194,6 +186,50 @@ async def create(
     return await _create(client, body, ask, before_send)
 
 
+async def made(
+    client: Client,
+    report_type: str,
+    marketplaces: Sequence[str],
+    asked_at: datetime,
+    ask: Ask,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    but: Collection[str] = (),
+) -> str | None:
+    """The id of a report of these contents, without options, asked for since `asked_at` or a moment before, however it stands;
+    one that has not come to nothing rather than one that has, and none of those named in `but`. Source: getReports."""
+    body = _body(report_type, marketplaces, None, start, end)
+    vain: str | None = None
+    async for report in _alike(client, body, asked_at, ask):
+        if report.report_id in but:
+            continue
+        if report.processing_status not in VAIN:
+            return report.report_id
+        vain = vain or report.report_id
+    return vain
+
+
+def _body(
+    report_type: str,
+    marketplaces: Sequence[str],
+    options: Mapping[str, str] | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> dict[str, object]:
+    body: dict[str, object] = {
+        "reportType": report_type,
+        "marketplaceIds": [marketplace(code).id for code in marketplaces],
+    }
+    if options:
+        body["reportOptions"] = dict(options)
+    if start is not None:
+        body["dataStartTime"] = iso(start)
+    if end is not None:
+        body["dataEndTime"] = iso(end)
+    return body
+
+
 async def _create(client: Client, body: Mapping[str, object], ask: Ask, before_send: BeforeSend) -> str:
     created, _ = await client.change("createReport", "POST", PATH, ask, before_send, Created, body=body)
     return created.report_id
@@ -201,14 +237,21 @@ async def _create(client: Client, body: Mapping[str, object], ask: Ask, before_s
 
 async def _made(client: Client, body: Mapping[str, object], sent_at: datetime, ask: Ask) -> str | None:
     """The id of the report that `body` asked for since `sent_at`. Any one of the same contents will do."""
+    async for report in _alike(client, body, sent_at, ask):
+        if report.processing_status not in VAIN:
+            return report.report_id
+    return None
+
+
+async def _alike(client: Client, body: Mapping[str, object], sent_at: datetime, ask: Ask) -> AsyncIterator[Report]:
+    """The reports of the contents of `body` since `sent_at`, newest first."""
     wanted = (body["marketplaceIds"], body.get("dataStartTime"), body.get("dataEndTime"))
     async for report in listed(client, [str(body["reportType"])], ask, since=sent_at - SKEW):
         start = "dataStartTime" in body and report.data_start_time
         end = "dataEndTime" in body and report.data_end_time
         seen = (list(report.marketplace_ids), iso(start) if start else None, iso(end) if end else None)
-        if seen == wanted and report.processing_status not in ("CANCELLED", "FATAL"):
-            return report.report_id
-    return None
+        if seen == wanted:
+            yield report
 
 
 async def status(client: Client, report_id: str, ask: Ask) -> Report:

@@ -22,6 +22,7 @@ from adapters.port import (
     StockWrite,
     Warned,
 )
+from adapters.prices import Intend, PriceKey, PriceWrite, ShownPrice
 from adapters.rest import cancels, catalog, locations, orders, payouts, prices, refunds, shipments, shown
 from adapters.rest.client import PLAN, RestClient
 from adapters.rest.config import RestConfig
@@ -29,7 +30,6 @@ from adapters.rest.offers import Offers
 from adapters.rest.operations import LIST_STOCK
 from adapters.rest.skus import MOST
 from adapters.rest.stock import Stock
-from adapters.storefront import PriceKey, PriceWrite, ShownPrice
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from domain.budget import Ask, Plan
@@ -68,6 +68,7 @@ class RestPort:
     leads = True
     tell_batch = BULK
     shown_batch = MOST
+    keeps_sales = False
     price_batch = BULK
     # Each product is a call of its own.
     listings_batch = 10
@@ -179,12 +180,10 @@ class RestPort:
     def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
         return shown.shown_pages(self._stock, places, ask)
 
-    async def tell_prices(
-        self, writes: Sequence[PriceWrite], ask: Ask, before_send: BeforeSend
-    ) -> list[Receipt | HouseError]:
-        return await prices.tell_prices(self.client, self.offers, writes, ask, before_send)
+    async def tell_prices(self, writes: Sequence[PriceWrite], ask: Ask, intend: Intend) -> list[Receipt | HouseError]:
+        return await prices.tell_prices(self.client, self.offers, writes, ask, intend)
 
-    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice]:
+    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice | HouseError]:
         return await prices.shown_prices(self.client, self.offers, keys, ask)
 
     async def check(self, ask: Ask) -> Checked:

@@ -24,6 +24,7 @@ from adapters.port import (
     StockWrite,
     Warned,
 )
+from adapters.prices import Intend, PriceKey, PriceWrite, ShownPrice
 from adapters.shopify import (
     cancels,
     fulfillment,
@@ -48,7 +49,6 @@ from adapters.shopify.documents import SHOP, STOCK
 from adapters.shopify.inventory import ALL, Inventory
 from adapters.shopify.prices import BATCH, ShopPrices
 from adapters.shopify.subscriptions import Desk
-from adapters.storefront import PriceKey, PriceWrite, ShownPrice
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import OwnMemory, Vault
@@ -96,6 +96,7 @@ class ShopifyPort:
     orders_batch = orders.BATCH
     tell_batch = PAGE
     shown_batch = PAGE
+    keeps_sales = False
     price_batch = BATCH
 
     def __init__(
@@ -180,12 +181,10 @@ class ShopifyPort:
     def shown_pages(self, places: Sequence[str], ask: Ask) -> AsyncIterator[Page[Shown]]:
         return shown.shown_pages(self._inventory, places, ask)
 
-    async def tell_prices(
-        self, writes: Sequence[PriceWrite], ask: Ask, before_send: BeforeSend
-    ) -> list[Receipt | HouseError]:
-        return await self._prices.tell(writes, ask, before_send)
+    async def tell_prices(self, writes: Sequence[PriceWrite], ask: Ask, intend: Intend) -> list[Receipt | HouseError]:
+        return await self._prices.tell(writes, ask, intend)
 
-    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice]:
+    async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice | HouseError]:
         return await self._prices.shown(keys, ask)
 
     async def price_route(self, products: int, priority: Priority) -> Choice:

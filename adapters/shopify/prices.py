@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from adapters.port import BeforeSend, Receipt
+from adapters.prices import PriceKey, PriceWrite, ShownPrice
 from adapters.shopify import bulk, bulk_mutation
 from adapters.shopify.catalog import prices
 from adapters.shopify.client import PLAN, Json, Reply, ShopClient
@@ -23,12 +24,12 @@ from adapters.shopify.document import PAGE, PAGE_INFO, Document
 from adapters.shopify.paging import answered, by_id, pages
 from adapters.shopify.problems import Problem, of_all, raised
 from adapters.shopify.wire import Ref, exact, quoted
-from adapters.storefront import PriceKey, PriceWrite, ShownPrice
 from adapters.transport import lost
 from adapters.wire import Amount, Unclear, Wire, read
 from domain.budget import Ask, Priority
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Transient
 from domain.ids import ChannelSku
+from domain.price import Price, Sale
 from domain.route import Choice, Route, Step, Way, choose
 
 log = logging.getLogger(__name__)
@@ -143,8 +144,8 @@ class ShopPrices:
             await self._tell_one_by_one(calls, answers, ask, before_send)
         return [answers[place] for place in range(len(writes))]
 
-    async def shown(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice]:
-        """What buyers see now: one answer per key. Sources: nodes and productVariants."""
+    async def shown(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice | HouseError]:
+        """What buyers see now: one answer per key, Transient for what is no price. Sources: nodes and productVariants."""
         if len(keys) > BATCH:
             raise Invalid(f"Prices were asked of {len(keys)} SKUs at once; {BATCH} are the most.")
         as_of = datetime.now(UTC)
@@ -285,8 +286,8 @@ def _address(key: PriceKey, found: Found | None) -> tuple[str, str]:
 
 def _terms(write: PriceWrite, currency: str) -> tuple[Decimal, Decimal | None]:
     """`price` and `compareAtPrice` as the shop calls them. Raises Invalid."""
-    sku, regular, sale = write.key.channel_sku, write.price, write.sale_price
-    told = [regular] if sale is None else [regular, sale]
+    sku, regular, sale = write.key.channel_sku, write.price.regular, write.price.sale
+    told = [regular] if sale is None else [regular, sale.price]
     for one in told:
         if one.currency != currency:
             raise Invalid(
@@ -349,12 +350,13 @@ def _answers(shop: str, call: Sequence[Row], reply: Reply) -> dict[int, Answer]:
     return answers
 
 
-def _shown(key: PriceKey, found: Found | None, currency: str, as_of: datetime) -> ShownPrice:
-    """Raises Transient for what is no price."""
+def _shown(key: PriceKey, found: Found | None, currency: str, as_of: datetime) -> ShownPrice | HouseError:
     if found is None:
-        return ShownPrice(key, None, None, as_of)
+        return ShownPrice(key, None, as_of)
     try:
         regular, sale = prices(found.variant.price, found.variant.compare_at_price, currency)
     except Unclear as problem:
-        raise Transient(f"The price of {key.channel_sku} cannot be read: {problem}") from problem
-    return ShownPrice(key, regular, sale, as_of, found.request_id)
+        words = f"The price of {key.channel_sku} cannot be read: {problem}"
+        return Transient(words, upstream_request_id=found.request_id)
+    price = Price(regular, None if sale is None else Sale(sale))
+    return ShownPrice(key, price, as_of, found.request_id)

@@ -33,7 +33,8 @@ def orders_ship(
     ] = None,
 ) -> None:
     """Confirm parcels from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
-    from gateway.tracking_file import REPORT, FileProblem, Result, Wanted, report_row, run
+    from gateway.rows import FileProblem
+    from gateway.tracking_file import REPORT, Result, Wanted, report_row, run
 
     channels = [one.channel() for one in told_config(told_settings()).file.channels]
     platforms = {one.id: one.platform for one in channels}

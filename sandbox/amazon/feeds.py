@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from sandbox.amazon import acknowledgements, adjustments, patches
+from sandbox.amazon import acknowledgements, adjustments, fulfillments, patches
 from sandbox.amazon.auth import Account
 from sandbox.amazon.documents import Stored
 from sandbox.amazon.errors import denied, not_found, throttled
@@ -20,7 +20,7 @@ from sandbox.control import answer, endpoint
 from sandbox.journal import iso
 
 LISTINGS = "JSON_LISTINGS_FEED"
-ORDER_FEEDS = {one.type: one for one in (acknowledgements.FEED, adjustments.FEED)}
+ORDER_FEEDS = {one.type: one for one in (acknowledgements.FEED, adjustments.FEED, fulfillments.FEED)}
 # Taken out of service in July 2025: still accepted, and never carried out.
 _RETIRED = ("POST_PRODUCT_DATA", "POST_INVENTORY_AVAILABILITY_DATA", "POST_PRODUCT_PRICING_DATA")
 _STATUSES = ("CANCELLED", "DONE", "FATAL", "IN_PROGRESS", "IN_QUEUE")

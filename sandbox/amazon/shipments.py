@@ -27,8 +27,8 @@ _DETAIL = (
 _NEEDED = ("packageReferenceId", "carrierCode", "trackingNumber", "shipDate", "orderItems")
 
 
-def confirm(amazon: Amazon, account: Account, order_id: str, body: object) -> None:
-    """Take one parcel. The same packageReferenceId again edits that parcel instead of shipping more.
+def confirm(amazon: Amazon, account: Account, order_id: str, body: object, feed: str | None = None) -> None:
+    """Take one parcel, by itself or out of a feed. The same packageReferenceId again edits that parcel instead of shipping more.
 
     Raises 400 with the reason, 404 for an unknown order. Source: Orders v0, confirmShipment.
     """
@@ -49,7 +49,8 @@ def confirm(amazon: Amazon, account: Account, order_id: str, body: object) -> No
             "items": [{"orderItemId": item, "quantity": units} for item, units in package.items.items()],
             "shipDate": iso(package.shipped_at),
             "edit": edit,
-        },
+        }
+        | ({} if feed is None else {"feedId": feed}),
     )
 
     def show() -> None:

@@ -9,7 +9,7 @@ import strawberry
 from domain import operation as operation_domain
 from domain.errors import Refused
 from domain.ids import OperationId, node_key
-from resolvers import adjustment, operation
+from resolvers import operation
 from resolvers.connection import Connection
 from schema.info import Info
 from schema.operation import Operation, OperationConnection, OperationEvent, OperationFilter, OperationPayload
@@ -37,13 +37,14 @@ class OperationQueries:
 class OperationMutations:
     @strawberry.mutation(
         graphql_type=OperationPayload,
-        description="Take back what an adjustment of stock has booked, once, as an operation of its own.",
+        description=(
+            "Take back what an adjustment of stock has booked, or what a change of prices has changed, once, as an operation of "
+            "its own. A price that others changed since is left as it is, and named."
+        ),
     )
     async def revert_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        context, kinds = info.context, _kinds(info)
-        return await _decided(
-            id, lambda one: adjustment.revert(context.shelf, context.caller.name, context.request_id, one, kinds)
-        )
+        context = info.context
+        return await _decided(id, lambda one: operation.revert(context.shelf, context.caller, context.request_id, one))
 
     @strawberry.mutation(graphql_type=OperationPayload, description="Let a preview, or what waits for approval, go.")
     async def approve_operation(self, info: Info, id: strawberry.ID) -> Payload:
@@ -54,8 +55,8 @@ class OperationMutations:
         graphql_type=OperationPayload, description="Withdraw what has not left the house; what has runs to its end."
     )
     async def cancel_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        shelf, kinds = info.context.shelf, _kinds(info)
-        return await _decided(id, lambda one: operation.cancel(shelf, one, kinds))
+        shelf, by, kinds = info.context.shelf, info.context.caller.name, _kinds(info)
+        return await _decided(id, lambda one: operation.cancel(shelf, one, by, kinds))
 
     @strawberry.mutation(
         graphql_type=OperationPayload,

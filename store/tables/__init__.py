@@ -28,7 +28,21 @@ from store.tables.operation import event, operation, operation_item
 from store.tables.order import order, order_allocation, order_line, order_person, order_step, oversale
 from store.tables.order_path import order_compare, order_difference, order_unread
 from store.tables.outbound import outbound_line, outbound_order, outbound_package, outbound_return
-from store.tables.price import listing_price, price_event
+from store.tables.price import listing_price, price_canary, price_decision, price_event, price_request
+from store.tables.price_facts import (
+    featured_offer,
+    fee_estimate,
+    fx_rate,
+    market_look,
+    price_clock,
+    price_due,
+    repriced,
+    unit_cost,
+)
+from store.tables.price_file import price_file, price_file_row
+from store.tables.price_guard import price_guard_hit, price_guards
+from store.tables.price_rules import price_rules
+from store.tables.report import report
 from store.tables.sourcing import sourcing_decision, sourcing_parcel, sourcing_rules
 from store.tables.stock import (
     channel_stock,
@@ -63,8 +77,11 @@ __all__ = [
     "consent_request",
     "event",
     "exchange",
+    "featured_offer",
+    "fee_estimate",
     "feed_cursor",
     "feed_delivery",
+    "fx_rate",
     "hint",
     "hold_rule",
     "kit_component",
@@ -74,6 +91,7 @@ __all__ = [
     "listing",
     "listing_price",
     "mapping_task",
+    "market_look",
     "metadata",
     "missing_role",
     "operation",
@@ -93,10 +111,22 @@ __all__ = [
     "outbound_return",
     "oversale",
     "parcel_event",
+    "price_canary",
+    "price_clock",
+    "price_decision",
+    "price_due",
     "price_event",
+    "price_file",
+    "price_file_row",
+    "price_guard_hit",
+    "price_guards",
+    "price_request",
+    "price_rules",
     "privacy_request",
     "product",
     "quarantine",
+    "report",
+    "repriced",
     "reservation",
     "reservation_hold",
     "return_chain",
@@ -116,6 +146,7 @@ __all__ = [
     "sync_stream",
     "tracking_row",
     "trusted_document",
+    "unit_cost",
     "webhook",
     "webhook_attempt",
     "webhook_delivery",

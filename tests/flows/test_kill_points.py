@@ -54,6 +54,8 @@ OF_WEBHOOKS = tuple(one for one in crash.POINTS if "webhook" in one or "spread" 
 OF_OUTBOUND = tuple(one for one in crash.POINTS if "outbound" in one)
 # Of canaries of prices, whose workers die in tests/workers/test_price_canary.py.
 OF_CANARIES = tuple(one for one in crash.POINTS if "canary" in one)
+# Of prices, whose workers die in tests/workers/test_prices_crash.py.
+OF_PRICES = tuple(one for one in crash.POINTS if "prices" in one)
 PLATFORMS = ("amazon-na", "shop")
 
 
@@ -131,7 +133,9 @@ def judged(on: Stage, orders: list[Order]) -> dict[str, str]:
 
 
 def test_every_place_is_died_at() -> None:
-    assert sorted(OF_EACH + OF_SOME + OF_NUMBERS + OF_OUTBOUND + OF_WEBHOOKS + OF_CANARIES) == sorted(crash.POINTS)
+    assert sorted(OF_EACH + OF_SOME + OF_NUMBERS + OF_OUTBOUND + OF_WEBHOOKS + OF_CANARIES + OF_PRICES) == sorted(
+        crash.POINTS
+    )
 
 
 @pytest.mark.parametrize("channel", PLATFORMS)

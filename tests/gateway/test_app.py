@@ -15,13 +15,17 @@ import pytest
 from sqlalchemy import text
 from websockets.asyncio.client import connect
 
+from domain.price import Action, Hit
+from domain.price_canary import Radius
 from gateway.pages import install, page
 from gateway.settings import Settings, SettingsError, read_settings
 from gateway.standing import stand
 from gateway.wiring import build_house
+from store import price_guard
 from store.session import Store
 from tests.gateway.conftest import Gateway, served, settings_of, until
 from tests.gateway.test_websocket import PROTOCOL, hear, say, subscribe
+from tests.store.price_lane import asked, guarded, listed, sold, wish
 from workers.bell import ArqBell
 
 HTML = {"accept": "text/html,application/xhtml+xml"}
@@ -104,6 +108,28 @@ async def test_metrics_count_lost_rings(settings: Settings, redis: object) -> No
         assert "\nacorn_rings_lost 0.0\n" in (await gateway.http.get("/metrics")).text
         bell.lost += 3
         assert "\nacorn_rings_lost 3.0\n" in (await gateway.http.get("/metrics")).text
+
+
+async def test_metrics_count_prices_that_guards_keep_back(settings: Settings, redis: object) -> None:
+    async with served(settings) as gateway:
+        async with gateway.app.standing.house.store.begin() as tx:
+            await price_guard.note(tx, [Hit("A_TEST", Action.REFUSE, "low")] * 2)
+        told = (await gateway.http.get("/metrics")).text
+        assert 'acorn_prices_guarded{action="REFUSE",guard="A_TEST"} 2.0' in told
+
+
+async def test_metrics_tell_of_prices_that_differ_and_of_canaries(settings: Settings, redis: object) -> None:
+    async with served(settings) as gateway:
+        store = gateway.app.standing.house.store
+        await guarded(store, radius=Radius(rows=2))
+        await listed(store, sold("A", "10"), sold("B", "10"))
+        assert "\nacorn_prices_differ 0.0\n" in (await gateway.http.get("/metrics")).text
+        await asked(store, wish("A", "5"), wish("B", "5"))
+        async with store.begin() as tx:
+            await tx.execute(text("update listing_price set differs_since = now() - interval '16 minutes'"))
+        told = (await gateway.http.get("/metrics")).text
+        assert "\nacorn_prices_differ 1.0\n" in told
+        assert '\nacorn_price_canaries{state="watching"} 1.0\n' in told
 
 
 async def test_elsewhere_there_is_nothing(gateway: Gateway) -> None:

@@ -108,6 +108,7 @@ def test_demo_keys_are_what_their_names_say() -> None:
             "channels:write",
             "operations:approve",
             "orders:read",
+            "prices:write",
             "refunds:write",
             "schema:read",
             "shipments:write",
@@ -192,13 +193,13 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
 
 
 def check_pastes(demo: Demo) -> None:
-    """The six things to paste do what is said of them."""
+    """The seven things to paste do what is said of them."""
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("what the demo says to paste needs bash and curl")
     said = demo.said()
-    text = said[said.index("Six things to paste:") : said.index("Ctrl-C stops")]
+    text = said[said.index("Seven things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
     assert '"bill":{"upstreamCalls":' in done.stdout
     assert '"orderQueue":{"totalCount":' in done.stdout
@@ -208,7 +209,9 @@ def check_pastes(demo: Demo) -> None:
     )
     assert re.search(r"^.*Operation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
     assert '"status":"SUCCEEDED","progress":{"total":1,"accepted":1,"verified":1,"failed":0}' in done.stdout
-    assert "event: complete" in done.stdout
+    assert done.stdout.count("event: complete") == 2
+    assert '"changePercent":"5' in done.stdout
+    assert '"approveOperation":{"operation":{"status":"' in done.stdout
     assert re.search(r"^Reservation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
     assert '{"label":"open reservations","quantity":-1}' in done.stdout
     assert '"releaseReservation":{"reservation":{"status":"RELEASED"}' in done.stdout

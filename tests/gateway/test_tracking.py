@@ -25,8 +25,9 @@ from domain.channel import Platform
 from domain.feed import secret_bytes, sign
 from domain.ids import ChannelId
 from gateway import tracking_file
+from gateway.rows import FileProblem
 from gateway.settings import Settings
-from gateway.tracking_file import FileProblem, Outcome, Result, Wanted
+from gateway.tracking_file import Outcome, Result, Wanted
 from store import tracking
 from store.session import Store
 from store.tables import operation_item, tracking_row

@@ -23,12 +23,7 @@ FOLDER = Path(__file__).parents[2] / "schema"
 LATER = {
     "Query.settlements",
     "Query.profit",
-    "Mutation.updatePrices",
-    "Mutation.requestReport",
     "Order.finance",
-    "UpdatePricesInput",
-    "PriceInput",
-    "RequestReportInput",
     "SettlementConnection",
     "SettlementEdge",
     "Settlement",

@@ -203,7 +203,7 @@ async def test_only_adjustments_can_be_taken_back_and_only_by_who_may_see_them(h
     await keep(house.shelf, one)
     shipped = await confirm(replace(house.shelf, bell=CountingBell()), parcel(one))
     assert shipped.operation is not None
-    with pytest.raises(Conflict, match="Only ADJUST_STOCK can"):
+    with pytest.raises(Conflict, match="Only ADJUST_STOCK and UPDATE_PRICES can"):
         await revert(house.shelf, shipped.operation.id)
     with pytest.raises(NotFound):
         await revert(house.shelf, shipped.operation.id, frozenset({Kind.ADJUST_STOCK}))

@@ -240,7 +240,7 @@ async def test_what_failed_or_was_withdrawn_can_be_given_again(shelf: Shelf, sto
     await keep(shelf, one)
     first = await refunded(shelf, give(one, "40"))
     assert (await refunded(shelf, give(one, "1"))).operation is None
-    await operation.cancel(shelf, first.operation.id, EVERY)
+    await operation.cancel(shelf, first.operation.id, "tests", EVERY)
     assert (await refunded(shelf, give(one, "40"))).operation is not None
 
 

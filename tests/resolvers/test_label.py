@@ -27,8 +27,9 @@ from domain.operation import Capability, ItemStatus, Kind, OperationStatus, Outc
 from domain.order import Order, OrderStatus
 from domain.person import Person, Recipient
 from domain.shipment import ShippedLine
-from gateway.labels import Labels as Route
-from resolvers import label, operation, shipment
+from gateway.linked import Linked as Route
+from resolvers import cancel, label, operation, shipment
+from resolvers.cancel import CancelReason, CancelRequest
 from resolvers.label import PackageRequest
 from resolvers.request import Accepted
 from resolvers.shelf import Shelf
@@ -40,7 +41,8 @@ from store.keyring import Keyring
 from store.session import Store
 from store.tables import order_allocation, product
 from tests.adapters.amazon.parcels import BUYER, DEPOT
-from tests.resolvers.test_shipment import CountingBell, make_order, parcel
+from tests.resolvers.test_hold import Shop
+from tests.resolvers.test_shipment import CHANNEL, CountingBell, make_order, parcel
 from tests.resolvers.test_stock import House
 
 PARCELS, AMAZON = ChannelId("parcels"), ChannelId("amazon-eu")
@@ -279,6 +281,23 @@ async def test_a_label_is_given_back_once_and_another_takes_its_place(shelf: She
     assert (new["replaces"], new["lines"]) == (old.id, [["L0", 3], ["L1", 1]])
     assert new["reference"] != old.id
     assert kinds(await buy(shelf, package(one, replaces=old.id))) == [Conflict], "it has been replaced"
+
+
+async def test_an_order_with_a_label_in_hand_is_not_cancelled(shelf: Shelf) -> None:
+    one = await keep(shelf, make_order())
+    found = await bought(shelf, one, await buy(shelf, package(one)))
+    shop: Any = Shop(shelf.ports[CHANNEL])
+    canceling = replace(shelf, ports={**shelf.ports, CHANNEL: shop})
+
+    async def ask() -> Accepted:
+        wish = CancelRequest(one.id, CancelReason.BUYER)
+        return await cancel.cancel(canceling, "ann", "r", [wish], idempotency_key=None, dry_run=False)
+
+    [refused] = (await ask()).problems
+    assert (found.id in refused.message, "voidLabels" in refused.message) == (True, True)
+    async with shelf.store.begin() as tx:
+        await labels.change(tx, found.id, labels.Change(LabelStatus.REFUND_PENDING))
+    assert (await ask()).operation is not None
 
 
 async def test_a_label_whose_parcel_was_confirmed_is_not_given_back(shelf: Shelf) -> None:

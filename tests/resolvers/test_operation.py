@@ -122,7 +122,7 @@ async def test_an_unknown_operation_is_not_found(shelf: Shelf) -> None:
 
 async def test_cancelling_withdraws_what_has_not_left_the_house(shelf: Shelf) -> None:
     id = await begin(shelf)
-    assert (await operation.cancel(shelf, id, ALL_KINDS)).status is OperationStatus.CANCELLED
+    assert (await operation.cancel(shelf, id, "tests", ALL_KINDS)).status is OperationStatus.CANCELLED
     async with shelf.store.begin() as tx:
         assert await agenda.claim(tx, CHANNEL, Capability.SHIPMENTS, limit=1, lease_s=15, worker="w") == []
 

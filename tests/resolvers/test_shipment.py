@@ -268,4 +268,4 @@ async def test_who_may_not_ship_sees_no_shipments_of_others(shelf: Shelf) -> Non
         page = await operation.page(shelf, 10, None, operation.OperationFilter(), kinds)
         assert len(page.nodes) == await page.count() == seen
     with pytest.raises(NotFound):
-        await operation.cancel(shelf, kept.operation.id, operation.kinds_for(frozenset({"prices:write"})))
+        await operation.cancel(shelf, kept.operation.id, "tests", operation.kinds_for(frozenset({"prices:write"})))

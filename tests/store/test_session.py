@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -74,6 +75,58 @@ async def test_a_lost_connection_is_replaced(database_url: str, store: Store) ->
             )
             assert killed == 1
         await other.ping()
+    finally:
+        await other.close()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_whoever_is_cancelled_on_the_way_in_or_out_leaves_nothing_behind(
+    database_url: str, store: Store, steps: int
+) -> None:
+    name = f"acorn-cancelled-{steps}"
+    other = Store(database_url, pool_size=1, pool_timeout_s=5.0, application_name=name)
+    open_ones = text("select count(*) from pg_stat_activity where application_name = :name and state like 'idle in%'")
+    try:
+        if steps % 2:
+            await other.ping()
+        task = asyncio.create_task(other.ping())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert other._engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        async with asyncio.timeout(10):
+            while True:
+                async with store.begin() as tx:
+                    if not await tx.scalar(open_ones, {"name": name}):
+                        break
+        await other.ping()
+    finally:
+        await other.close()
+
+
+async def test_a_driver_without_the_way_to_begin_is_no_database_that_is_away(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(AsyncAdapt_asyncpg_connection, "_start_transaction")
+    other = Store(database_url, pool_size=1)
+    try:
+        with pytest.raises(AttributeError, match="_start_transaction"):
+            await other.ping()
+    finally:
+        await other.close()
+
+
+async def test_a_transaction_is_open_before_its_first_statement(database_url: str, store: Store) -> None:
+    other = Store(database_url, pool_size=1, application_name="acorn-begun")
+    begun = text("select state from pg_stat_activity where application_name = 'acorn-begun'")
+    try:
+        async with other.begin() as tx:
+            async with store.begin() as watching:
+                assert await watching.scalar(begun) == "idle in transaction"
+            assert await tx.scalar(text("select now() < clock_timestamp()"))
+        async with store.begin() as watching:
+            assert await watching.scalar(begun) == "idle"
     finally:
         await other.close()
 

@@ -217,11 +217,13 @@ async def test_what_was_read_of_a_day_is_not_read_again(shelf: Shelf, deps: Deps
     async with working(deps):
         await until_status(deps.store, made.id, *["VERIFIED"] * made.progress.total, within_s=60)
     assert await missing(deps.store, ids) == 0
-    starts = sorted({start for start, _ in port.asked})
-    # Each walk begins at the last order that was kept: what lies before it is not asked for again.
-    assert len(starts) == 2
-    assert len([start for start, _ in port.asked if start == starts[0]]) == 3
-    assert int((await item_of(deps.store, made.id)).payload["orders"]) <= len(ids) + 2 * 2
+    starts = [start for start, _ in port.asked]
+    # Each walk begins at the last order that was kept: what lies before it is not asked for again. On a slow machine a claim's
+    # time may end a walk, too.
+    assert starts == sorted(starts)
+    walks = len(set(starts))
+    assert walks >= 2
+    assert int((await item_of(deps.store, made.id)).payload["orders"]) <= len(ids) + 2 * walks
 
 
 async def test_a_day_that_is_cancelled_stops_between_two_pages(shelf: Shelf, deps: Deps, port: DaysPort) -> None:

@@ -320,6 +320,18 @@ async def test_a_failure_of_ours_stays_with_its_hint(store: Store, deps: Deps, p
     assert states["n-2"][0] is HintState.DONE
 
 
+async def test_an_order_that_cannot_be_kept_delays_no_other(store: Store, deps: Deps, port: Platform) -> None:
+    for number in ("O-1", "O-2", "O-3"):
+        # PostgreSQL keeps no NUL.
+        word = "\x00" if number == "O-2" else "open"
+        port.orders[number] = replace(make_order(port, number, updated_at=NOW), channel_status=word)
+        await _came(store, _hint(f"n-{number}", HintKind.ORDER, number))
+    await _hints(deps).once()
+    states = {id: state for id, (state, _) in (await _states(store)).items()}
+    assert states == {"n-O-1": HintState.DONE, "n-O-2": HintState.NEW, "n-O-3": HintState.DONE}
+    assert await _kept(store, "O-3") is not None
+
+
 def _secret(text: str = "amzn1.oa2-cs.v1.new") -> NewSecret:
     return NewSecret(SHOP, "client", text, NOW + timedelta(days=180), NOW + timedelta(days=7))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.amazon.client import Client
 from adapters.amazon.plans import PLANS
+from domain.budget import Ask
 from domain.ids import ChannelSku
 from domain.money import Money
 from tests.adapters.amazon.bench import Desk, Sandbox
@@ -32,7 +33,8 @@ def client_of(desk: Desk) -> Client:
 async def unhurried(desk: Desk, *operations: str) -> None:
     """Budgets that tests do not exhaust."""
     for operation in operations or OPERATIONS:
-        await desk.budgets.states([(desk.channel, PLANS[operation])])
+        # A bucket is opened by its first use; nothing can be said of one that is not open.
+        await desk.budgets.spend(desk.channel, PLANS[operation], Ask())
         await desk.budgets.adopt(desk.channel, operation, rate=1000)
 
 

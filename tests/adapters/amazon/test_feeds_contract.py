@@ -15,10 +15,11 @@ from adapters.amazon.feeds import Created, Document, Feed, FeedItem, FeedOutcome
 from adapters.amazon.listings_offers import read_offer, read_offers
 from adapters.amazon.listings_submissions import Rehearsal, Submission, preview, submit
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.patches import PriceChange, Sale, price_patch, quantity_patch
+from adapters.amazon.patches import PriceChange, price_patch, quantity_patch
 from adapters.wire import read
 from domain.budget import Ask
 from domain.ids import ChannelSku
+from domain.price import Sale
 from tests.adapters.amazon.bench import Desk, Line, go
 from tests.adapters.amazon.offers import client_of, money, priced, unhurried
 from tests.adapters.amazon.test_feeds import ASKED

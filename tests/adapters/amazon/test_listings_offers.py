@@ -13,12 +13,13 @@ import pytest
 from adapters.amazon.listings_offers import BATCH, read_offer, read_offers
 from adapters.amazon.listings_submissions import Declined, Finding, Preview, preview, submit
 from adapters.amazon.marketplaces import marketplace
-from adapters.amazon.patches import PriceChange, Sale, price_patch, quantity_patch
+from adapters.amazon.patches import PriceChange, price_patch, quantity_patch
 from adapters.port import Receipt
 from adapters.wire import Unclear
 from domain.budget import Ask
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Transient
 from domain.ids import ChannelSku
+from domain.price import Sale
 from tests.adapters.amazon.bench import Desk, Line, Sandbox, go
 from tests.adapters.amazon.offers import client_of, money, priced, skus, unhurried
 

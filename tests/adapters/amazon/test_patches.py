@@ -25,7 +25,6 @@ from adapters.amazon.patches import (
     Patch,
     PriceChange,
     Prices,
-    Sale,
     amount,
     local,
     price_patch,
@@ -37,6 +36,7 @@ from domain.budget import Ask
 from domain.errors import Invalid
 from domain.ids import ChannelSku
 from domain.money import Money
+from domain.price import Sale
 from sandbox.amazon.visit import Seller
 from tests.adapters.amazon.bench import Desk, Sandbox, go
 from tests.adapters.amazon.offers import client_of, money, priced, skus, unhurried

@@ -13,21 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.port import Receipt
+from adapters.prices import PriceKey, Prices, PriceWrite, ShownPrice
 from adapters.shopify import bulk, prices
 from adapters.shopify.platform import ShopifyPort
 from adapters.shopify.prices import Row, routes
-from adapters.storefront import PriceKey, Prices, PriceWrite
 from domain.budget import Ask, Priority, Purse
 from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Throttled, Transient, Unauthorized
 from domain.ids import ChannelSku
 from domain.money import Money
+from domain.price import Price, Sale
 from domain.route import Way, choose
 from tests.adapters.shopify.bench import OpenPort, Sandbox, Script, connection
 
 PRODUCT = "gid://shopify/Product/1"
 
 
-async def nothing() -> None:
+async def nothing(details: object = None) -> None:
     """Nobody minds that it is sent."""
 
 
@@ -47,12 +48,13 @@ def key(row: dict[str, Any]) -> PriceKey:
 
 def write(row: dict[str, Any], price: str | Money, sale: str | None = None) -> PriceWrite:
     money = price if isinstance(price, Money) else usd(price)
-    return PriceWrite(key(row), money, None if sale is None else usd(sale), f"{row['sku']}-{price}-{sale}")
+    wanted = Price(money, None if sale is None else Sale(usd(sale)))
+    return PriceWrite(key(row), wanted, f"{row['sku']}-{price}-{sale}")
 
 
 def bare(one: PriceWrite, refs: tuple[tuple[str, str], ...] = ()) -> PriceWrite:
     """The same write where less is known of its variant."""
-    return PriceWrite(PriceKey(one.key.channel_sku, refs), one.price, one.sale_price, one.reference)
+    return PriceWrite(PriceKey(one.key.channel_sku, refs), one.price, one.reference)
 
 
 def kinds(answers: list[Receipt | HouseError]) -> list[type]:
@@ -60,10 +62,13 @@ def kinds(answers: list[Receipt | HouseError]) -> list[type]:
 
 
 async def seen(port: ShopifyPort, *keys: PriceKey) -> list[tuple[str | None, str | None]]:
-    told = await port.shown_prices(keys, Ask())
+    told = [one for one in await port.shown_prices(keys, Ask()) if isinstance(one, ShownPrice)]
     assert [one.key for one in told] == list(keys)
     return [
-        (str(one.price.amount) if one.price else None, str(one.sale_price.amount) if one.sale_price else None)
+        (
+            str(one.price.regular.amount) if one.price else None,
+            str(one.price.sale.price.amount) if one.price and one.price.sale else None,
+        )
         for one in told
     ]
 
@@ -128,7 +133,7 @@ async def test_a_variant_that_a_key_does_not_name_is_looked_up(sandbox: Sandbox,
     rows = await skus(sandbox, 64, 3)
     by_sku = bare(write(rows[0], "8.10"))
     by_variant = bare(write(rows[1], "8.20"), (("variant", rows[1]["productVariantId"]),))
-    stranger = PriceWrite(PriceKey(ChannelSku("NONE")), usd("1"), None, "1")
+    stranger = PriceWrite(PriceKey(ChannelSku("NONE")), Price(usd("1")), "1")
     journal = await sandbox.journal()
     answers = await port.tell_prices([by_sku, by_variant, stranger, write(rows[2], "8.30")], Ask(), nothing)
     assert kinds(answers) == [Receipt, Receipt, NotFound, Receipt]
@@ -140,10 +145,12 @@ async def test_a_sku_that_is_not_there_shows_no_price(sandbox: Sandbox, port: Sh
     (row,) = await skus(sandbox, 68)
     moved = PriceKey(ChannelSku(row["sku"]), (("variant", "gid://shopify/ProductVariant/7"),))
     first, second = await port.shown_prices([moved, PriceKey(ChannelSku("NONE"))], Ask())
+    assert isinstance(first, ShownPrice)
+    assert isinstance(second, ShownPrice)
     assert first.price is not None
-    assert first.price.amount == Decimal(row["price"])
+    assert first.price.regular.amount == Decimal(row["price"])
     assert first.upstream_request_id
-    assert (second.price, second.sale_price, second.upstream_request_id) == (None, None, None)
+    assert (second.price, second.upstream_request_id) == (None, None)
 
 
 async def test_two_prices_of_one_variant_are_told_one_after_the_other(sandbox: Sandbox, port: ShopifyPort) -> None:
@@ -171,7 +178,7 @@ async def test_nothing_is_sent_once_the_caller_may_not(sandbox: Sandbox, port: S
     (row,) = await skus(sandbox, 120)
     journal = await sandbox.journal()
 
-    async def fenced() -> None:
+    async def fenced(details: object = None) -> None:
         raise RuntimeError("the lease is lost")
 
     with pytest.raises(RuntimeError, match="lease"):
@@ -368,7 +375,8 @@ async def test_a_sku_on_two_variants_is_the_first_of_them(open_port: OpenPort) -
 
     wire = script({"productVariants": connection(variant(3, "3.00"), variant(9, "9.00"))})
     (told,) = await open_port(wire=wire.wire()).shown_prices([PriceKey(ChannelSku("A-1"))], Ask())
-    assert told.price == usd("3.00")
+    assert isinstance(told, ShownPrice)
+    assert told.price == Price(usd("3.00"))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=60))

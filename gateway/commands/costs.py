@@ -1,0 +1,59 @@
+"""`acorn costs`: what units cost us, from files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gateway.commands.common import fail, report_to, user, with_store
+
+app = typer.Typer(no_args_is_help=True, help="Tell what units cost.")
+
+
+@app.command("import")
+def costs_import(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV (sku,valid_from,amount,currency[,extra,withdrawn,reason]) or JSON Lines, in UTF-8."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the report goes; by default to the standard output.")
+    ] = None,
+) -> None:
+    """Take layers of cost from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
+    from gateway.cost_file import REPORT, Result, Wanted, report_row, run
+    from gateway.rows import FileProblem
+
+    wanted = Wanted(user("acorn costs"), dry_run, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json"))
+    try:
+        with (
+            file.open("rb") as opened,
+            report_to(report, REPORT, report_row) as tell,
+            _progress(file, wanted=report is not None) as done,
+        ):
+            found = with_store(lambda store: run(store, opened, wanted, tell, done))
+    except FileProblem as problem:
+        fail(f"{file}: {problem}")
+    except OSError as problem:
+        fail(f"{file} cannot be read: {problem.strerror}.")
+    told = ", ".join(f"{found[result]} {result.value}" for result in Result if found[result])
+    typer.echo(f"{told}." + (" Nothing was kept: this was a dry run." if dry_run else ""), err=True)
+    if found[Result.REFUSED]:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _progress(file: Path, *, wanted: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on the standard error, where somebody looks."""
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not (wanted and console.is_terminal)) as progress:
+        bar = progress.add_task("costs", total=file.stat().st_size)
+        yield lambda bytes_done: progress.update(bar, completed=bytes_done)
