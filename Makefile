@@ -27,7 +27,7 @@ demo: $(READY)  ## Run the whole house on sandboxes (ACORN_PORT moves it; Ctrl-C
 	@exec $(BIN)/acorn demo
 
 test: $(READY)  ## Run every test on engines of its own
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)  ## Lint, types, floors, schema, docs, lock file
 	$(BIN)/ruff check .

@@ -136,8 +136,11 @@ class Sold:
 
     @property
     def passed(self) -> bool:
-        """Nothing was lost, nothing was done twice, and what the shop told us was believed."""
-        return not (self.missing or self.twice or self.wrong or self.hooks["401"])
+        """Nothing was lost, late or done twice, every parcel was seen live, and what the shop told us was believed."""
+        parcels = self.to_ship.total() - self.statuses["VERIFIED"]
+        return not (
+            self.missing or parcels or self.late or self.open_late or self.twice or self.wrong or self.hooks["401"]
+        )
 
 
 @dataclass(slots=True)

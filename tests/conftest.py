@@ -34,7 +34,11 @@ _KEPT = pytest.StashKey[Engines]()
 
 # How quick the machine is says nothing about a property; and who breaks one finds the same case again.
 settings.register_profile(
-    "usual", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "usual",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "usual")

@@ -64,6 +64,8 @@ IN_LINE_S = 5.0
 FILE_LINE_S = 15.0
 # A feed may be listed a moment later than it was asked for; names older than this are no help.
 NAMES_SINCE = timedelta(hours=1)
+# What a platform still works at after so long wants a person.
+NEVER_ENDS = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +357,13 @@ def _by_verdict(deps: Deps, row: Row, verdict: PriceVerdict | HouseError) -> Wor
     if verdict.refused is not None:
         return refused_later(row, verdict.refused)
     if verdict.again_s is not None:
+        taken_at = row.item.accepted_at
+        if taken_at is not None and deps.clock() - taken_at > NEVER_ENDS:
+            # Newer prices of the listing wait for its end: a person has to decide.
+            hours = NEVER_ENDS.total_seconds() / 3600
+            words = f"{row.item.channel} has not worked through what it took in {hours:.0f} hours. Look there; "
+            error = ItemError(OutcomeUnknown.code, f"{words}retryOperation looks again, then sends.")
+            return Worked(ends(row, ItemStatus.PARKED, error=error))
         outcome = ends(row, ItemStatus.ACCEPTED, verdict.again_s)
         return Worked(replace(outcome, detail={SENT_AS: verdict.sent_as} if verdict.sent_as else {}))
     return None

@@ -11,7 +11,7 @@ from store.tables.base import instant, metadata, words
 listing_price = Table(
     "listing_price",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     # What was asked for last and has been released; the item that carries it.
     Column("wanted", JSONB),
     Column("wanted_item", BigInteger),
@@ -36,7 +36,7 @@ price_event = Table(
     "price_event",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("listing", Text, ForeignKey("listing.id"), nullable=False),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), nullable=False),
     instant("at", now=True),
     Column("what", Text, nullable=False),
     Column("price", JSONB),

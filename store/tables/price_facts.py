@@ -61,7 +61,7 @@ unit_cost = Table(
 fee_estimate = Table(
     "fee_estimate",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     Column("price", Numeric, primary_key=True),
     Column("currency", Text, nullable=False),
     Column("referral", Numeric, nullable=False),
@@ -76,7 +76,7 @@ fee_estimate = Table(
 featured_offer = Table(
     "featured_offer",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     Column("price_amount", Numeric),
     Column("price_currency", Text),
     Column("shipping_amount", Numeric),
@@ -96,7 +96,7 @@ featured_offer = Table(
 market_look = Table(
     "market_look",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     Column("about", Text, primary_key=True),
     instant("asked_at", nullable=True),
     # Somebody told that it is different now.
@@ -114,7 +114,7 @@ market_look = Table(
 price_due = Table(
     "price_due",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     Column("channel", Text, nullable=False),
     Column("reasons", ARRAY(Text), nullable=False),
     instant("due_at"),
@@ -126,7 +126,7 @@ price_due = Table(
 repriced = Table(
     "repriced",
     metadata,
-    Column("listing", Text, ForeignKey("listing.id"), primary_key=True),
+    Column("listing", Text, ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
     instant("at"),
     Column("became", Text, nullable=False),
     Column("words", Text, nullable=False, server_default=""),

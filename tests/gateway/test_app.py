@@ -118,9 +118,10 @@ async def test_metrics_count_prices_that_guards_keep_back(settings: Settings, re
         assert 'acorn_prices_guarded{action="REFUSE",guard="A_TEST"} 2.0' in told
 
 
-async def test_metrics_tell_of_prices_that_differ_and_of_canaries(settings: Settings, redis: object) -> None:
+async def test_metrics_tell_of_prices_that_differ_and_of_canaries(
+    settings: Settings, redis: object, store: Store
+) -> None:
     async with served(settings) as gateway:
-        store = gateway.app.standing.house.store
         await guarded(store, radius=Radius(rows=2))
         await listed(store, sold("A", "10"), sold("B", "10"))
         assert "\nacorn_prices_differ 0.0\n" in (await gateway.http.get("/metrics")).text

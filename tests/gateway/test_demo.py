@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +31,8 @@ from gateway.wiring import build_house
 from schema.scopes import ALL
 from store import api_key
 from store.session import Store
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(slots=True)
@@ -145,6 +148,22 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_taken_port_ends_the_command_with_words() -> None:
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 10))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "demo"],
+            env={**os.environ, "ACORN_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+    told = done.stdout + done.stderr
+    assert (done.returncode, str(port + 10) in told, "ACORN_PORT" in told) == (1, True, True)
+
+
 async def test_no_secret_is_a_name(settings: Settings, store: Store) -> None:
     """Logs name a key."""
     house = await build_house(settings)
@@ -174,6 +193,7 @@ def test_an_engine_that_ends_by_itself_ends_the_demo() -> None:
 def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
     with started() as first, started("rest") as second:
         wait_for(first.ready, 240)
+        check_readme(first)  # at once: what it answers is as fresh as it says for a minute
         wait_for(second.ready, 240)
         for demo in (first, second):
             answer = httpx.post(
@@ -183,13 +203,45 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
             )
             assert answer.json()["data"]["products"]["totalCount"] == 500
         check_pastes(first)
+        family = descendants(first.process.pid)
+        assert len(family) >= 5, "three sandboxes, a gateway, a worker"
         first.process.send_signal(signal.SIGINT)
         assert first.process.wait(90) == 0
         assert first.left() == []
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 10)
         # Killed without a chance to stop anything.
         second.process.kill()
         second.process.wait()
         wait_for(lambda: second.left() == [], 90)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes below one, by Linux's own word."""
+    found: set[int] = set()
+    for child in Path(f"/proc/{pid}/task").glob("*/children"):
+        for below in map(int, child.read_text().split()):
+            found |= {below} | descendants(below)
+    return found
+
+
+def check_readme(demo: Demo) -> None:
+    """Its first query is answered as it says, and its keys are there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    query = re.search(r"```graphql\n(.*?)```", readme, re.DOTALL)
+    answer = re.search(r"```json\n(.*?)```", readme, re.DOTALL)
+    assert query is not None
+    assert answer is not None
+
+    def ask(query: str, key: str) -> Any:
+        headers = {"authorization": f"Bearer {key}"}
+        url = f"http://127.0.0.1:{demo.port}/graphql"
+        return httpx.post(url, json={"query": query}, headers=headers, timeout=30).json()
+
+    assert ask(query[1], "demo-storefront") == {"data": json.loads(answer[1])}
+    for key in KEYS:
+        assert key in demo.said()
+        assert ask("{ __typename }", key) == {"data": {"__typename": "Query"}}
+    assert ask("{ __typename }", "demo-nobody")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
 def check_pastes(demo: Demo) -> None:

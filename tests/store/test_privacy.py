@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from domain.hint import Hint, HintKind
 from domain.ids import ChannelId, Sku
+from domain.money import Money
 from domain.privacy import PrivacyKind, PrivacyRequest
 from store import hint, privacy, product, stock, tables
 from store.privacy import ERASED
@@ -27,6 +29,8 @@ STAYS = {
     "order": "the seller's books",
     "outbound_order": "the seller's books",
     "oversale": "the seller's books",
+    "price_due": "goes with its listing",
+    "price_file_row": "what somebody of ours has sent, and goes with its file",
     "privacy_request": "the proof that it was done",
     "return_chain": "the seller's books",
     "return_piece": "the seller's books",
@@ -94,6 +98,18 @@ async def test_units_that_an_erased_shop_counted_are_counted_no_more(store: Stor
     async with store.begin() as tx:
         assert await tx.scalar(select(tables.sku_stock.c.elsewhere)) == 0
         assert list(await product.by_skus(tx, {Sku("A")})) == ["A"]
+
+
+async def test_prices_go_with_their_listings(store: Store) -> None:
+    listed = replace(make_listing(make_port(), "A"), price=Money(Decimal(10), "EUR"))
+    event, due = tables.price_event, tables.price_due
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [listed])
+        await tx.execute(insert(due).values(listing=listed.id, channel=SHOP, reasons=["COST"], due_at=AT))
+        assert await tx.scalar(select(func.count()).select_from(event)) == 1
+    async with store.begin() as tx:
+        assert (await privacy.erase(tx, SHOP))["listing"] == 1
+        assert [await tx.scalar(select(func.count()).select_from(one)) for one in (event, due)] == [0, 0]
 
 
 async def test_much_is_erased_a_little_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

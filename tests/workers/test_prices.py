@@ -8,17 +8,19 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, update
 
+from adapters.prices import PriceVerdict
 from domain.errors import Invalid, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelSku, OperationId
 from domain.money import Money
-from domain.operation import Capability, ItemStatus
-from domain.price import Price, Sale
+from domain.operation import Capability, ClaimedItem, ItemStatus
+from domain.price import Price, PriceFacts, Sale
 from store import agenda, operation, price, price_desk
 from store.session import Store
 from store.tables import listing as listing_table
 from store.tables import listing_price, operation_item, price_event
 from tests.workers.house import make_deps, until
 from tests.workers.pricing import QUICK, SHOP, PricedPort, ask, drain, hurry, items, make_priced, sold, usd, wish
+from workers import prices
 from workers.deps import Deps
 from workers.writes import SENDS
 
@@ -213,6 +215,20 @@ async def test_what_was_taken_and_is_never_seen_wants_a_person(store: Store, dep
     assert await settled(store, deps, id) == ["PARKED"]
     (row,) = await items(store, id)
     assert "shows no price" in row.error_message
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, "ACCEPTED"), (25, "PARKED")])
+async def test_a_file_that_never_ends_wants_a_person(store: Store, deps: Deps, hours: int, status: str) -> None:
+    (one,) = await sold(store, SHOP, skus(1))
+    taken_at = deps.clock() - timedelta(hours=hours)
+    payload = price.payload(wish(one, NINE), PriceFacts())
+    item = ClaimedItem(
+        1, OperationId("o"), SHOP, Capability.PRICES, "r", payload, ItemStatus.ACCEPTED, 1, 1, 0, taken_at, taken_at
+    )
+    worked = prices._by_verdict(deps, prices.Row(item, wish(one, NINE), 0.0), PriceVerdict(again_s=20.0))
+    assert worked is not None
+    assert worked.outcome is not None
+    assert worked.outcome.status.value == status
 
 
 async def test_a_shop_is_told_of_a_sale_while_it_holds(store: Store, deps: Deps, port: PricedPort) -> None:

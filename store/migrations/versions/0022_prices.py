@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.execute("set local lock_timeout = '2s'")
     op.create_table(
         "listing_price",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("wanted", postgresql.JSONB()),
         sa.Column("wanted_item", sa.BigInteger()),
         sa.Column("wanted_at", sa.DateTime(timezone=True)),
@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.create_table(
         "price_event",
         sa.Column("id", sa.BigInteger(), sa.Identity(), primary_key=True),
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), nullable=False),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
         sa.Column("price", postgresql.JSONB()),

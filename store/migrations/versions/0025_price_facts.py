@@ -53,7 +53,7 @@ def _money() -> None:
 def _market() -> None:
     op.create_table(
         "fee_estimate",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("price", sa.Numeric(), primary_key=True),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("referral", sa.Numeric(), nullable=False),
@@ -65,7 +65,7 @@ def _market() -> None:
     )
     op.create_table(
         "featured_offer",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("price_amount", sa.Numeric()),
         sa.Column("price_currency", sa.Text()),
         sa.Column("shipping_amount", sa.Numeric()),
@@ -80,7 +80,7 @@ def _market() -> None:
     )
     op.create_table(
         "market_look",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("about", sa.Text(), primary_key=True),
         sa.Column("asked_at", sa.DateTime(timezone=True)),
         sa.Column("hurried_at", sa.DateTime(timezone=True)),
@@ -108,7 +108,7 @@ def _repricing() -> None:
     )
     op.create_table(
         "price_due",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("reasons", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
@@ -117,7 +117,7 @@ def _repricing() -> None:
     op.create_index("price_due_channel_due_at_idx", "price_due", ["channel", "due_at"])
     op.create_table(
         "repriced",
-        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id"), primary_key=True),
+        sa.Column("listing", sa.Text(), sa.ForeignKey("listing.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("became", sa.Text(), nullable=False),
         sa.Column("words", sa.Text(), server_default="", nullable=False),
