@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -154,9 +154,9 @@ async def listed(store: Store, channel: Channel, world: Sandbox, rows: int) -> l
     return found
 
 
-async def asked(store: Store, listings: Sequence[Listing]) -> OperationId:
+async def asked(store: Store, listings: Sequence[Listing], amount: str = "19.79") -> OperationId:
     """All of them at once, and approved where guards want that."""
-    price = Price(Money(Decimal("19.79"), "USD"))
+    price = Price(Money(Decimal(amount), "USD"))
     wishes = [
         PriceWish(
             one.id,
@@ -210,56 +210,73 @@ def _now(world: Sandbox) -> float:
     return datetime.fromisoformat(world.get("clock")["now"]).timestamp()
 
 
-async def measure(rows: int, speed: float) -> list[Report]:
-    """Both channels, one after the other."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Engines of their own, and what ports stand on."""
+
+    store: Store
+    redis: Redis
+    transport: Transport
+    budgets: Budgets
+    tokens: TokenStore
+
+    def shop(self, url: str) -> RestPort:
+        config = RestConfig(SHOP, f"{url}/api/v1", token="st_sandbox", visibility_lag_s=LAG_S)
+        return RestPort(config, self.transport, self.tokens, self.budgets)
+
+    def deps(self, *ports: Port) -> Deps:
+        """Of a worker that knows these alone."""
+        return Deps(
+            store=self.store,
+            ports={one.channel.id: one for one in ports},
+            channels={one.channel.id: one.channel for one in ports},
+            locations=[],
+            sku_map=SkuMap(),
+            redis=self.redis,
+            clock=lambda: datetime.now(UTC),
+            worker="benchmark",
+            routes=Routes(self.budgets),
+        )
+
+
+@asynccontextmanager
+async def ground() -> AsyncIterator[Ground]:
+    """Gone at the end."""
     with tempfile.TemporaryDirectory(prefix="acorn-prices-") as folder:
         engines = await asyncio.to_thread(start, Path(folder) / "engines", environ=dict(os.environ), throwaway=True)
         try:
             await asyncio.to_thread(migrate.upgrade, engines.database_url)
-            with (
-                sandbox("amazon", 0, speed, products=2 * rows + 20) as amazon,
-                shop_of(rows, speed) as shop,
-            ):
-                store, redis, transport = Store(engines.database_url), Redis.from_url(engines.redis_url), Transport()
-                budgets, tokens = Budgets(redis, BudgetMemory(store)), TokenStore(redis)
-                config = AmazonConfig(
-                    channel=AMAZON,
-                    region="na",
-                    seller_id="A1SANDBOXNA",
-                    client_id="amzn1.application-oa2-client.sandbox",
-                    client_secret="sandbox-secret",
-                    refresh_token="Atzr|sandbox-na",
-                    endpoint=amazon.url,
-                    visibility_lag_s=LAG_S,
-                )
-                rest = RestConfig(SHOP, f"{shop.url}/api/v1", token="st_sandbox", visibility_lag_s=LAG_S)
-                ports: dict[ChannelId, Port] = {
-                    AMAZON.id: AmazonPort(config, transport, tokens, budgets),
-                    SHOP.id: RestPort(rest, transport, tokens, budgets),
-                }
-                deps = Deps(
-                    store=store,
-                    ports=ports,
-                    channels={AMAZON.id: AMAZON, SHOP.id: SHOP},
-                    locations=[],
-                    sku_map=SkuMap(),
-                    redis=redis,
-                    clock=lambda: datetime.now(UTC),
-                    worker="benchmark",
-                    routes=Routes(budgets),
-                )
-                reports = [
-                    await measured(deps, AMAZON, amazon, rows, least_of_amazon(rows)),
-                    await measured(deps, SHOP, shop, rows, least_of_shop(rows)),
-                ]
-                await budgets.settle()
-                await tokens.settle()
-                await transport.close()
-                await redis.aclose()
-                await store.close()
-                return reports
+            store, redis, transport = Store(engines.database_url), Redis.from_url(engines.redis_url), Transport()
+            budgets, tokens = Budgets(redis, BudgetMemory(store)), TokenStore(redis)
+            yield Ground(store, redis, transport, budgets, tokens)
+            await budgets.settle()
+            await tokens.settle()
+            await transport.close()
+            await redis.aclose()
+            await store.close()
         finally:
             await asyncio.to_thread(engines.stop)
+
+
+async def measure(rows: int, speed: float) -> list[Report]:
+    """Both channels, one after the other."""
+    async with ground() as on:
+        with sandbox("amazon", 0, speed, products=2 * rows + 20) as amazon, shop_of(rows, speed) as shop:
+            config = AmazonConfig(
+                channel=AMAZON,
+                region="na",
+                seller_id="A1SANDBOXNA",
+                client_id="amzn1.application-oa2-client.sandbox",
+                client_secret="sandbox-secret",
+                refresh_token="Atzr|sandbox-na",
+                endpoint=amazon.url,
+                visibility_lag_s=LAG_S,
+            )
+            deps = on.deps(AmazonPort(config, on.transport, on.tokens, on.budgets), on.shop(shop.url))
+            return [
+                await measured(deps, AMAZON, amazon, rows, least_of_amazon(rows)),
+                await measured(deps, SHOP, shop, rows, least_of_shop(rows)),
+            ]
 
 
 def main(
