@@ -302,7 +302,14 @@ async def test_ctrl_c_stops_the_waiting_only(visit: Visit) -> None:
     arguments = ("-m", "gateway", "channels", "authorize", "amazon", "amazon-eu")
     environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environ
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        env=environ,
+        # Whatever was started in the background of a script hears no Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     async with asyncio.timeout(60):
