@@ -150,6 +150,14 @@ def key_used(key: str | None) -> Conflict:
     )
 
 
+def version_passed(asked: int, holds: int) -> Conflict:
+    """What to say to who would replace a version of a set that holds no more."""
+    return Conflict(
+        f"Version {holds} holds by now, and not {asked}. Read it, and ask again with it.",
+        field=("version",),
+    )
+
+
 class Insufficient(Conflict):
     """A line of a reservation asks for more than can be sold; `others` are the same of its other lines."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import Conflict
+from domain.errors import version_passed
 from domain.price import Hit
 from domain.price_guard import PriceGuards, from_json, to_json
 from store import locks
@@ -43,10 +43,7 @@ async def keep(tx: AsyncConnection, wanted: PriceGuards, by: str) -> PriceGuards
     await tx.execute(select(func.pg_advisory_xact_lock(locks.PRICE_GUARDS)))
     before = await current(tx)
     if wanted.version != before.version:
-        raise Conflict(
-            f"Version {before.version} holds by now, and not {wanted.version}. Read it, and ask again with it.",
-            field=("version",),
-        )
+        raise version_passed(wanted.version, before.version)
     if replace(wanted, made_by=before.made_by, made_at=before.made_at) == before:
         return before
     statement = insert(price_guards).values(version=before.version + 1, guards=to_json(wanted), made_by=by)

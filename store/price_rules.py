@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Channel
-from domain.errors import Conflict
+from domain.errors import version_passed
 from domain.ids import ChannelId, ChannelSku, ListingId, Sku
 from domain.price import Origin, Price, PriceWish
 from domain.price_chain import Computed, compute
@@ -58,10 +58,7 @@ async def keep(tx: AsyncConnection, wanted: PriceRules, by: str) -> PriceRules:
     await tx.execute(select(func.pg_advisory_xact_lock(locks.PRICE_RULES)))
     before = await newest(tx)
     if wanted.version != before.version:
-        raise Conflict(
-            f"Version {before.version} holds by now, and not {wanted.version}. Read it, and ask again with it.",
-            field=("version",),
-        )
+        raise version_passed(wanted.version, before.version)
     if wanted.rules == before.rules:
         return before
     told = _RULES.dump_python(wanted.rules, mode="json", exclude_defaults=True)
