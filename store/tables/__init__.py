@@ -22,6 +22,7 @@ from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
 from store.tables.chain import return_chain, return_piece
 from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
+from store.tables.finance import estimate_due, money_line, settlement
 from store.tables.hold import hold_rule, order_hold
 from store.tables.label import label
 from store.tables.operation import event, operation, operation_item
@@ -75,6 +76,7 @@ __all__ = [
     "channel_state",
     "channel_stock",
     "consent_request",
+    "estimate_due",
     "event",
     "exchange",
     "featured_offer",
@@ -94,6 +96,7 @@ __all__ = [
     "market_look",
     "metadata",
     "missing_role",
+    "money_line",
     "operation",
     "operation_item",
     "order",
@@ -131,6 +134,7 @@ __all__ = [
     "reservation_hold",
     "return_chain",
     "return_piece",
+    "settlement",
     "sku_stock",
     "sourcing_decision",
     "sourcing_parcel",

@@ -25,6 +25,7 @@ SHOP = ChannelId("shop")
 STAYS = {
     "budget_use": "seconds of use, and nothing of anybody",
     "event": "no channel of its own",
+    "money_line": "the seller's books",
     "operation_item": "what we did, by ids",
     "order": "the seller's books",
     "outbound_order": "the seller's books",
@@ -35,6 +36,7 @@ STAYS = {
     "return_chain": "the seller's books",
     "return_piece": "the seller's books",
     "reservation": "promises of the seller's own",
+    "settlement": "the seller's books",
     "stock_rule": "the seller's rules",
 }
 
