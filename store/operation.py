@@ -282,6 +282,14 @@ async def refresh(tx: AsyncConnection, operation_ids: Collection[OperationId]) -
             await _settle(tx, row)
 
 
+async def withdrawn(tx: AsyncConnection, ids: Collection[OperationId]) -> None:
+    """Some of what these operations would do is not wanted any more: those that are left with nothing to decide are over."""
+    rows = await tx.execute(select(operation).where(among(o.id, ids)).order_by(o.id).with_for_update())
+    for row in rows.all():
+        if not await items_count(tx, OperationId(row.id), status=ItemStatus.PENDING):
+            await _settle(tx, row)
+
+
 async def approve(tx: AsyncConnection, id: OperationId, by: str) -> Operation:
     """Let a preview, or an operation that awaits approval, be carried out as it stands. Raises NotFound, Conflict."""
     row = await _locked(tx, id)

@@ -46,6 +46,7 @@ from domain.product import PRODUCT_REF
 from store import agenda, locks, operation, price, price_canary, price_guard, price_rules
 from store.session import AnyRow, among, as_table
 from store.tables import listing, listing_price, operation_item, price_request
+from store.tables import operation as operation_table
 from store.tables import price_canary as canary
 
 i = operation_item.c
@@ -130,6 +131,8 @@ async def keep(tx: AsyncConnection, request: Request, wishes: Sequence[PriceWish
         await price_guard.note(tx, judged.all_hits)
     if created and judged.hits:
         await tx.execute(insert(price_request).values(operation=made.id, hits=_hits_told(judged.hits)))
+    if created and not request.dry_run and any(one.origin is Origin.RULE for one in wishes):
+        await _withdraw(tx, made)
     if not created or status is not OperationStatus.QUEUED:
         return made, created
     places = {place for place, row in enumerate(judged.rows) if _shown(row, request.at)}
@@ -256,8 +259,8 @@ async def approve(tx: AsyncConnection, id: OperationId, by: str, at: datetime) -
     waiting = [(row, now) for row, now in zip(rows, judged.rows, strict=True) if row.status == ItemStatus.PENDING.value]
     before = await _hits_of_all(tx, id)
     held = before or judged.hits or any(now.held or row.payload["hits"] for row, now in waiting)
-    if held and by == one.requested_by:
-        raise _own()
+    if held:
+        await _check_second(tx, one, by)
     _check_whole(before, judged)
     rules = (await price_rules.newest(tx)).version
     refused = {
@@ -281,15 +284,21 @@ async def check_author(tx: AsyncConnection, one: Operation, by: str) -> None:
         i.status == ItemStatus.PENDING.value,
         func.jsonb_array_length(i.payload["hits"]) > 0,
     )
-    if by == one.requested_by and (await _hits_of_all(tx, one.id) or await tx.scalar(select(exists().where(*hit)))):
-        raise _own()
+    if await _hits_of_all(tx, one.id) or await tx.scalar(select(exists().where(*hit))):
+        await _check_second(tx, one, by)
 
 
-def _own() -> Forbidden:
-    words = (
-        "You have asked for these prices yourself, and they want a second person: somebody else has to approve them."
-    )
-    return Forbidden(words, field=("id",))
+async def _check_second(tx: AsyncConnection, one: Operation, by: str) -> None:
+    """Raises Forbidden for who has asked for these prices, or has written the rules that did."""
+    ruled = select(exists().where(i.operation_id == one.id, i.payload["origin"].astext == Origin.RULE.value))
+    if by == one.requested_by:
+        how = "have asked for these prices yourself"
+    elif (await price_rules.newest(tx)).made_by == by and await tx.scalar(ruled):
+        how = "have written the rules that ask for these prices"
+    else:
+        return
+    words = f"You {how}, and they want a second person: somebody else has to approve them."
+    raise Forbidden(words, field=("id",))
 
 
 async def retry(tx: AsyncConnection, id: OperationId) -> Operation:
@@ -496,6 +505,32 @@ async def _supersede(tx: AsyncConnection, id: OperationId) -> None:
         .values(status=ItemStatus.SUPERSEDED.value, ended_at=func.now(), lease_until=None)
     )
     await operation.refresh(tx, {OperationId(one.operation_id) for one in replaced})
+
+
+async def _withdraw(tx: AsyncConnection, made: Operation) -> None:
+    """What rules proposed for the same listings before, and nobody has decided about, gives way to what they propose now."""
+    by_rule, older = Origin.RULE.value, operation_item.alias("older")
+    mine = select(i.resource).where(i.operation_id == made.id, i.payload["origin"].astext == by_rule)
+    found = await tx.execute(
+        select(older.c.id, older.c.operation_id)
+        .join(operation_table, operation_table.c.id == older.c.operation_id)
+        .where(
+            operation_table.c.status == OperationStatus.AWAITING_APPROVAL.value,
+            operation_table.c.requested_by == made.requested_by,
+            operation_table.c.id != made.id,
+            older.c.capability == Capability.PRICES.value,
+            older.c.status == ItemStatus.PENDING.value,
+            older.c.payload["origin"].astext == by_rule,
+            older.c.resource.in_(mine),
+        )
+        .order_by(older.c.id)
+        .with_for_update()
+    )
+    replaced = found.all()
+    if replaced:
+        gone = {"status": ItemStatus.SUPERSEDED.value, "ended_at": func.now()}
+        await tx.execute(update(operation_item).where(among(i.id, [one.id for one in replaced])).values(**gone))
+        await operation.withdrawn(tx, {OperationId(one.operation_id) for one in replaced})
 
 
 async def _refuse(tx: AsyncConnection, refused: Mapping[int, ItemError]) -> None:

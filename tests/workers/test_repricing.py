@@ -14,10 +14,11 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.cost import NewCost
-from domain.ids import ChannelId, ListingId, Sku
+from domain.errors import Forbidden
+from domain.ids import ChannelId, ChannelSku, ListingId, Sku
 from domain.money import Money
 from domain.operation import OperationStatus
-from domain.price import Price, Sale, read_price
+from domain.price import Origin, Price, PriceWish, Sale, read_price
 from domain.price_canary import Radius
 from domain.price_guard import PriceGuards
 from domain.price_rules import CostPlus, FeeTable, Match, Measure, PriceRule, PriceRules, StockDriven, StockStep
@@ -204,6 +205,42 @@ async def test_the_good_go_on_their_way_and_the_held_wait_apart(deps: Deps) -> N
         await price_due.mark(tx, [listed(CUP)], Reason.RULES)
     await drained(work)
     assert len(await operations(deps.store)) == 3
+
+
+async def test_what_rules_propose_anew_takes_the_place_of_what_nobody_has_decided_about(deps: Deps) -> None:
+    work = await settled(deps)
+    # The second is held as the first was, the third passes by itself; what somebody else proposes stays.
+    for price in ("8.00", "9.00", "5.50"):
+        await costs(deps.store, CUP, price)
+        async with deps.store.begin() as tx:
+            await tx.execute(update(repriced).values(asked_at=func.now() - A_DAY))
+        await drained(work)
+    wish = PriceWish(listed(CUP), SHOP, None, ChannelSku(CUP), CUP, {}, Price(euros("16")), Origin.MUTATION)
+    async with deps.store.begin() as tx:
+        request = price_desk.Request("ann", "16", datetime.now(UTC))
+        await price_desk.keep(tx, request, [wish])
+    await costs(deps.store, CUP, "5.25")
+    async with deps.store.begin() as tx:
+        await tx.execute(update(repriced).values(asked_at=func.now() - A_DAY))
+    await drained(work)
+    found = [(status, price) for status, [(_, price)] in await operations(deps.store)]
+    assert found[:2] == [("CANCELLED", "16"), ("CANCELLED", "18")]
+    assert found[2][1] == "11"
+    assert found[3] == ("AWAITING_APPROVAL", "16")
+    assert found[4:] == [("QUEUED", "10.5")]
+
+
+async def test_whoever_wrote_the_rules_is_no_second_person_for_what_they_ask(deps: Deps) -> None:
+    work = await settled(deps)
+    await costs(deps.store, CUP, "8.00")
+    await drained(work)
+    async with deps.store.begin() as tx:
+        held = await tx.scalar(select(operation.c.id))
+        with pytest.raises(Forbidden, match="You have written the rules"):
+            await price_desk.approve(tx, held, "ann", deps.clock())
+    async with deps.store.begin() as tx:
+        approved = await price_desk.approve(tx, held, "bob", deps.clock())
+    assert approved.status is OperationStatus.QUEUED
 
 
 async def test_two_workers_at_once_ask_once(deps: Deps) -> None:
