@@ -164,13 +164,13 @@ class Sandbox:
 
     def get(self, path: str) -> Any:
         """The answer of GET /_sandbox/…"""
-        with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=120) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         """The answer of POST /_sandbox/…"""
         asked = urllib.request.Request(f"{self.url}/_sandbox/{path}", json.dumps(body).encode())
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=120) as answer:
             return json.load(answer)
 
 
