@@ -17,6 +17,7 @@ EACH = (
     ["benchmarks.shipments", "--shipments", "1000", "--faults", "0.25", "--kill-every", "2"],
     ["benchmarks.prices", "--rows", "2000"],
     ["benchmarks.price_canary"],
+    ["benchmarks.settlement"],
     ["benchmarks.sale_day", "--orders", "1000", "--speed", "60"],
 )
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from domain.address import Address
 from domain.ids import ChannelId, LocationCode
+from domain.payment_fee import PaymentFee
 
 LEDGER = ChannelId("ledger")
 """The keeper of places that we count ourselves: no channel may have this id."""
@@ -41,7 +42,7 @@ class Channel:
     """One Amazon selling account in one region, or one shop. `marketplaces` are country codes, empty for a shop.
 
     Its days begin in the time zone `time_zone`, in a marketplace that has one of its own under `zones` in that; `currencies` are
-    those of its marketplaces. With `buyers` it is to tell who bought.
+    those of its marketplaces. With `buyers` it is to tell who bought. `payment_fee` is what a shop's payment provider takes.
     """
 
     id: ChannelId
@@ -53,6 +54,7 @@ class Channel:
     zones: Mapping[str, str] = field(default_factory=dict)
     currencies: Mapping[str, str] = field(default_factory=dict)
     buyers: bool = False
+    payment_fee: PaymentFee | None = None
 
     def zone(self, marketplace: str | None) -> ZoneInfo:
         """Where the day of an order of that marketplace begins."""
@@ -103,6 +105,9 @@ class StreamName(Enum):
     ORDERS = "orders"
     SHOWN = "shown"
     RETURNS = "returns"
+    SETTLEMENTS = "settlements"
+    TRANSACTIONS = "transactions"
+    PAYOUTS = "payouts"
     NOTIFICATIONS = "notifications"
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class EventKind(Enum):
-    """The kinds of events. `subject` is the id of the operation, order, channel or webhook, or the SKU."""
+    """The kinds of events. `subject` is the id of the operation, order, channel, webhook or settlement, or the SKU."""
 
     OPERATION_CHANGED = "OperationChanged"
     STOCK_CHANGED = "StockChanged"
@@ -17,6 +17,7 @@ class EventKind(Enum):
     CHANNEL_PAUSED = "ChannelPaused"
     CHANNEL_RESUMED = "ChannelResumed"
     WEBHOOK_PAUSED = "WebhookPaused"
+    SETTLEMENT_KEPT = "SettlementKept"
     # A rule, a kit or a listing's SKU changed: whoever keeps answers of many SKUs in memory starts anew.
     STOCK_RULES_CHANGED = "StockRulesChanged"
 

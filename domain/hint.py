@@ -16,6 +16,7 @@ class HintKind(Enum):
 
     ORDER = "ORDER"  # the channel's order id
     REFUND = "REFUND"  # the channel's order id: money of it went back to the buyer
+    MONEY = "MONEY"  # the channel's order id, or "" where it is of none: money moved
     WORK = "WORK"  # the channel's id of a piece of work that an order makes: the order changed
     STOCK = "STOCK"  # a channel SKU in the channel's own pool
     ITEM = "ITEM"  # the channel's id of what it counts (`refs["inventory_item"]`): units of it changed somewhere

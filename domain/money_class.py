@@ -53,24 +53,30 @@ class MoneyClass(Enum):
     RETURN_FEE = "RETURN_FEE"
     REFUND_ADMINISTRATION_FEE = "REFUND_ADMINISTRATION_FEE"
     SUBSCRIPTION_FEE = "SUBSCRIPTION_FEE"
+    SERVICE_FEE = "SERVICE_FEE"  # services with a name of their own: tax collection, support, recycling
     ADVERTISING = "ADVERTISING"
-    COUPON_FEE = "COUPON_FEE"
+    COUPON_FEE = "COUPON_FEE"  # and deals
     PAYMENT_FEE = "PAYMENT_FEE"
     SHIPPING_LABEL = "SHIPPING_LABEL"
     SHIPPING_CHARGEBACK = "SHIPPING_CHARGEBACK"
     CHARGEBACK = "CHARGEBACK"
     REIMBURSEMENT = "REIMBURSEMENT"  # of lost and damaged units; less fees
     ADJUSTMENT = "ADJUSTMENT"  # a correction that the channel itself calls by that name alone
+    PAYMENT = "PAYMENT"  # of a buyer, or back: what it is for is not known yet, nor how much of it is tax
     RESERVE = "RESERVE"
     TRANSFER = "TRANSFER"
     UNCLASSIFIED = "UNCLASSIFIED"
 
 
 _TAXES = frozenset({MoneyClass.TAX_COLLECTED, MoneyClass.TAX_WITHHELD})
-_BALANCES = frozenset({MoneyClass.RESERVE, MoneyClass.TRANSFER})
+_BALANCES = frozenset({MoneyClass.PAYMENT, MoneyClass.RESERVE, MoneyClass.TRANSFER})
 _BUYERS = frozenset(
     {MoneyClass.SALE, MoneyClass.SHIPPING, MoneyClass.GIFT_WRAP, MoneyClass.PROMOTION, MoneyClass.SURCHARGE}
 )
+
+
+PENDING = frozenset({MoneyClass.PAYMENT, MoneyClass.UNCLASSIFIED})
+"""What nobody can book before it is known what it is for."""
 
 
 def part_of(of: MoneyClass, event: Event) -> Part:

@@ -35,6 +35,8 @@ class Kind(Enum):
     BACKFILL_ORDERS = "BACKFILL_ORDERS"
     REQUEST_REPORT = "REQUEST_REPORT"
     UPDATE_PRICES = "UPDATE_PRICES"
+    EXPORT = "EXPORT"
+    EXPORT_ORDERS = "EXPORT_ORDERS"
 
 
 # Whoever may ask for a change, approve it or administer may see its operations and decide about them; nobody else.
@@ -53,6 +55,9 @@ READERS: Mapping[Kind, frozenset[str]] = {
     Kind.BACKFILL_ORDERS: frozenset({"channels:write", "admin"}),
     Kind.REQUEST_REPORT: frozenset({"channels:write", "admin"}),
     Kind.UPDATE_PRICES: frozenset({"prices:write", "operations:approve", "admin"}),
+    # Files of lists: who may read the list.
+    Kind.EXPORT: frozenset({"finance:read", "admin"}),
+    Kind.EXPORT_ORDERS: frozenset({"orders:read", "admin"}),
 }
 
 
@@ -68,6 +73,7 @@ class Capability(Enum):
     BACKFILL = "backfill"  # orders of days long past
     REPORTS = "reports"  # files that a platform makes in its own time
     PRICES = "prices"
+    EXPORTS = "exports"  # files that lists of ours are made into; of no channel
     LEDGER = "ledger"  # done in the transaction that asks for it: no lane carries it
 
 

@@ -22,3 +22,18 @@ class Payout:
     net: Money
     reference: str | None = None
     totals: Mapping[str, Money] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One of the movements that a payout is made of, signed as we see it; its net is `amount` less `fee`. `kind` is the channel's
+    word, `reason` that of an adjustment (or ""). `order` and `refund` are the channel's ids."""
+
+    id: str
+    kind: str
+    amount: Money
+    fee: Money
+    at: datetime
+    order: str | None = None
+    refund: str | None = None
+    reason: str = ""

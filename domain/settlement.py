@@ -36,6 +36,15 @@ class Statement:
     reference: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement(Statement):
+    """One that is kept: of so many rows, since that instant."""
+
+    id: str
+    line_count: int
+    kept_at: datetime
+
+
 class StatementRow(NamedTuple):
     """One amount of a settlement file, as it stands there; what is blank there is None. `number` counts the data lines from
     1, the summary not among them; `extra` are columns that we do not know, by name. In the statement's currency."""

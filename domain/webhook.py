@@ -90,7 +90,16 @@ class Topic:
 
 
 _WRITERS = frozenset(
-    {"channels:write", "shipments:write", "refunds:write", "prices:write", "stock:write", "operations:approve", "admin"}
+    {
+        "channels:write",
+        "shipments:write",
+        "refunds:write",
+        "prices:write",
+        "stock:write",
+        "finance:write",
+        "operations:approve",
+        "admin",
+    }
 )
 _INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 
@@ -99,9 +108,10 @@ TOPICS: Mapping[str, Topic] = {
     for one in (
         Topic("stock.changed.v1", EventKind.STOCK_CHANGED, frozenset({"stock:read", "admin"}), "Product"),
         Topic("order.changed.v1", EventKind.ORDER_CHANGED, frozenset({"orders:read", "admin"}), "Order"),
-        Topic("operation.changed.v1", EventKind.OPERATION_CHANGED, _WRITERS, "Operation"),
+        Topic("operation.changed.v1", EventKind.OPERATION_CHANGED, _INSIDERS, "Operation"),
         Topic("channel.paused.v1", EventKind.CHANNEL_PAUSED, _INSIDERS, "Channel"),
         Topic("channel.resumed.v1", EventKind.CHANNEL_RESUMED, _INSIDERS, "Channel"),
+        Topic("settlement.kept.v1", EventKind.SETTLEMENT_KEPT, frozenset({"finance:read", "admin"}), "Settlement"),
         Topic("webhook.paused.v1", EventKind.WEBHOOK_PAUSED, frozenset({"webhooks:write", "admin"}), "Webhook"),
     )
 }
@@ -110,8 +120,8 @@ BY_KIND: Mapping[EventKind, Topic] = {one.kind: one for one in TOPICS.values()}
 
 @dataclass(frozen=True, slots=True)
 class NewWebhook:
-    """What is asked for. Empty filters are for all: `channels` narrow events of orders and channels, `skus` (patterns such as
-    `TEE-*`) those of stock. `hook` marks what a tool subscribed by itself: it goes when its target says 410."""
+    """What is asked for. Empty filters are for all: `channels` narrow events of orders, settlements and channels, `skus`
+    (patterns such as `TEE-*`) those of stock. `hook` marks what a tool subscribed by itself: it goes when its target says 410."""
 
     url: str = field(repr=False)
     events: tuple[str, ...]
@@ -198,7 +208,7 @@ def may_read(topic: Topic, data: Mapping[str, Any], scopes: Collection[str]) -> 
 def _channel(event: Event) -> str | None:
     """The channel that an event is of; None where it is of none."""
     match event.kind:
-        case EventKind.ORDER_CHANGED:
+        case EventKind.ORDER_CHANGED | EventKind.SETTLEMENT_KEPT:
             return str(event.data["channel"])
         case EventKind.CHANNEL_PAUSED | EventKind.CHANNEL_RESUMED:
             return event.subject

@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands import channels, conformance, costs, documents, fx, keys, orders, prices, privacy, stock
+from gateway.commands import (
+    bank,
+    channels,
+    conformance,
+    costs,
+    documents,
+    finance,
+    fx,
+    journal,
+    keys,
+    orders,
+    prices,
+    privacy,
+    stock,
+)
 from gateway.commands.common import asked_database, fail, ready, told_config, told_settings, with_store
 from gateway.settings import PORT_WANTED
 
@@ -32,6 +46,10 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(stock.app, name="stock")
 app.add_typer(costs.app, name="costs")
 app.add_typer(fx.app, name="fx")
+finance.app.command("journal")(journal.finance_journal)
+finance.app.command("chart")(journal.finance_chart)
+finance.app.add_typer(bank.app, name="bank")
+app.add_typer(finance.app, name="finance")
 app.add_typer(orders.app, name="orders")
 app.add_typer(prices.app, name="prices")
 app.add_typer(schema_app, name="schema")

@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
 
 from domain.channel import LEDGER, Location, LocationKind, StreamName
+from domain.chart import BUILT_IN, Chart, built_in, read_chart
 from domain.errors import Invalid
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
 from domain.mapping import FieldMap, check_rule, folded, words
@@ -107,6 +108,20 @@ class Config:
             ("feeds_out", self.file.feeds_out),
             ("tracking_in", self.file.tracking_in),
         ]
+
+    @property
+    def chart(self) -> Chart:
+        """The accounts that journals are booked on: a chart of ours, or a file beside this one. Raises Invalid."""
+        told = self.file.journals.chart
+        if told in BUILT_IN:
+            return built_in(told)
+        try:
+            return read_chart((self.path.parent / told).read_text(encoding="utf-8"))
+        except Invalid as problem:
+            raise Invalid(f"{told}: {problem.message}") from None
+        except (OSError, UnicodeDecodeError):
+            words = f"`chart` is none of {', '.join(BUILT_IN)}, and there is no file {told} that can be read as UTF-8."
+            raise Invalid(words) from None
 
     @property
     def hints(self) -> list[str]:
@@ -268,6 +283,14 @@ def _once(config: Config) -> Problems:
                     f"name this account's pools in [[channels.pools]] with codes of their own.",
                 )
             codes[place.code] = place.keeper
+
+
+def _charted(config: Config) -> Problems:
+    """The chart of accounts is whole."""
+    try:
+        _ = config.chart
+    except Invalid as problem:
+        yield ("journals", "chart"), problem.message
 
 
 def _pooled(config: Config) -> Problems:
@@ -446,6 +469,7 @@ def _paced(config: Config) -> Problems:
 
 _CHECKS: tuple[Callable[[Config], Problems], ...] = (
     _once,
+    _charted,
     _pooled,
     _kept,
     _mapped,

@@ -29,7 +29,7 @@ from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, seven_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, eight_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
@@ -245,7 +245,7 @@ class _Demo:
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )
-        text = f"{addresses}\n{seven_things(home, examples)}\n\nready"
+        text = f"{addresses}\n{eight_things(home, examples)}\n\nready"
         print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
 
     async def _watch(self) -> None:

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from domain.ids import Sku, node_id
 from domain.money import Money
@@ -32,7 +32,7 @@ KEYS: Mapping[str, frozenset[str]] = {
             "schema:read",
         }
     ),
-    "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read"}),
+    "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read", "finance:write"}),
     "demo-admin": ALL,
 }
 
@@ -218,7 +218,7 @@ Keys, as `Authorization: Bearer …`
   demo-storefront  reads stock and products
   demo-checkout    reserves units too
   demo-operator    reads orders, holds, ships and refunds them, adjusts stock, prices and rules, runs streams, approves
-  demo-finance     reads orders and costs
+  demo-finance     reads orders, costs, settlements and profit, and ties them out
   demo-admin       may do everything, and sees who bought
 """
 
@@ -261,6 +261,14 @@ PREVIEW = """mutation { updatePrices(input: { dryRun: true, idempotencyKey: "%s"
 APPROVE = """mutation { approveOperation(id: "%s") { operation { status } userErrors { message } } }"""
 
 
+TIE_OUT = """{ settlements(first: 3) { totalCount nodes { externalId kind channel { name } startsAt endsAt
+    total { amount currency } lineCount matchedLineCount difference { amount } summary { event class lines amount { amount } } } }
+    residualSummary { cause age lines amount { amount currency } } }"""
+
+EARNED = """{ profit(filter: { from: "%s", to: "%s" }, groupBy: [CHANNEL]) { dimensions { value } units
+    revenue { amount currency } fees { amount } refunds { amount } cost { amount } profit { amount } } }"""
+
+
 def curl(home: str, key: str, query: str, *options: str) -> str:
     """A command to paste; its parts stand on lines of their own."""
     body = json.dumps({"query": re.sub(r"\s+", " ", query)})
@@ -286,12 +294,12 @@ class Examples:
     price: Money
 
 
-def seven_things(home: str, examples: Examples) -> str:
-    """What to try first: read, queue, hold, ship, follow, reserve, price."""
+def eight_things(home: str, examples: Examples) -> str:
+    """What to try first: read, queue, hold, ship, follow, reserve, price, tie out what was paid."""
     order = examples.order
     key = f"first-try-{secrets.token_hex(3)}"
     tracking = f"00340434{secrets.randbelow(10**12):012}"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now, today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), datetime.now(UTC).date()
     id = node_id("Order", order.id)
     ship = curl(home, "demo-operator", SHIP % (key, id, tracking, now))
     # Ends the quoting, lets the shell put its variable in, and takes the quoting up again.
@@ -301,7 +309,7 @@ def seven_things(home: str, examples: Examples) -> str:
     preview = PREVIEW % (f"price-{secrets.token_hex(3)}", examples.priced, f"{price.amount:f}", price.currency)
     return "\n".join(
         [
-            "Seven things to paste:\n",
+            "Eight things to paste:\n",
             "1. What can be sold, and why? One answer from Amazon, the shop and the warehouses, with its bill.\n",
             curl(home, "demo-storefront", STOCK % examples.sku, "-H 'X-Acorn-Bill: 1'"),
             "\n2. What has to leave next, from where, and what keeps it from that?\n",
@@ -322,6 +330,9 @@ def seven_things(home: str, examples: Examples) -> str:
             "OPERATION=$(echo $PRICES | grep -o 'Operation:[0-9a-f-]*')",
             curl(home, "demo-operator", APPROVE % "'$OPERATION'"),
             follow,
+            "\n8. What was paid out and earned, and what of it is not tied out? Settlements come in within minutes.\n",
+            curl(home, "demo-finance", TIE_OUT),
+            curl(home, "demo-finance", EARNED % (f"{today - timedelta(days=30)}T00:00:00Z", f"{today}T00:00:00Z")),
             "\nCtrl-C stops all of it and leaves nothing behind.",
         ]
     )

@@ -26,7 +26,21 @@ from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
 from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
 from gateway.wiring import House, build_house
-from store import api_key, beat, event, feed, grant, migrate, person, quarantine, webhook
+from store import (
+    api_key,
+    beat,
+    event,
+    feed,
+    finance_file,
+    grant,
+    migrate,
+    money_word,
+    person,
+    quarantine,
+    settlement,
+    settlement_view,
+    webhook,
+)
 from store.session import UNAVAILABLE, why
 
 CHANNEL_PATIENCE_S = 20.0
@@ -101,6 +115,8 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             for finding in await _webhooks(house):
                 yield finding
             for finding in await _consents(house):
+                yield finding
+            for finding in await _money(house):
                 yield finding
             for finding in await _buyers(house):
                 yield finding
@@ -232,6 +248,34 @@ async def _webhooks(house: House) -> list[Finding]:
             found.append(Finding(Grade.NOTE, what, told, do))
     if every and not found:
         found.append(Finding(Grade.WELL, "webhooks", f"{len(every)} take what they are told"))
+    return found
+
+
+async def _money(house: House) -> list[Finding]:
+    """What somebody has to look at before books can be closed."""
+    async with house.store.begin() as tx:
+        refused, _ = await finance_file.page(tx, first=NEWEST, state=finance_file.FileState.REFUSED)
+        count = await finance_file.count(tx, state=finance_file.FileState.REFUSED)
+        gaps = await settlement.gaps(tx)
+        left = await settlement_view.residual_sums(tx, datetime.now(UTC))
+        unknown = await money_word.unclassified(tx, house.channels)
+    found = []
+    if unknown:
+        words = ", ".join(one.words.told for one in unknown[:NEWEST])
+        told = f"{len(unknown)} that nobody knows: {words}"
+        found.append(Finding(Grade.NOTE, "words for money", told, "Say what they mean with `classifyMoney`."))
+    if count:
+        reasons = "; ".join(f"{one.name} of {one.channel}: {one.reason}" for one in refused)
+        do = "Mend what they say, then have them read once more with `retrySettlementFile`."
+        found.append(Finding(Grade.NOTE, "settlement files", f"{count} refused. The newest: {reasons}", do))
+    for gap in gaps[:NEWEST]:
+        period = f"{gap.starts_at:%Y-%m-%d} to {gap.ends_at:%Y-%m-%d}"
+        do = "Download its file at the channel and bring it with `acorn finance import`."
+        found.append(Finding(Grade.NOTE, f"settlement of {gap.channel}", f"{period} is missing", do))
+    if left:
+        lines, oldest = sum(one.lines for one in left), min(one.oldest for one in left)
+        told = f"{lines} lines are not tied out, the oldest since {oldest:%Y-%m-%d}"
+        found.append(Finding(Grade.NOTE, "settlements", told, "`residuals` says why, and what to do next."))
     return found
 
 

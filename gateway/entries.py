@@ -23,9 +23,11 @@ from pydantic import (
 
 from domain.address import Address as PostalAddress
 from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
+from domain.errors import Invalid
 from domain.feed import FeedIn, FeedOut, secret_bytes
 from domain.ids import ChannelId, LocationCode
 from domain.mapping import FieldRule
+from domain.payment_fee import PaymentFee, read_payment_fee
 from domain.retention import TRANSIT
 from domain.tracking import TrackingSource
 from store.market import Terms
@@ -73,6 +75,16 @@ def _unguessed(value: Any, info: ValidationInfo) -> Any:
     return resolved
 
 
+def _payment_fee(value: Any) -> PaymentFee:
+    """What a payment provider takes, as people write it."""
+    if not isinstance(value, str):
+        raise ValueError("write a text such as `2.9 % + 0.30`")
+    try:
+        return read_payment_fee(value)
+    except Invalid as problem:
+        raise ValueError(problem.message.rstrip(".")) from None
+
+
 def _zone(value: str) -> str:
     """A zone of time by its name."""
     if value not in available_timezones():
@@ -97,6 +109,7 @@ WebhookKey = Annotated[SecretStr, BeforeValidator(_unguessed)]
 SigningSecret = Annotated[SecretStr, BeforeValidator(_signing)]
 Address = Annotated[Text, AfterValidator(_address)]
 Zone = Annotated[str, AfterValidator(_zone)]
+Fee = Annotated[PaymentFee, BeforeValidator(_payment_fee)]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
@@ -141,6 +154,12 @@ class PricesEntry(Entry):
         )
 
 
+class JournalsEntry(Entry):
+    """How settlements are booked; see docs/finance.md. `chart` is one of ours, or a file beside this one."""
+
+    chart: Text = "general"
+
+
 class StreamsEntry(Entry):
     """How often each stream runs, where it differs from the default."""
 
@@ -149,6 +168,9 @@ class StreamsEntry(Entry):
     orders: Duration | None = None
     shown: Duration | None = None
     returns: Duration | None = None
+    settlements: Duration | None = None
+    transactions: Duration | None = None
+    payouts: Duration | None = None
     notifications: Duration | None = None
 
 
@@ -259,11 +281,19 @@ class ShopifyEntry(ChannelEntry):
     previous_client_secret: Secret | None = None
     client_secret_since: AwareDatetime | None = None
     ship_from_fba: ShipFromFbaEntry | None = None
+    payment_fee: Fee | None = None
 
     def channel(self) -> Channel:
         """As the house knows it."""
-        zone, buyers = self.time_zone, self.buyers
-        return Channel(ChannelId(self.id), Platform.SHOPIFY, self.name, self.sandbox, time_zone=zone, buyers=buyers)
+        return Channel(
+            ChannelId(self.id),
+            Platform.SHOPIFY,
+            self.name,
+            self.sandbox,
+            time_zone=self.time_zone,
+            buyers=self.buyers,
+            payment_fee=self.payment_fee,
+        )
 
 
 class RestEntry(ChannelEntry):
@@ -279,11 +309,19 @@ class RestEntry(ChannelEntry):
     webhook_secret: SigningSecret | None = None
     previous_webhook_secret: SigningSecret | None = None
     ship_from_fba: ShipFromFbaEntry | None = None
+    payment_fee: Fee | None = None
 
     def channel(self) -> Channel:
         """As the house knows it."""
-        zone, buyers = self.time_zone, self.buyers
-        return Channel(ChannelId(self.id), Platform.REST, self.name, self.sandbox, time_zone=zone, buyers=buyers)
+        return Channel(
+            ChannelId(self.id),
+            Platform.REST,
+            self.name,
+            self.sandbox,
+            time_zone=self.time_zone,
+            buyers=self.buyers,
+            payment_fee=self.payment_fee,
+        )
 
     def webhook_keys(self) -> tuple[bytes, ...]:
         """What signs the shop's deliveries, the newest first; empty where it delivers none."""
@@ -440,6 +478,7 @@ class FileEntry(Entry):
     stock: StockEntry = StockEntry()
     orders: OrdersEntry = OrdersEntry()
     prices: PricesEntry = PricesEntry()
+    journals: JournalsEntry = JournalsEntry()
     channels: tuple[Annotated[AmazonEntry | ShopifyEntry | RestEntry, Field(discriminator="platform")], ...] = Field(
         min_length=1
     )

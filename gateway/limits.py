@@ -79,12 +79,21 @@ WEIGHTS: Mapping[str, int] = {
     "OrderConnection.totalCount": 5,
     "OperationConnection.totalCount": 5,
     "OperationItemConnection.totalCount": 5,
+    "SettlementConnection.totalCount": 5,
+    "MoneyLineConnection.totalCount": 5,
+    # A settlement may have a million lines.
+    "Settlement.summary": 5,
+    "Settlement.comparison": 5,
+    "Query.residualSummary": 10,
+    # Sums over all lines of the days asked for, whatever comes of them.
+    "Query.profit": 20,
+    "Query.profitChanges": 20,
     "Query._service": 100,
     "Query.__schema": 100,
     "Query.__type": 100,
 }
 # Objects that are only values put together: they cost nothing beside what they stand in.
-VALUES = frozenset({"Money", "Location", "PageInfo", "Progress", "UserError"})
+VALUES = frozenset({"DimensionValue", "Money", "Location", "PageInfo", "Progress", "UserError"})
 _INTROSPECTION = frozenset({"__schema", "__type"})
 
 

@@ -2,26 +2,35 @@
 
     GET /labels/<id>?expires=<seconds of the epoch>&signature=<hex>
     GET /reports/<id>?expires=<seconds of the epoch>&signature=<hex>
+    GET /settlement-files/<id>?expires=<seconds of the epoch>&signature=<hex>
+    GET /exports/<id>?expires=<seconds of the epoch>&signature=<hex>
+    GET /journals/<number>-<layout>?expires=<seconds of the epoch>&signature=<hex>
 
 The link is all that is asked for, so that a browser or a print server can fetch it; who may have one is decided where it is made
-(`Label.url`, `Shipment.labelUrl`, `OperationItem.document`).
+(`Label.url`, `Shipment.labelUrl`, `OperationItem.document`, `SettlementFile.url`, `Query.journalDocument`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from urllib.parse import parse_qs
 
+from domain.errors import Refused
 from domain.label import LabelFormat
-from gateway.asgi import Receive, Scope, Send, request_id, respond
+from gateway.asgi import Receive, Scope, Send, request_id, respond, start
+from resolvers import journal
+from resolvers.export import LINKS as EXPORTS
 from resolvers.label import LINKS as LABELS
 from resolvers.link import Links
 from resolvers.report import LINKS as REPORTS
+from resolvers.settlement_file import LINKS as SETTLEMENT_FILES
 from resolvers.shelf import Shelf
-from store import label, report
+from store import export, finance_file, label, report
 from store.keyring import Unopened
 from store.session import UNAVAILABLE
 
@@ -38,10 +47,18 @@ MEDIA = {
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What is too long to be held at once: `size` bytes in all."""
+
+    size: int
+    parts: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """What is sent, and what it is called."""
 
-    content: bytes
+    content: bytes | Parts
     content_type: str
     name: str
 
@@ -77,9 +94,46 @@ async def _report(shelf: Shelf, id: str) -> File | None:
     return File(file.content, media, f"report-{id}.{'json' if 'json' in media else 'txt'}")
 
 
+async def _settlement_file(shelf: Shelf, id: str) -> File | None:
+    # A million rows are some 15 MiB as they lie there, packed.
+    content = b"".join([part async for part in finance_file.packed(shelf.store, id)])
+    return File(content, "application/gzip", f"settlement-{id}.txt.gz") if content else None
+
+
+async def _export(shelf: Shelf, id: str) -> File | None:
+    async with shelf.store.begin() as tx:
+        found = (await export.by_items(tx, [int(id)])).get(int(id))
+    if found is None or not found.done:
+        return None
+    name = f"{found.wanted.list.value.lower()}-{id}.{found.wanted.format.value.lower()}"
+    return File(Parts(found.bytes, _unpacked(shelf, int(id))), found.wanted.format.content_type, name)
+
+
+async def _journal(shelf: Shelf, id: str) -> File | None:
+    wanted = journal.read_link(id)
+    try:
+        found = None if wanted is None else await journal.file(shelf.store, shelf.chart, *wanted)
+    except Refused:  # the chart is another one since the link was made
+        return None
+    return None if found is None else File(found.content, found.media, found.name)
+
+
+async def _unpacked(shelf: Shelf, item: int) -> AsyncIterator[bytes]:
+    """The parts of an export. One that is forgotten meanwhile ends too early, which its length tells."""
+    for number in count():
+        async with shelf.store.begin() as tx:
+            packed = await export.part(tx, item, number)
+        if packed is None:
+            return
+        yield await asyncio.to_thread(gzip.decompress, packed)
+
+
 KEPT: Mapping[Links, Kept] = {
     LABELS: Kept("label", "Label.url", _label),
     REPORTS: Kept("report", "OperationItem.document", _report),
+    SETTLEMENT_FILES: Kept("file", "SettlementFile.url", _settlement_file),
+    EXPORTS: Kept("export", "OperationItem.document", _export),
+    journal.LINKS: Kept("journal", "Query.journalDocument", _journal),
 }
 PREFIXES = tuple(links.prefix for links in KEPT)
 
@@ -93,9 +147,18 @@ class Linked:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         id = request_id(scope)
         status, body, headers = await self._answer(scope, id)
-        await respond(send, status, b"" if scope["method"] == "HEAD" else body, {"x-request-id": id, **headers})
+        headers = {"x-request-id": id, **headers}
+        if scope["method"] == "HEAD":
+            await respond(send, status, b"", headers)
+        elif isinstance(body, bytes):
+            await respond(send, status, body, headers)
+        else:
+            await start(send, status, {**headers, "content-length": str(body.size)})
+            async for part in body.parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
 
-    async def _answer(self, scope: Scope, request: str) -> tuple[int, bytes, dict[str, str]]:
+    async def _answer(self, scope: Scope, request: str) -> tuple[int, bytes | Parts, dict[str, str]]:
         if scope["method"] not in ("GET", "HEAD"):
             return _words(405, "Only GET is answered here.")
         links, kept = next(one for one in KEPT.items() if scope["path"].startswith(one[0].prefix))

@@ -111,6 +111,36 @@ PRICES_DIFFER = Gauge(
     "acorn_prices_differ", "Listings that have shown another price than the wanted one for longer than 15 minutes."
 )
 PRICE_CANARIES = Gauge("acorn_price_canaries", "Canaries of changes of prices, by what became of them.", ["state"])
+RESIDUAL_LINES = Gauge("acorn_residual_lines", "Lines of settlements that are not tied out.", ["channel", "cause"])
+RESIDUAL_AMOUNT = Gauge(
+    "acorn_residual_amount", "What they come to, signed, in major units.", ["channel", "cause", "currency"]
+)
+RESIDUAL_OLDEST = Gauge(
+    "acorn_residual_oldest_seconds", "How long the line of a channel has been open that is so for longest.", ["channel"]
+)
+SETTLEMENTS_MISSING = Gauge(
+    "acorn_settlements_missing", "Settlements that must be there, since those around them do not join.", ["channel"]
+)
+SETTLEMENT_FILES_REFUSED = Gauge(
+    "acorn_settlement_files_refused", "Files of settlements that nothing of is in the books.", ["channel"]
+)
+MONEY_WORDS_UNKNOWN = Gauge(
+    "acorn_money_words_unknown", "Words for money that nobody has said the meaning of.", ["wording"]
+)
+ESTIMATES_LAG = Gauge(
+    "acorn_estimates_lag_seconds", "How long the order has waited that waits longest to be reckoned anew."
+)
+PAYOUTS_OVERDUE = Gauge("acorn_payouts_overdue", "Payouts that no bank has shown in time.", ["channel"])
+MONEY_OPEN = (
+    PAYOUTS_OVERDUE,
+    RESIDUAL_LINES,
+    RESIDUAL_AMOUNT,
+    RESIDUAL_OLDEST,
+    SETTLEMENTS_MISSING,
+    SETTLEMENT_FILES_REFUSED,
+    MONEY_WORDS_UNKNOWN,
+)
+"""What somebody has to look at before books can be closed."""
 AUTH_FAILURES = Counter("acorn_auth_failures_total", "Requests without a valid key.", ["reason"])
 DELIVERIES = Counter("acorn_deliveries_total", "Deliveries of platforms kept, by where.", ["place"])
 UPSTREAM_CALLS = Counter("acorn_upstream_calls_total", "Upstream calls made for requests.", ["channel", "operation"])

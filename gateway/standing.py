@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from adapters.outside import Guard
@@ -27,7 +28,21 @@ from resolvers.live import LiveStock
 from resolvers.price_history import LATE
 from resolvers.shelf import Shelf
 from resolvers.stock_cache import StockCache
-from store import channel, grant, migrate, price_canary, price_guard, price_history, webhook
+from store import (
+    bank,
+    channel,
+    estimate,
+    finance_file,
+    grant,
+    migrate,
+    money_word,
+    price_canary,
+    price_guard,
+    price_history,
+    settlement,
+    settlement_view,
+    webhook,
+)
 from store.channel import ChannelPause
 from store.session import UNAVAILABLE
 from workers.bell import ArqBell, SilentBell, arq_redis
@@ -70,6 +85,7 @@ class Standing:
             metrics.WEBHOOK_DELIVERIES.clear()
             metrics.PRICES_GUARDED.clear()
             metrics.PRICE_CANARIES.clear()
+            _clear(metrics.MONEY_OPEN)
             return
         metrics.WEBHOOKS.labels("active").set(told.active)
         metrics.WEBHOOKS.labels("paused").set(told.paused)
@@ -84,6 +100,11 @@ class Standing:
             metrics.CHANNELS_PAUSED.labels(id).set(id in paused)
         for lack in lacking:
             metrics.ROLES_MISSING.labels(lack.channel, lack.operation).set(1)
+        # Alone: to add up a million open lines may take longer than a probe, and hides nothing else.
+        try:
+            await asyncio.wait_for(self._tell_of_money(), PROBE_S)
+        except UNAVAILABLE:
+            _clear(metrics.MONEY_OPEN)
 
     async def _tell_of_prices(self) -> None:
         async with self.house.store.begin() as tx:
@@ -92,6 +113,36 @@ class Standing:
         metrics.PRICES_DIFFER.set(differing)
         for state, count in canaries.items():
             metrics.PRICE_CANARIES.labels(state.value.lower()).set(count)
+
+    async def _tell_of_money(self) -> None:
+        now = self.shelf.clock()
+        async with self.house.store.begin() as tx:
+            sums = await settlement_view.residual_sums(tx, now)
+            gaps = await settlement.gaps(tx)
+            refused = await finance_file.refused_counts(tx)
+            unknown = await money_word.unclassified(tx, self.house.channels)
+            late = await estimate.lag(tx)
+            overdue = await bank.overdue(tx, now)
+        metrics.ESTIMATES_LAG.set(late.total_seconds())
+        _clear(metrics.MONEY_OPEN)
+        for id in self.house.channels:
+            for gauge in (metrics.RESIDUAL_OLDEST, metrics.SETTLEMENTS_MISSING, metrics.SETTLEMENT_FILES_REFUSED):
+                gauge.labels(id).set(0)
+        for one in sums:
+            cause = one.cause.value.lower()
+            metrics.RESIDUAL_LINES.labels(one.channel, cause).inc(one.lines)
+            metrics.RESIDUAL_AMOUNT.labels(one.channel, cause, one.amount.currency).inc(float(one.amount.amount))
+        for id in {one.channel for one in sums}:
+            oldest = min(one.oldest for one in sums if one.channel == id)
+            metrics.RESIDUAL_OLDEST.labels(id).set((now - oldest).total_seconds())
+        for id, payouts in overdue.items():
+            metrics.PAYOUTS_OVERDUE.labels(id).set(payouts)
+        for gap in gaps:
+            metrics.SETTLEMENTS_MISSING.labels(gap.channel).inc()
+        for id, files in refused.items():
+            metrics.SETTLEMENT_FILES_REFUSED.labels(id).set(files)
+        for each in unknown:
+            metrics.MONEY_WORDS_UNKNOWN.labels(each.words.wording.name.lower()).inc()
 
     async def _standing_still(
         self,
@@ -140,6 +191,11 @@ async def open_house(settings: Settings) -> Standing:
     return stand(await build_house(settings))
 
 
+def _clear(gauges: Iterable[Gauge]) -> None:
+    for gauge in gauges:
+        gauge.clear()
+
+
 def stand(house: House) -> Standing:
     """Open the doors. Nothing is asked of anybody yet."""
     redis_url = house.settings.redis_url.get_secret_value()
@@ -169,6 +225,7 @@ def stand(house: House) -> Standing:
         label_shops=house.label_shops,
         stock_max_age=house.stock_max_age,
         refund_approval=house.refund_approval,
+        chart=house.chart,
         ring=house.ring,
         guard=Guard(webhook_terms(house.settings).reach),
     )

@@ -35,6 +35,7 @@ from adapters.tokens import TokenStore
 from adapters.transport import Transport
 from adapters.vault import Vault
 from domain.channel import Channel, Location, Platform, StreamName
+from domain.chart import Chart
 from domain.errors import Invalid
 from domain.feed import FeedIn, FeedOut
 from domain.ids import ChannelId
@@ -81,6 +82,7 @@ class House:
     refund_approval: dict[str, Decimal]
     transit: timedelta
     prices: PriceTerms
+    chart: Chart
     feeds_in: list[FeedIn]
     feeds_out: list[FeedOut]
     tracking_in: list[TrackingSource]
@@ -162,6 +164,7 @@ async def build_house(settings: Settings, config: Config | None = None, *, log_c
         refund_approval=config.file.orders.refund_approval,
         transit=config.file.orders.transit,
         prices=config.file.prices.terms(),
+        chart=config.chart,
         feeds_in=[one.feed() for one in config.file.feeds_in],
         feeds_out=[one.feed() for one in config.file.feeds_out],
         tracking_in=[one.tracking() for one in config.file.tracking_in],

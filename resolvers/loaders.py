@@ -10,11 +10,16 @@ from typing import TypeVar
 
 from aiodataloader import DataLoader
 
+from domain.bank import KeptLine as BankLine
 from domain.budget import Ask
 from domain.chain import Chain
+from domain.cost import CostLayer
+from domain.errors import Invalid
 from domain.exchange import Exchange
+from domain.export import KeptExport
 from domain.hold import Hold
 from domain.ids import ChannelId, ListingId, OperationId, OrderId, Sku
+from domain.journal import Journal
 from domain.label import KeptLabel
 from domain.operation import Operation
 from domain.order import Order
@@ -26,20 +31,30 @@ from domain.price_change import Change, Summary
 from domain.price_decision import Decision
 from domain.price_history import InForce
 from domain.product import Listing, Product
+from domain.profit import OrderMoney
+from domain.residual import ClassSum, KeptLine, Tie
+from domain.settlement import Settlement
+from domain.settlement_compare import Views
 from domain.sourcing import Decided
 from domain.timeline import Step
 from domain.tracking import ParcelEvent
 from resolvers import (
     api_calls,
+    bank,
     channel_stock,
+    export,
     fulfillment,
     hold,
+    journal,
     label,
     outbound,
     price,
     price_history,
+    profit,
     report,
     returns,
+    settlement,
+    settlement_file,
     sourcing,
     stock,
     timeline,
@@ -107,6 +122,10 @@ class Loaders:
     @cached_property
     def document_by_item(self) -> DataLoader[int, Document | None]:
         return DataLoader(self._documents)
+
+    @cached_property
+    def export_by_item(self) -> DataLoader[int, KeptExport | None]:
+        return DataLoader(self._exports)
 
     @cached_property
     def price_summary_by_operation(self) -> DataLoader[OperationId, Summary | None]:
@@ -198,6 +217,97 @@ class Loaders:
         found = await tracking.events(self._shelf, numbers)
         return [found.get(number, []) for number in numbers]
 
+    @cached_property
+    def settlement_by_id(self) -> DataLoader[str, Settlement | None]:
+        return DataLoader(self._settlements)
+
+    @cached_property
+    def tie_by_settlement(self) -> DataLoader[str, Tie]:
+        return DataLoader(self._ties)
+
+    @cached_property
+    def class_sums_by_settlement(self) -> DataLoader[str, list[ClassSum]]:
+        return DataLoader(self._class_sums)
+
+    @cached_property
+    def money_lines_by_order(self) -> DataLoader[settlement.Then, list[KeptLine]]:
+        return DataLoader(self._money_lines)
+
+    @cached_property
+    def money_by_order(self) -> DataLoader[OrderId, OrderMoney | Invalid | None]:
+        return DataLoader(self._money)
+
+    async def _money(self, ids: list[OrderId]) -> list[OrderMoney | Invalid | None]:
+        found = await profit.by_orders(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    @cached_property
+    def cost_layer_by_day(self) -> DataLoader[settlement.CostDay, CostLayer | None]:
+        return DataLoader(self._cost_layers)
+
+    @cached_property
+    def settlement_neighbors(self) -> DataLoader[str, tuple[Settlement | None, Settlement | None]]:
+        return DataLoader(self._neighbors)
+
+    @cached_property
+    def settlement_comparison(self) -> DataLoader[tuple[str, int], list[Views]]:
+        return DataLoader(self._comparisons)
+
+    @cached_property
+    def file_by_settlement(self) -> DataLoader[str, settlement_file.File | None]:
+        return DataLoader(self._settlement_files)
+
+    @cached_property
+    def journal_by_number(self) -> DataLoader[int, Journal | None]:
+        return DataLoader(self._journals)
+
+    @cached_property
+    def bank_line_by_settlement(self) -> DataLoader[str, BankLine | None]:
+        return DataLoader(self._bank_lines)
+
+    async def _journals(self, numbers: list[int]) -> list[Journal | None]:
+        found = await journal.by_numbers(self._shelf, numbers)
+        return [found.get(number) for number in numbers]
+
+    async def _bank_lines(self, ids: list[str]) -> list[BankLine | None]:
+        found = await bank.by_settlements(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    async def _neighbors(self, ids: list[str]) -> list[tuple[Settlement | None, Settlement | None]]:
+        found = await settlement.neighbors(self._shelf, ids)
+        return [found[id] for id in ids]
+
+    async def _comparisons(self, keys: list[tuple[str, int]]) -> list[list[Views]]:
+        found: dict[tuple[str, int], list[Views]] = {}
+        for first in {first for _, first in keys}:
+            told = await settlement.comparisons(self._shelf, [id for id, most in keys if most == first], first)
+            found |= {(id, first): views for id, views in told.items()}
+        return [found[key] for key in keys]
+
+    async def _settlement_files(self, ids: list[str]) -> list[settlement_file.File | None]:
+        found = await settlement_file.of_settlements(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    async def _settlements(self, ids: list[str]) -> list[Settlement | None]:
+        found = await settlement.by_ids(self._shelf, ids)
+        return [found.get(id) for id in ids]
+
+    async def _ties(self, ids: list[str]) -> list[Tie]:
+        found = await settlement.ties(self._shelf, ids)
+        return [found[id] for id in ids]
+
+    async def _class_sums(self, ids: list[str]) -> list[list[ClassSum]]:
+        found = await settlement.class_sums(self._shelf, ids)
+        return [found.get(id, []) for id in ids]
+
+    async def _money_lines(self, keys: list[settlement.Then]) -> list[list[KeptLine]]:
+        found = await settlement.of_orders(self._shelf, keys)
+        return [found[key] for key in keys]
+
+    async def _cost_layers(self, keys: list[settlement.CostDay]) -> list[CostLayer | None]:
+        found = await settlement.cost_layers(self._shelf, keys)
+        return [found.get(key) for key in keys]
+
     async def _products(self, skus: list[Sku]) -> list[Product | None]:
         async with self._shelf.store.begin() as tx:
             found = await product.by_skus(tx, skus)
@@ -240,7 +350,11 @@ class Loaders:
         return [found.get(one) for one in items]
 
     async def _documents(self, items: list[int]) -> list[Document | None]:
-        found = await report.documents(self._shelf, items)
+        found = {**await report.documents(self._shelf, items), **await export.documents(self._shelf, items)}
+        return [found.get(one) for one in items]
+
+    async def _exports(self, items: list[int]) -> list[KeptExport | None]:
+        found = await export.progress(self._shelf, items)
         return [found.get(one) for one in items]
 
     async def _price_summaries(self, ids: list[OperationId]) -> list[Summary | None]:

@@ -7,11 +7,13 @@ from domain.ids import ChannelId, ListingId, OperationId, OrderId, ReservationId
 from domain.operation import Operation
 from domain.order import Order
 from domain.product import Listing, Product
-from resolvers import fulfillment, product, reservation
+from domain.residual import KeptLine
+from domain.settlement import Settlement
+from resolvers import fulfillment, product, reservation, settlement
 from resolvers.context import Context
 from resolvers.operation import kinds_for
 
-Thing = Product | Listing | Order | fulfillment.Sending | Operation | Channel | reservation.Seen
+Thing = Product | Listing | Order | fulfillment.Sending | Operation | Channel | reservation.Seen | Settlement | KeptLine
 
 
 async def by_id(context: Context, kind: str, key: str) -> Thing | None:
@@ -35,5 +37,9 @@ async def by_id(context: Context, kind: str, key: str) -> Thing | None:
             caller = context.caller
             by = reservation.Holder(caller.name, all_seeing="admin" in caller.scopes)
             return await reservation.by_id(context.shelf, by, ReservationId(key))
+        case "Settlement":
+            return await loaders.settlement_by_id.load(key)
+        case "MoneyLine":
+            return await settlement.line(context.shelf, key)
         case _:
             return None

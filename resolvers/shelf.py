@@ -13,6 +13,7 @@ from adapters.fulfillment import LabelShop
 from adapters.outside import Guard
 from adapters.port import Port
 from domain.channel import Channel, Location
+from domain.chart import Chart, built_in
 from domain.event import Event, EventKind
 from domain.ids import ChannelId
 from domain.mapping import FieldMap
@@ -54,7 +55,7 @@ class Bell(Protocol):
 class Shelf:
     """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
     does. `ring` closes new secrets, `guard` judges addresses that are to be told of events. Refunds of more than
-    `refund_approval`, by currency, want a second person."""
+    `refund_approval`, by currency, want a second person. Journals are booked on the accounts of `chart`."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]
@@ -74,3 +75,4 @@ class Shelf:
     field_map: FieldMap = field(default_factory=FieldMap)
     label_shops: Mapping[ChannelId, LabelShop] = field(default_factory=dict)
     refund_approval: Mapping[str, Decimal] = field(default_factory=dict)
+    chart: Chart = field(default_factory=lambda: built_in("general"))

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import strawberry
 
+from domain.bank import Doubt as BankDoubt
+from domain.bank import MatchRule as BankMatchRule
 from domain.chain import Gap as ReturnGapKind
 from domain.chain import PieceKind as ReturnPieceKind
 from domain.channel import LocationKind, Platform
 from domain.charge import ChargeKind
 from domain.drift import DriftKind
+from domain.export import ExportFormat, ExportList
 from domain.freshness import Freshness, OnStale
 from domain.hold import HoldReason
+from domain.journal import EntryKind as JournalEntryKind
+from domain.journal import Layout as JournalLayout
 from domain.label import LabelFormat, LabelStatus
 from domain.ledger import EntryKind
 from domain.mapping import TaskState as MappingTaskState
+from domain.money_class import Event as MoneyEvent
+from domain.money_class import MoneyClass
+from domain.money_class import Part as MoneyPart
+from domain.money_line import Cause as ResidualCause
+from domain.money_line import Source as MoneySource
+from domain.money_line import Stage as MoneyStage
+from domain.money_words import Wording as MoneyWording
 from domain.operation import ItemStatus, OperationStatus
 from domain.order import CancelledBy, OrderStatus
 from domain.order_compare import DifferenceCause
@@ -35,31 +47,49 @@ from domain.price_rules import Lacking as PriceRuleLacking
 from domain.price_rules import Measure as PriceRuleMeasure
 from domain.price_rules import Target as PriceRuleTarget
 from domain.product import FulfilledBy
+from domain.profit import ChangeKind as ProfitChangeKind
+from domain.profit import Dimension as ProfitDimension
 from domain.refund import Restock
 from domain.repricing import Became as RepricingResult
+from domain.residual import Band as ResidualAge
 from domain.rule import RuleKind
+from domain.settlement import SettlementKind
+from domain.settlement_compare import ViewCause as SettlementViewCause
 from domain.sourcing_rules import Goal as SourcingGoal
 from domain.timeline import StepKind as OrderStepKind
 from domain.tracking import RowKind as TrackingRowKind
 from domain.webhook import DeliveryState as WebhookDeliveryState
 from domain.webhook import WebhookFormat, WebhookState
 from resolvers.cancel import CancelReason
+from resolvers.settlement_file import FileState as SettlementFileState
 
 __all__ = [
+    "BankDoubt",
+    "BankMatchRule",
     "CancelReason",
     "CancelledBy",
     "ChargeKind",
     "DifferenceCause",
     "DriftKind",
     "EntryKind",
+    "ExportFormat",
+    "ExportList",
     "Freshness",
     "FulfilledBy",
     "HoldReason",
     "ItemStatus",
+    "JournalEntryKind",
+    "JournalLayout",
     "LabelFormat",
     "LabelStatus",
     "LocationKind",
     "MappingTaskState",
+    "MoneyClass",
+    "MoneyEvent",
+    "MoneyPart",
+    "MoneySource",
+    "MoneyStage",
+    "MoneyWording",
     "OnStale",
     "OperationStatus",
     "OrderStatus",
@@ -82,11 +112,18 @@ __all__ = [
     "PriceRuleMeasure",
     "PriceRuleTarget",
     "PriceVerdict",
+    "ProfitChangeKind",
+    "ProfitDimension",
     "RepricingResult",
+    "ResidualAge",
+    "ResidualCause",
     "Restock",
     "ReturnGapKind",
     "ReturnPieceKind",
     "RuleKind",
+    "SettlementFileState",
+    "SettlementKind",
+    "SettlementViewCause",
     "SourcingGoal",
     "TrackingRowKind",
     "WebhookDeliveryState",
@@ -355,5 +392,138 @@ strawberry.enum(
     description=(
         "UNDER_WAY: not seen there yet. PARKED, FAILED: it wants a person. CHANGED_THERE: it was seen there, and somebody has "
         "changed it since."
+    ),
+)
+strawberry.enum(
+    MoneyEvent,
+    name="MoneyEvent",
+    description="SALE: of an order's sale. REFUND: something of it is given back. ACCOUNT: of no order.",
+)
+strawberry.enum(
+    MoneyClass,
+    name="MoneyClass",
+    description=(
+        "What an amount is for, whichever words its channel has. UNCLASSIFIED: its words are in no table; they count as fees, "
+        "and are told beside them."
+    ),
+)
+strawberry.enum(
+    MoneyPart,
+    name="MoneyPart",
+    description=(
+        "Where an amount stands: profit = REVENUE - FEES - REFUNDS - cost. TAX is of a state, BALANCE only moves between books; "
+        "both are in no profit. UNCLASSIFIED counts as a fee."
+    ),
+)
+strawberry.enum(
+    MoneySource,
+    name="MoneySource",
+    description=(
+        "Who told it. SETTLEMENT: a settlement or payout, which are the books. TRANSACTION: what the channel tells in the "
+        "meantime. ESTIMATE: our own reckoning of what nobody has billed yet."
+    ),
+)
+strawberry.enum(
+    MoneyStage,
+    name="MoneyStage",
+    description=(
+        "How sure it is. ESTIMATED: reckoned by us. DEFERRED: held back by the channel. RELEASED: ours, not paid yet. SETTLED: "
+        "in a settlement."
+    ),
+)
+strawberry.enum(ProfitDimension, name="ProfitDimension", description="What profit can be told by.")
+strawberry.enum(
+    ProfitChangeKind,
+    name="ProfitChangeKind",
+    description=(
+        "Why profit is told otherwise than before. SETTLEMENT: a settlement or payout was kept. TRANSACTION: the channel told of "
+        "money in the meantime. ESTIMATE: what nobody has billed yet was reckoned anew. MENDED: lines of settlements are "
+        "understood better, by rules, by words that were classified, or by a person. RESTOCK: units are back in stock. COST: "
+        "another revision of a cost. RATE: rates of exchange were told later, or mended."
+    ),
+)
+strawberry.enum(
+    ResidualAge,
+    name="ResidualAge",
+    description="For how long a line has been open: less than 7 days, than 30, than 90, or longer.",
+)
+strawberry.enum(
+    MoneyWording,
+    name="MoneyWording",
+    description=(
+        "Whose words for money they are: of Amazon's settlement files, of its transactions, of Shopify Payments, or of the "
+        "payment provider of a self-built shop."
+    ),
+)
+strawberry.enum(
+    ResidualCause,
+    name="ResidualCause",
+    description=(
+        "Why a line is not tied out. ORDER_UNKNOWN: it names an order, shipment or adjustment that is not here. LINE_UNKNOWN: of "
+        "an order here, and none of its lines, or more than one, could be meant. SKU_UNMAPPED: the channel's SKU is mapped to "
+        "none of ours. UNCLASSIFIED: its words are in no table. UNAPPORTIONED: how much of it is tax cannot be told."
+    ),
+)
+strawberry.enum(
+    JournalEntryKind,
+    name="JournalEntryKind",
+    description=(
+        "What an entry books. LINES: the lines of a settlement. GOODS: what its units had cost, or what came back to the shelf. "
+        "PAYOUT: its total, on the way to the bank."
+    ),
+)
+strawberry.enum(
+    JournalLayout,
+    name="JournalLayout",
+    description=(
+        "Who is to read it. CSV: a row for each side of each entry. DATEV: a batch of postings (EXTF). QUICKBOOKS: journal "
+        "entries for QuickBooks Online."
+    ),
+)
+strawberry.enum(
+    BankMatchRule,
+    name="BankMatchRule",
+    description=(
+        "By what a bank's line was told to be a payout. REFERENCE: it names the payout, and the amount is the payout's. "
+        "AMOUNT_DATE: same amount within days, and neither has another one. PERSON: somebody said so."
+    ),
+)
+strawberry.enum(
+    BankDoubt,
+    name="BankDoubt",
+    description=(
+        "Why a line is not taken for a payout. SEVERAL: another one is as good. AMOUNT_DIFFERS, CURRENCY_DIFFERS: it names the "
+        "payout and is another amount, or was converted. DATE_DIFFERS: the amount is the payout's, and the day is not."
+    ),
+)
+strawberry.enum(
+    SettlementKind,
+    name="SettlementKind",
+    description="SETTLEMENT: a marketplace's statement of a period. PAYOUT: what a shop's payments pay out.",
+)
+strawberry.enum(
+    SettlementFileState,
+    name="SettlementFileState",
+    description="READING: it is read, or will be. KEPT: its settlement is in the books. REFUSED: nothing of it is.",
+)
+strawberry.enum(
+    SettlementViewCause,
+    name="SettlementViewCause",
+    description="Why a settlement and the transactions before it do not tell the same of an order.",
+)
+strawberry.enum(
+    ExportFormat,
+    name="ExportFormat",
+    description=(
+        "CSV: columns by name in the first line, a text that a spreadsheet would take for a formula behind an apostrophe. JSONL: "
+        "an object a line. Amounts are decimals as text, instants UTC."
+    ),
+)
+strawberry.enum(
+    ExportList,
+    name="ExportList",
+    description=(
+        "What can be had as a file. All of them want the scope finance:read but ORDERS, a row for each line without anything of "
+        "buyers, and RETURNS, which want orders:read."
     ),
 )

@@ -11,6 +11,7 @@ from domain import operation as domain
 from domain import price_change
 from domain.errors import Invalid
 from domain.exchange import Exchange
+from domain.export import KeptExport
 from domain.ids import ChannelId, OperationId, node_id
 from domain.price_canary import Canary
 from domain.price_decision import Decision
@@ -22,6 +23,7 @@ from resolvers.report import Document
 from schema.api_calls import ApiCall
 from schema.connection import Page
 from schema.enums import ItemStatus, OperationStatus
+from schema.export import ExportProgress
 from schema.info import Info, Parents
 from schema.node import Node, describes
 from schema.payload import UserError
@@ -55,6 +57,10 @@ async def _prices(items: Sequence[domain.Item], info: Parents) -> Sequence[objec
 
 async def _documents(items: Sequence[domain.Item], info: Parents) -> Sequence[object]:
     return await load_each(info.context.loaders.document_by_item, [one.id for one in items])
+
+
+async def _exports(items: Sequence[domain.Item], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.export_by_item, [one.id for one in items])
 
 
 async def _price_summaries(operations: Sequence[domain.Operation], info: Parents) -> Sequence[object]:
@@ -98,11 +104,18 @@ class OperationItem:
 
     @strawberry.field(
         graphql_type=OperationDocument | None,
-        description="The file of a report; null where none is kept (yet, or any more).",
+        description="The file of a report, or of a list; null where none is kept (yet, or any more).",
     )
     @batched(_documents)
     async def document(self, info: Info, root: strawberry.Parent[domain.Item]) -> Document | None:
         return await info.context.loaders.document_by_item.load(root.id)
+
+    @strawberry.field(
+        graphql_type=ExportProgress | None, description="How far its file has come, where it makes one of a list."
+    )
+    @batched(_exports)
+    async def export(self, info: Info, root: strawberry.Parent[domain.Item]) -> KeptExport | None:
+        return await info.context.loaders.export_by_item.load(root.id)
 
     @strawberry.field(graphql_type=list[ApiCall], description="The newest calls to its channel about it.")
     @batched(_api_calls)

@@ -15,16 +15,18 @@ from domain import order as domain
 from domain import outbound as outbound_domain
 from domain import person as person_domain
 from domain import product as product_domain
+from domain import profit as profit_domain
 from domain import sourcing as sourcing_domain
 from domain import timeline as timeline_domain
-from domain.errors import NotFound, Refused
+from domain.errors import Invalid, NotFound, Refused
 from domain.exchange import Exchange
 from domain.ids import ChannelId, LineId, OrderId, Sku, node_id, node_key
 from domain.label import KeptLabel
+from domain.residual import KeptLine
 from domain.shipment import ShipmentRequest, ShippedLine
 from domain.tracking import ParcelEvent
 from executor import batched
-from resolvers import api_calls, label, order, person, tracking
+from resolvers import api_calls, label, order, person, profit, tracking
 from resolvers import timeline as order_timeline
 from resolvers.connection import page_size
 from resolvers.fulfillment import Sending
@@ -39,10 +41,12 @@ from schema.hold import OrderHold
 from schema.info import Info, Parents
 from schema.label import Label
 from schema.money import Money
+from schema.money_line import MoneyLine
 from schema.node import Node, describes
 from schema.outbound import OutboundOrder
 from schema.person import Address, Buyer, Destination
 from schema.product import Product
+from schema.profit import OrderFinance
 from schema.returns import ReturnChain
 from schema.sourcing import SourcingDecision
 from schema.timeline import OrderStep
@@ -166,6 +170,18 @@ async def _labels(orders: Sequence[domain.Order], info: Parents) -> Sequence[obj
 
 async def _chains(orders: Sequence[domain.Order], info: Parents) -> Sequence[object]:
     return await load_each(info.context.loaders.chains_by_order, [one.id for one in orders])
+
+
+async def _finances(orders: Sequence[domain.Order], info: Parents) -> Sequence[object]:
+    if not profit.told_to(info.context.caller.scopes):
+        return [None] * len(orders)
+    return await load_each(info.context.loaders.money_by_order, [one.id for one in orders])
+
+
+async def _money_lines(
+    orders: Sequence[domain.Order], info: Parents, known_at: datetime | None = None
+) -> Sequence[object]:
+    return await load_each(info.context.loaders.money_lines_by_order, [(one.id, known_at) for one in orders])
 
 
 async def _timelines(
@@ -320,6 +336,31 @@ class Order(Node):
         self, info: Info, root: strawberry.Parent[domain.Order], first: int | None = api_calls.USUAL
     ) -> list[Exchange]:
         return await info.context.loaders.api_calls_about.load((_calls_key(root), first))
+
+    @strawberry.field(
+        graphql_type=OrderFinance | None,
+        description=(
+            "What it brings and costs, in its own currency; null without the scope finance:read, and while no amount of it is "
+            "known."
+        ),
+    )
+    @batched(_finances)
+    async def finance(self, info: Info, root: strawberry.Parent[domain.Order]) -> profit_domain.OrderMoney | None:
+        if not profit.told_to(info.context.caller.scopes):
+            return None
+        found = await info.context.loaders.money_by_order.load(root.id)
+        assert not isinstance(found, Invalid)  # the loader raises what stands in a value's place
+        return found
+
+    @strawberry.field(
+        graphql_type=list[MoneyLine],
+        description="The amounts that stand of it, or stood by what was known at `knownAt`, oldest first.",
+    )
+    @batched(_money_lines)
+    async def money_lines(
+        self, info: Info, root: strawberry.Parent[domain.Order], known_at: datetime | None = None
+    ) -> list[KeptLine]:
+        return await info.context.loaders.money_lines_by_order.load((root.id, known_at))
 
     @strawberry.field(graphql_type=list[ReturnChain], description="What comes back of it, the first begun first.")
     @batched(_chains)

@@ -12,16 +12,21 @@ from strawberry.schema.config import StrawberryConfig
 from schema.channel import Channel
 from schema.federation import VERSION
 from schema.fulfillment import FulfillmentOrder
+from schema.money_line import MoneyLine
 from schema.operation import Operation
 from schema.order import Order
 from schema.product import Listing, Product
 from schema.reservation import Reservation
 from schema.roots.anything import AnythingQueries
+from schema.roots.bank import BankMutations, BankQueries
 from schema.roots.catalog import CatalogMutations, CatalogQueries
 from schema.roots.channel import ChannelQueries
+from schema.roots.export import ExportMutations
 from schema.roots.flow import FlowMutations
 from schema.roots.hold import HoldMutations, HoldQueries
+from schema.roots.journal import JournalMutations, JournalQueries
 from schema.roots.label import LabelMutations, LabelQueries
+from schema.roots.money_words import MoneyWordMutations, MoneyWordQueries
 from schema.roots.operation import OperationMutations, OperationQueries, OperationSubscriptions
 from schema.roots.order import OrderMutations, OrderQueries, OrderSubscriptions
 from schema.roots.order_compare import OrderCompareQueries
@@ -31,18 +36,26 @@ from schema.roots.price_facts import PriceFactMutations, PriceFactQueries
 from schema.roots.price_guard import PriceGuardMutations, PriceGuardQueries
 from schema.roots.price_history import PriceHistoryQueries
 from schema.roots.price_rules import PriceRuleMutations, PriceRuleQueries
+from schema.roots.profit import ProfitQueries
 from schema.roots.report import ReportMutations
 from schema.roots.returns import ReturnMutations, ReturnQueries
+from schema.roots.settlement import SettlementMutations, SettlementQueries
 from schema.roots.sourcing import SourcingMutations, SourcingQueries
 from schema.roots.stock import StockMutations, StockQueries, StockSubscriptions
 from schema.roots.tracking import TrackingQueries
 from schema.roots.webhook import WebhookMutations, WebhookQueries
 from schema.scalars import SCALARS
+from schema.settlement import Settlement
 
 
 # A class's own bases come last in what is printed: the first of these stands at the end.
 @strawberry.type
 class Query(
+    MoneyWordQueries,
+    BankQueries,
+    JournalQueries,
+    SettlementQueries,
+    ProfitQueries,
     ReturnQueries,
     WebhookQueries,
     ChannelQueries,
@@ -66,7 +79,12 @@ class Query(
 
 @strawberry.type
 class Mutation(
+    MoneyWordMutations,
+    BankMutations,
+    JournalMutations,
+    SettlementMutations,
     ReturnMutations,
+    ExportMutations,
     ReportMutations,
     FlowMutations,
     WebhookMutations,
@@ -97,7 +115,7 @@ schema = Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
-    types=[Product, Listing, Order, FulfillmentOrder, Operation, Channel, Reservation],
+    types=[Product, Listing, Order, FulfillmentOrder, Operation, Channel, Reservation, Settlement, MoneyLine],
     config=StrawberryConfig(**_CONFIG),
     federation_version=VERSION,
 )

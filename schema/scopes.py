@@ -18,6 +18,7 @@ ALL = frozenset(
         "prices:write",
         "stock:write",
         "finance:read",
+        "finance:write",
         "operations:approve",
         "schema:read",
         "apicalls:read",
@@ -29,7 +30,16 @@ ALL = frozenset(
 
 _ANY = ALL
 _WRITERS = frozenset(
-    {"channels:write", "shipments:write", "refunds:write", "prices:write", "stock:write", "operations:approve", "admin"}
+    {
+        "channels:write",
+        "shipments:write",
+        "refunds:write",
+        "prices:write",
+        "stock:write",
+        "finance:write",
+        "operations:approve",
+        "admin",
+    }
 )
 _INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 
@@ -41,6 +51,8 @@ def _only(*scopes: str) -> frozenset[str]:
 _WEBHOOKS = _only("webhooks:write")
 _PRICES = _only("prices:write", "operations:approve", "finance:read")
 _COSTS = _only("finance:read", "prices:write")
+_MONEY = _only("finance:read")
+_BOOKS = _only("finance:write")
 
 # What a client may learn of the schema: all of it by introspection, and names near to a mistyped one.
 SCHEMA = _only("schema:read")
@@ -58,8 +70,9 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.orderQueue": _only("orders:read"),
     "Query.holdRules": _only("orders:read"),
     "Query.returnChains": _only("orders:read"),
-    "Query.operation": _WRITERS,
-    "Query.operations": _WRITERS,
+    # Of which kinds is decided by READERS: whoever may read a list may see how its file comes about.
+    "Query.operation": _INSIDERS,
+    "Query.operations": _INSIDERS,
     "Query.channels": _INSIDERS,
     "Query.budgets": _INSIDERS,
     "Query.stockEntries": _only("stock:write"),
@@ -86,6 +99,20 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.orderComparisons": _INSIDERS,
     "OrderDifference.order": _only("orders:read"),
     "Query.ledgerCheck": _INSIDERS,
+    "Query.settlements": _MONEY,
+    "Query.profit": _MONEY,
+    "Query.journal": _MONEY,
+    "Query.journals": _MONEY,
+    "Query.journalDocument": _MONEY,
+    "Query.bankLines": _MONEY,
+    "Query.unmatchedPayouts": _MONEY,
+    "Query.profitChanges": _MONEY,
+    "Query.residuals": _MONEY,
+    "Query.residualSummary": _MONEY,
+    "Query.missingSettlements": _MONEY,
+    "Query.settlementFiles": _MONEY,
+    "Query.unclassifiedMoney": _MONEY,
+    "Query.classifiedMoney": _MONEY,
     "Query.apiCalls": _only("apicalls:read"),
     "Query.webhookEndpoints": _WEBHOOKS,
     "Query.webhookEndpoint": _WEBHOOKS,
@@ -119,6 +146,11 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.applyPriceRules": _only("prices:write"),
     "Mutation.setUnitCosts": _only("prices:write"),
     "Mutation.setPriceGuards": _only("operations:approve"),  # who writes prices does not loosen what holds them
+    "Mutation.assignResidual": _BOOKS,
+    "Mutation.closeJournal": _BOOKS,
+    "Mutation.matchBankLine": _BOOKS,
+    "Mutation.retrySettlementFile": _BOOKS,
+    "Mutation.classifyMoney": _BOOKS,
     "Mutation.moveFulfillment": _only("stock:write", "shipments:write"),
     "Mutation.setKit": _only("stock:write"),
     "Mutation.answerMappingTask": _only("catalog:write"),
@@ -126,6 +158,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.syncNow": _only("channels:write"),
     "Mutation.backfillOrders": _only("channels:write"),
     "Mutation.requestReport": _only("channels:write"),
+    "Mutation.requestExport": _only("finance:read", "orders:read"),  # the resolver asks again, by the list
     "Mutation.pauseStreams": _only("channels:write"),
     "Mutation.resumeStreams": _only("channels:write"),
     "Mutation.checkLedger": _only("stock:write"),
@@ -141,7 +174,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.replayWebhook": _WEBHOOKS,
     "Mutation.redeliverWebhook": _WEBHOOKS,
     "Mutation.testWebhook": _WEBHOOKS,
-    "Subscription.operation": _WRITERS,
+    "Subscription.operation": _INSIDERS,
     "Subscription.stock": _only("stock:read"),
     "Subscription.orders": _only("orders:read"),
     # What a storefront's key must not see through a product.
@@ -156,6 +189,9 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "PriceDrift.listing": _only("catalog:read", "prices:write"),
     "FulfillmentOrder.order": _only("orders:read"),
     "SourcingMove.order": _only("orders:read"),
+    "Order.moneyLines": _MONEY,
+    "MoneyLine.order": _only("orders:read"),
+    "MoneyLine.orderLine": _only("orders:read"),
     "Order.apiCalls": _only("apicalls:read"),
     "OrderStep.apiCalls": _only("apicalls:read"),
     "OperationItem.apiCalls": _only("apicalls:read"),
@@ -201,4 +237,6 @@ NODE_SCOPES: Mapping[str, frozenset[str]] = {
     "Operation": SCOPES["Query.operation"],
     "Channel": SCOPES["Query.channels"],
     "Reservation": SCOPES["Mutation.reserveStock"],
+    "Settlement": SCOPES["Query.settlements"],
+    "MoneyLine": SCOPES["Query.settlements"],
 }

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.chain import Chain, Piece, PieceKind, chains, is_open
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId, order_id
-from store import event, locks, money
+from store import event, locks, money, money_line, restock
 from store.session import AnyRow, among, as_table, storable
 from store.tables import order, return_chain, return_piece
 
@@ -60,6 +60,9 @@ async def keep(tx: AsyncConnection, pieces: Sequence[Piece]) -> int:
     left = [one for one in before if (one.channel, one.kind.value, one.reference) in changed]
     touched = [*(told[key] for key in changed), *left]
     await _chains_anew(tx, changed, touched)
+    await restock.note(tx, [told[key] for key in changed])
+    refunded = [one for one in touched if one.kind is PieceKind.REFUNDED]
+    await money_line.estimate(tx, {order_id(one.channel, one.order) for one in refunded if one.order is not None})
     await _tell(tx, {order_id(one.channel, one.order) for one in touched if one.order is not None})
     return len(changed)
 

@@ -88,6 +88,14 @@ async def into(
     await send(tx, table, columns, rows(fields, values))
 
 
+async def plain(tx: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
+    """The same of text: a line for each row, tabs between its fields, what is empty is null. Nothing in it is escaped: no field
+    has a tab, an end of a line, a backslash or a NUL."""
+    connection = (await tx.get_raw_connection()).driver_connection
+    assert connection is not None
+    await connection.copy_to_table(table, source=BytesIO(content), columns=columns, format="text", null="")
+
+
 async def send(tx: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
     """The same of what `rows` made."""
     connection = (await tx.get_raw_connection()).driver_connection

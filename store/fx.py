@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
+from functools import cache
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -16,6 +19,9 @@ from store.session import AnyRow, among
 from store.tables import fx_rate
 
 c = fx_rate.c
+
+Pair = tuple[str, str, date]
+"""(base, quote, day)."""
 
 BACK_DAYS = 10
 """So far before the newest day known rates are looked for: a currency that was told no more is not converted for ever."""
@@ -69,6 +75,42 @@ async def rates(tx: AsyncConnection, on: date) -> Rates:
         .ext(distinct_on(c.source, c.base, c.quote, c.day))
     )
     return Rates(tuple(_rate(row) for row in rows))
+
+
+async def by_days(
+    tx: AsyncConnection, wanted: Collection[Pair], known_at: datetime | None = None
+) -> dict[Pair, FxRate]:
+    """What one unit of a base was worth in a quote on a day, for each (base, quote, day), just as `rates` of that day tell; by
+    what was known at an instant, or now. What no rate tells is missing."""
+    if not wanted:
+        return {}
+    first, last = min(day for *_, day in wanted), max(day for *_, day in wanted)
+    known = [] if known_at is None else [c.made_at <= known_at]
+    begin = select(func.max(c.day)).where(c.day <= first, *known).scalar_subquery()
+    span = [c.day <= last, c.day >= func.coalesce(begin, first) - BACK_DAYS, *known]
+    told = sorted(await tx.scalars(select(c.day).distinct().where(*span)))
+    rows = await tx.execute(
+        select(c.source, c.base, c.quote, c.day, c.rate)
+        .where(*span, among(c.quote, {currency for *pair, _ in wanted for currency in pair}))
+        .order_by(c.source, c.base, c.quote, c.day, c.id.desc())
+        .ext(distinct_on(c.source, c.base, c.quote, c.day))
+    )
+    of_day: defaultdict[date, list[FxRate]] = defaultdict(list)
+    for row in rows:
+        of_day[row.day].append(_rate(row))
+
+    @cache
+    def until(newest: date) -> Rates:
+        days = (newest - timedelta(days=back) for back in range(BACK_DAYS + 1))
+        return Rates(tuple(rate for day in days for rate in of_day.get(day, ())))
+
+    found: dict[Pair, FxRate] = {}
+    for base, quote, day in wanted:
+        place = bisect_right(told, day)
+        rate = until(told[place - 1]).pair(base, quote, day) if place else None
+        if rate is not None:
+            found[base, quote, day] = rate
+    return found
 
 
 async def newest(tx: AsyncConnection, source: str) -> date | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import ColumnElement, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
@@ -15,7 +15,7 @@ from domain.money import Money
 from domain.money_class import Event, MoneyClass
 from domain.money_line import Cause, MoneyLine, Source, Stage
 from store.session import AnyRow, among
-from store.tables import estimate_due, money_line
+from store.tables import money_line
 
 c = money_line.c
 
@@ -36,46 +36,81 @@ async def add(tx: AsyncConnection, lines: Sequence[MoneyLine]) -> None:
         await tx.execute(insert(money_line), [_row(one) for one in lines[first : first + AT_ONCE]])
 
 
+async def add_one(tx: AsyncConnection, line: MoneyLine) -> int:
+    """Add a line, known from now on, and answer its id."""
+    id: int = (await tx.execute(insert(money_line).values(_row(line)).returning(c.id))).scalar_one()
+    return id
+
+
 async def renew(
     tx: AsyncConnection, channel: ChannelId, source: Source, reference: str, lines: Sequence[MoneyLine], why: str
 ) -> bool:
     """Let exactly these lines stand for what a source tells under one reference; whether that changed anything. What stands
     already is left as it is; the caller has made sure that nobody else renews the same reference now."""
+    return bool(await renew_all(tx, channel, source, {reference: lines}, {reference: why}))
+
+
+async def renew_all(
+    tx: AsyncConnection,
+    channel: ChannelId,
+    source: Source,
+    lines: Mapping[str, Sequence[MoneyLine]],
+    why: Mapping[str, str],
+) -> set[str]:
+    """The same for many references at once; those of which anything changed."""
     held = await tx.execute(
-        select(money_line).where(c.channel == channel, c.source == source.value, c.reference == reference, standing())
+        select(money_line).where(
+            c.channel == channel,
+            c.source == source.value,
+            among(c.reference, list(lines)),
+            # Lines of settlements have no reference; without this their index would not serve.
+            c.settlement_id.is_(None),
+            standing(),
+        )
     )
-    before = {row.id: line_of(row) for row in held}
-    wanted = list(lines)
-    gone = []
-    for id, one in before.items():
-        if one in wanted:
-            wanted.remove(one)
+    wanted = {reference: list(ones) for reference, ones in lines.items()}
+    gone: defaultdict[str, list[int]] = defaultdict(list)
+    changed = set()
+    for row in held:
+        if (one := line_of(row)) in wanted[row.reference]:
+            wanted[row.reference].remove(one)
         else:
-            gone.append(id)
-    if gone:
-        await tx.execute(update(money_line).where(among(c.id, gone)).values(replaced_at=func.now(), replaced_why=why))
-    await add(tx, wanted)
-    return bool(gone or wanted)
+            gone[why[row.reference]].append(row.id)
+            changed.add(row.reference)
+    for reason, ids in gone.items():
+        await tx.execute(update(money_line).where(among(c.id, ids)).values(replaced_at=func.now(), replaced_why=reason))
+    await add(tx, [one for ones in wanted.values() for one in ones])
+    return changed | {reference for reference, ones in wanted.items() if ones}
 
 
 async def billed(tx: AsyncConnection, orders: Collection[OrderId], why: str) -> None:
     """Somebody who knows has told money of these orders: what we had reckoned of them does not stand any more, and is reckoned
-    anew for what nobody has billed yet. Call it in the transaction that adds the lines, so that nothing counts twice."""
+    anew for what nobody has billed yet. Call it in the transaction that adds the lines, so that nothing counts twice; once, and
+    late in it, since orders that change meanwhile wait."""
     if not orders:
         return
+    # First: whoever reckons has them in hand, and what comes of that is to be seen here; or waits until this has committed.
+    await estimate(tx, orders)
     await tx.execute(
         update(money_line)
         .where(among(c.order_id, orders), c.source == Source.ESTIMATE.value, standing())
         .values(replaced_at=func.now(), replaced_why=why)
     )
-    await estimate(tx, orders)
 
 
 async def estimate(tx: AsyncConnection, orders: Collection[OrderId]) -> None:
-    """What is reckoned of these orders is to be worked out anew."""
+    """What is reckoned of these orders is to be worked out anew, by what holds when `tx` has committed, and by nobody before
+    then: an order that waits already is locked too."""
     if orders:
-        rows = [{"order_id": one} for one in sorted(orders)]
-        await tx.execute(upsert(estimate_due).on_conflict_do_nothing(), rows)
+        await tx.execute(_DUE, {"ids": sorted(orders)})
+
+
+_DUE = text(
+    """
+    insert into estimate_due (order_id, since) select id, now() from unnest(cast(:ids as text[])) asked (id) order by id
+    on conflict (order_id) do update set since = excluded.since
+    """
+)
 
 
 async def of_orders(

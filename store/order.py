@@ -17,7 +17,7 @@ from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
 from domain.order import OPEN, SHIPPABLE, CancelledBy, Order, OrderLine, OrderStatus, Shipment
 from domain.person import Destination
 from domain.product import FulfilledBy
-from store import locks, money
+from store import locks, money, money_line
 from store.session import AnyRow, among
 from store.tables import order, order_line
 
@@ -75,7 +75,9 @@ async def upsert(tx: AsyncConnection, orders: Sequence[Order]) -> list[OrderId]:
             again[id] = now.read_at
     await _read_again(tx, again)
     await _completed(tx, [(kept[id], one) for id, one in changed.items() if id in kept])
-    return await _write(tx, changed)
+    written = await _write(tx, changed)
+    await money_line.estimate(tx, written)
+    return written
 
 
 async def claim(tx: AsyncConnection, ids: Collection[OrderId]) -> None:

@@ -21,8 +21,10 @@ from domain.money import Money
 from domain.operation import Operation
 from domain.order import Order, OrderLine, Shipment
 from domain.policy import Facts
+from domain.residual import Tie
+from domain.settlement import Settlement
 from domain.webhook import Topic, instant
-from store import channel, facts, operation, order
+from store import channel, facts, operation, order, settlement, settlement_view
 from store.session import among
 from store.tables import webhook
 
@@ -51,6 +53,8 @@ async def read(
         case EventKind.OPERATION_CHANGED:
             operations = await operation.by_ids(tx, [OperationId(one) for one in subjects])
             found = {str(id): _operation(one) for id, one in operations.items()}
+        case EventKind.SETTLEMENT_KEPT:
+            found = await _settlements(tx, subjects)
         case EventKind.WEBHOOK_PAUSED:
             found = await _webhooks(tx, subjects)
         case _:
@@ -143,6 +147,28 @@ def _operation(one: Operation) -> dict[str, Any]:
             "verified": one.progress.verified,
             "failed": one.progress.failed,
         },
+    }
+
+
+async def _settlements(tx: AsyncConnection, subjects: Collection[str]) -> dict[str, dict[str, Any]]:
+    kept, ties = await settlement_view.by_ids(tx, subjects), await settlement.differences(tx, subjects)
+    return {id: _settlement(one, ties[id]) for id, one in kept.items()}
+
+
+def _settlement(one: Settlement, tie: Tie) -> dict[str, Any]:
+    return {
+        "id": node_id("Settlement", one.id),
+        "channel": {"id": node_id("Channel", one.channel)},
+        "kind": one.kind.value,
+        "marketplace": one.marketplace,
+        "externalId": one.external_id,
+        "startsAt": instant(one.starts_at),
+        "endsAt": instant(one.ends_at),
+        "depositedAt": _instant(one.deposited_at),
+        "total": _money(one.total),
+        "lineCount": one.line_count,
+        "matchedLineCount": tie.matched_rows,
+        "difference": _money(tie.difference),
     }
 
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.finances import Movements
 from adapters.market import Market
 from adapters.notices import Catalog, Kept, Mailbox, NewSecret, OrderBook, Source, Workshop
 from adapters.port import OrderKey, Page, Port, StockKey
@@ -29,13 +30,29 @@ from domain.ids import ChannelId, ChannelSku, listing_id, order_id
 from domain.order import Order
 from domain.privacy import PrivacyKind, PrivacyRequest
 from domain.product import ITEM_REF, PRODUCT_REF, Listing, Rejected
-from store import channel, grant, hint, market, order, outbound, person, privacy, product, quarantine, stock, stream
+from store import (
+    channel,
+    grant,
+    hint,
+    market,
+    money_transaction,
+    order,
+    outbound,
+    person,
+    privacy,
+    product,
+    quarantine,
+    stock,
+    stream,
+)
 from store.session import UNAVAILABLE
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, batches
 from workers.deps import Deps
 from workers.returns import keep as keep_returns
 from workers.streams import keep_listings, keep_orders
+from workers.transactions import keep as keep_transactions
+from workers.transactions import tells_of_transactions
 from workers.watch import end
 
 log = logging.getLogger(__name__)
@@ -216,6 +233,8 @@ class Round:
                 case HintKind.REFUND if isinstance(self.port, RefundsTold):
                     for one in found:
                         await self._try([one], self._refunds)
+                case HintKind.MONEY if tells_of_transactions(self.port):
+                    await self._money(found)
                 case HintKind.WORK if isinstance(self.port, Workshop):
                     for one in found:
                         await self._try([one], self._work)
@@ -366,6 +385,28 @@ class Round:
         (one,) = errands
         assert isinstance(self.port, RefundsTold)
         await keep_returns(self.deps, await self.port.refunds_told(OrderKey(one.subject, one.marketplace), self.ask))
+        if tells_of_transactions(self.port):
+            await self._moved(errands)
+
+    async def _money(self, errands: Sequence[Errand]) -> None:
+        """What moved for orders is read order by order; where it was for none, the stream reads it soon."""
+        of_none = [one for one in errands if not one.subject]
+        if of_none:
+            async with self.deps.store.begin() as tx:
+                await stream.force(tx, self.port.channel.id, StreamName.TRANSACTIONS)
+                await hint.done(tx, of_none)
+        for one in await self._fresh([one for one in errands if one.subject], self._known_money):
+            await self._try([one], self._moved)
+
+    async def _known_money(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
+        told = await money_transaction.told_at(tx, {order_id(one.channel, one.subject) for one in errands})
+        return {one.subject for one in errands if _young(told.get(order_id(one.channel, one.subject)), one)}
+
+    async def _moved(self, errands: Sequence[Errand]) -> None:
+        (one,) = errands
+        assert isinstance(self.port, Movements)
+        moved = await self.port.order_transactions(OrderKey(one.subject, one.marketplace), self.ask)
+        await keep_transactions(self.deps, self.port, moved)
 
     async def _work(self, errands: Sequence[Errand]) -> None:
         (one,) = errands

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 WIDTH = 10
 # Where a platform takes many at once, as Amazon does cancellations in a feed of a few minutes.
-WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50}
+WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50, Capability.EXPORTS: 2}
 RECORD_AGAIN_S = 0.3
 # Claims of one item that ended without a record, before a person must look: it may be what kills its worker.
 DEATHS = 5
@@ -161,13 +161,18 @@ class Lanes:
 
     def wake(self, lane: Lane) -> None:
         """Drain the lane; when it is being drained, let it look once more before it stops."""
-        if self._closed or (lane.channel not in self.deps.ports and lane.channel not in self.deps.label_shops):
+        if self._closed or not self._ours(lane):
             return
         if lane in self._draining:
             self._again.add(lane)
             return
         task = asyncio.create_task(self._run(lane), name=f"lane {lane.channel}:{lane.capability.value}")
         self._draining[lane] = task
+
+    def _ours(self, lane: Lane) -> bool:
+        """Whether anything here can work at it."""
+        of_nobody = lane.capability is Capability.EXPORTS
+        return of_nobody or lane.channel in self.deps.ports or lane.channel in self.deps.label_shops
 
     async def close(self, within_s: float) -> None:
         """Claim nothing more, and wait for what is in hand; what is not done by then is left to its lease."""

@@ -30,7 +30,7 @@ from domain.money import Money
 from domain.offer import OfferPrice
 from domain.product import Rejected
 from domain.repricing import Reason
-from store import channel, fx, market, price_due, price_rules, quarantine
+from store import channel, estimate, fx, market, price_due, price_rules, quarantine
 from store.market import About, Wanted
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S, as_house_error
@@ -218,6 +218,7 @@ class Answers:
     async def keep(self, tx: AsyncConnection, now: datetime) -> list[ListingId]:
         """Keep all of them; the listings whose prices may be others now."""
         changed = await market.keep_fees(tx, self.fees)
+        await estimate.fees_came(tx, {id for id, _ in self.fees})
         for as_of, offers in self.featured.items():
             changed += await market.keep_featured(tx, offers, min(as_of, now))
         for as_of, prices in self.expected.items():

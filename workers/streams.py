@@ -28,7 +28,7 @@ from domain.product import Listing, Rejected
 from domain.route import Way, Wish
 from domain.stock import Reading
 from store import channel, intake, mapping, product, quarantine, stock, stream
-from workers import returns
+from workers import payouts, returns, settlements, transactions
 from workers.backoff import jittered
 from workers.calls import ROLE_WAIT_S
 from workers.crash import point
@@ -78,7 +78,10 @@ async def register(deps: Deps) -> None:
             shown = (StreamName.SHOWN,) if places_shown(deps, id) else ()
             told = (StreamName.NOTIFICATIONS,) if id in deps.subscriptions else ()
             back = (StreamName.RETURNS,) if returns.tells_of_returns(deps.ports[id]) else ()
-            for name in (*IN_ORDER, *shown, *told, *back):
+            paid = (StreamName.SETTLEMENTS,) if settlements.tells_of_settlements(deps.ports[id]) else ()
+            moved = (StreamName.TRANSACTIONS,) if transactions.tells_of_transactions(deps.ports[id]) else ()
+            out = (StreamName.PAYOUTS,) if payouts.tells_of_payouts(deps.ports[id]) else ()
+            for name in (*IN_ORDER, *shown, *told, *back, *paid, *moved, *out):
                 await stream.register(tx, id, name, every(deps, id, name))
     keepers = {place.code: place.keeper for place in deps.locations if not place.ours}
     gone = True
@@ -267,6 +270,20 @@ async def _pages(deps: Deps, run: Run) -> AsyncIterator[tuple[int, int | None]]:
                 await returns.keep(deps, pieces)
                 run.until = pieces.until or run.until
                 yield len(pieces.items), pieces.expected
+        case StreamName.SETTLEMENTS:
+            async for files in settlements.changed(deps, port, since, ask):
+                run.until = files.until or run.until
+                yield len(files.items), files.expected
+        case StreamName.TRANSACTIONS:
+            async for moved in transactions.changed(deps, port, since or run.started_at - transactions.FIRST, ask):
+                await transactions.keep(deps, port, moved)
+                run.until = moved.until or run.until
+                yield len(moved.items), moved.expected
+            await transactions.match_again(deps, port)
+        case StreamName.PAYOUTS:
+            async for paid_out in payouts.changed(deps, port, since or run.started_at - payouts.FIRST, ask):
+                run.until = paid_out.until or run.until
+                yield len(paid_out.items), paid_out.expected
         case StreamName.NOTIFICATIONS if run.state.channel in deps.subscriptions:
             if wrong := await deps.subscriptions[run.state.channel].wrong(ask):
                 words = f"{'; '.join(wrong)}. `acorn channels notifications` with --apply mends it."

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store import (
     drift,
     exchange,
+    export,
     feed,
     hint,
     label,
@@ -151,6 +152,7 @@ async def nightly(deps: Deps) -> None:
     await _all(deps, price_guard.forget_hits, now - PRICE_FILES_REMEMBERED)
     await _all(deps, price_history.forget, _months_before(now, deps.prices.history_months))
     await _all(deps, report.forget, now - REPORTS_REMEMBERED)
+    await _all(deps, export.forget, now - REPORTS_REMEMBERED)
     await _all(deps, webhook.forget, now - timedelta(days=deps.webhooks.days))
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)

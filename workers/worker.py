@@ -20,6 +20,7 @@ from domain.operation import Capability
 from workers import (
     backfill,
     cancels,
+    exports,
     feeds,
     labels,
     outbound,
@@ -30,15 +31,18 @@ from workers import (
     syncing,
     webhooks_out,
 )
+from workers.bank import Payments
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.completion import Completion
 from workers.deps import Deps
 from workers.drift import Looks
+from workers.estimates import Estimates
 from workers.following import Following
 from workers.hints import Hints, Listen
 from workers.label_books import Books
 from workers.lanes import BatchHandlers, Handler, Lane, Lanes
 from workers.market import Markets, follow_rates
+from workers.money_words import MoneyWords
 from workers.order_compare import Compares
 from workers.price_canary import Canaries
 from workers.price_decisions import PriceDecisions
@@ -46,6 +50,7 @@ from workers.price_files import PriceFiles
 from workers.propagation import Propagation
 from workers.push import Push
 from workers.relay import EventBell, Relay
+from workers.rematch import Rematch
 from workers.repricing import Repricing
 from workers.rights import Rights, scoped
 from workers.shipment_files import ShipmentFiles
@@ -67,6 +72,7 @@ HANDLERS: dict[Capability, Handler] = {
     Capability.CANCELS: cancels.work,
     Capability.REFUNDS: refunds.work,
     Capability.REPORTS: reports.work,
+    Capability.EXPORTS: exports.work,
 }
 
 
@@ -145,6 +151,10 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "price files": (pulse := pulses.beat("price files"), PriceFiles(deps, pulse).run),
         "price decisions": (pulse := pulses.beat("price decisions"), PriceDecisions(deps, pulse).run),
         "canaries": (pulse := pulses.beat("canaries"), Canaries(deps, pulse).run),
+        "estimates": (pulse := pulses.beat("estimates"), Estimates(deps, pulse).run),
+        "rematch": (pulse := pulses.beat("rematch"), Rematch(deps, pulse).run),
+        "payments": (pulse := pulses.beat("payments"), Payments(deps, pulse).run),
+        "money words": (pulse := pulses.beat("money words"), MoneyWords(deps, pulse).run),
     }
     sent = pulses.beat("webhooks")
     loops["webhooks"] = (sent, lambda: webhooks_out.tell(deps, sent))

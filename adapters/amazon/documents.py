@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import codecs
 import time
-import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
 
 from adapters.amazon.client import Client
+from adapters.gzipped import Broken, Unpacking
 from adapters.transport import Call, Stream
 from adapters.wire import Unclear
 from domain.budget import Ask
@@ -23,10 +23,6 @@ from domain.errors import Refused, Transient
 DOWNLOAD = "download"
 UPLOAD = "upload"
 
-PIECE = 64 * 1024
-# A file of stock unpacks to about ten times its size. What grows beyond this is no file of Amazon's.
-RATIO = 200
-RATIO_FROM = 16 * 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 # A store that goes on drop by drop is given up.
 LONGEST_S = 3600.0
@@ -103,7 +99,7 @@ async def decoded(
     country code) were always written in; the first line beyond ASCII tells which of both. Raises Unclear, naming line and byte,
     for what cannot be read in it, and for a charset that is not known.
     """
-    reader = _Reader(_charsets(content_type, marketplace))
+    reader = _Reader(charsets(content_type, marketplace))
     rest = bytearray()
     async for chunk in chunks:
         rest += chunk
@@ -151,7 +147,9 @@ class _Reader:
         return line
 
 
-def _charsets(content_type: str, marketplace: str | None) -> tuple[str, ...]:
+def charsets(content_type: str, marketplace: str | None) -> tuple[str, ...]:
+    """What a file may be written in, best first: what is said of it, and where nothing is, UTF-8 or what files of the store (by
+    its country code) were always written in. Raises Unclear for a charset that we do not read."""
     header = Message()
     header["content-type"] = content_type
     told = header.get_content_charset()
@@ -191,41 +189,11 @@ async def _whole(stream: Stream) -> AsyncIterator[bytes]:
 
 async def _unpacked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """What lies in a gzip file. Raises Transient unless it comes to its end and its check sum is right."""
-    unpacking = _Unpacking()
-    async for chunk in chunks:
-        for piece in unpacking.feed(chunk):
-            yield piece
-    if not unpacking.ended:
-        raise Transient("A document was cut: its gzip file does not come to an end.")
-
-
-class _Unpacking:
-    """One gzip file, which may have several members."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(wbits=31)
-        self._in = self._out = 0
-        self.ended = False
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        self._in += len(chunk)
-        full = False
-        # A full piece may leave more of itself inside although nothing is left to put in.
-        while chunk or full:
-            if self._member.eof:
-                # Some writers pad the end of a file with zeros.
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    return
-                self._member = zlib.decompressobj(wbits=31)
-            try:
-                piece = self._member.decompress(chunk, PIECE)
-            except zlib.error as problem:
-                raise Transient("A document is damaged: its gzip file cannot be read.") from problem
-            chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            self.ended, full = self._member.eof, len(piece) == PIECE
-            self._out += len(piece)
-            if self._out > max(RATIO_FROM, self._in * RATIO):
-                raise Transient(f"A document unpacks to more than {RATIO} times its size; it is left unread.")
-            if piece:
+    unpacking = Unpacking()
+    try:
+        async for chunk in chunks:
+            for piece in unpacking.feed(chunk):
                 yield piece
+        unpacking.close()
+    except Broken as problem:
+        raise Transient(f"A document {problem}") from problem

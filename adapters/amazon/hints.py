@@ -83,7 +83,7 @@ ALSO = {
     "LISTINGS_ITEM_STATUS_CHANGED": "LISTINGS_ITEM_STATUS_CHANGE",
     "FBA_INVENTORY_AVAILABILITY_CHANGE": "FBA_INVENTORY_AVAILABILITY_CHANGES",
 }
-# Of the movements of money only refunds are a reason to ask; each names its order among other things.
+# Movements of money name their order among other things; a refund is of more than money.
 MONEY = "TRANSACTION_UPDATE"
 REFUND = "Refund"
 # Their notifications do not say whose they are.
@@ -115,7 +115,7 @@ def understood(accounts: Sequence[Account], raw: bytes) -> Delivered | None:
         if kind in NOT_OURS:
             return None
         if kind == MONEY:
-            return _refund(accounts, key, body)
+            return _moved(accounts, key, body)
         return _new_secret(accounts, body) if kind == NEW_SECRET else _hint(accounts, kind, key, body)
     except Unclear as problem:
         return Rejected(accounts[0].channel, "notification", key, f"{kind}: {problem}", "")
@@ -211,22 +211,20 @@ def _there(theirs: Sequence[Account], hint: Hint) -> Hint | None:
     return replace(hint, channel=there[0].channel) if there else None
 
 
-def _refund(accounts: Sequence[Account], id: str, body: Body) -> Hint | None:
-    """Of a refund, which order it is of; None for other movements, and for a refund that is of no order."""
+def _moved(accounts: Sequence[Account], id: str, body: Body) -> Hint | None:
+    """Which order money moved for; "" where it was for none."""
     told = _told(body)
-    if _text(told, ("transactiontype",)) != REFUND:
-        return None
+    kind = HintKind.REFUND if _text(told, ("transactiontype",)) == REFUND else HintKind.MONEY
     related = told.get("relatedidentifiers")
     named = [_small(one) for one in related] if isinstance(related, list) else []
     # Spelled ORDER_ID where movements are listed, OrderId in the example of this notification.
     orders = [one for one in named if str(_at(one, ("relatedidentifiername",))).replace("_", "").lower() == "orderid"]
-    if not orders:
-        return None
-    subject, at = _text(orders[0], ("relatedidentifiervalue",)), _instant(body, ("eventtime",))
+    subject = _text(orders[0], ("relatedidentifiervalue",)) if orders else ""
+    at = _instant(body, ("eventtime",))
     place = _at(told, ("sellingpartnermetadata", "marketplaceid"))
     theirs = _of_the_seller(accounts, {"sellerid": _at(told, ("sellingpartnermetadata", "sellingpartnerid"))})
     code = BY_ID.get(place) if isinstance(place, str) else None
-    return _there(theirs, Hint(theirs[0].channel, id, MONEY, HintKind.REFUND, subject, at, code))
+    return _there(theirs, Hint(theirs[0].channel, id, MONEY, kind if orders else HintKind.MONEY, subject, at, code))
 
 
 def _of_the_seller(accounts: Sequence[Account], told: Body) -> Sequence[Account]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from domain.channel import Channel
 from domain.errors import Invalid
 
 TOKEN_ENDPOINT = "https://api.amazon.com/auth/o2/token"  # noqa: S105  an address
@@ -63,6 +64,7 @@ _ALL = (
 )
 _BY_CODE = {marketplace.code: marketplace for marketplace in _ALL}
 BY_ID = {marketplace.id: marketplace.code for marketplace in _ALL}
+BY_DOMAIN = {marketplace.domain: marketplace.code for marketplace in _ALL}
 
 
 def marketplace(code: str) -> Marketplace:
@@ -71,6 +73,13 @@ def marketplace(code: str) -> Marketplace:
     if found is None:
         raise Invalid(f"{code!r} is not an Amazon marketplace; there are {', '.join(_BY_CODE)}.")
     return found
+
+
+def told_of_stores(channel: Channel) -> Channel:
+    """The channel, which knows the zones and currencies of its marketplaces from now on. Raises Invalid."""
+    channel.zones = {code: marketplace(code).zone for code in channel.marketplaces}
+    channel.currencies = {code: marketplace(code).currency for code in channel.marketplaces}
+    return channel
 
 
 def host(region: str, sandbox: bool) -> str:

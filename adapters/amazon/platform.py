@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 from adapters.amazon import (
+    finances,
     inventory,
     inventory_report,
     listings,
@@ -16,6 +18,7 @@ from adapters.amazon import (
     returns,
     rotation,
     sellers,
+    settlements,
     shipment_feeds,
 )
 from adapters.amazon.cancels import Cancels
@@ -23,18 +26,20 @@ from adapters.amazon.client import Client
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.fulfillment import outbound
 from adapters.amazon.market import EXPECTED_BATCH, FEATURED_BATCH, FEES_BATCH, AmazonMarket
-from adapters.amazon.marketplaces import marketplace
+from adapters.amazon.marketplaces import marketplace, told_of_stores
 from adapters.amazon.merchant_fulfillment import MerchantFulfillment
 from adapters.amazon.plans import PLANS, SANDBOX_PLANS
 from adapters.amazon.price_feeds import PriceFeeds
 from adapters.amazon.prices import BATCH, AmazonPrices
 from adapters.amazon.refunding import Refunding
 from adapters.amazon.report_files import TYPES, ReportFiles
+from adapters.amazon.settlement_file import SettlementFile
 from adapters.amazon.shipment_feeds import ShipmentFeeds
 from adapters.amazon.shipping import BUSINESSES, Shipping
 from adapters.amazon.waiting import PAUSES_S
 from adapters.budget import Budgets
 from adapters.bulk_shipments import Bulk, Fate, InFile
+from adapters.finances import SettlementBytes, SettlementReport
 from adapters.market import ExpectedSeen, FeaturedSeen, FeesQuestion
 from adapters.port import (
     BeforeSend,
@@ -50,6 +55,7 @@ from adapters.port import (
     StockWrite,
 )
 from adapters.prices import Intend, PriceKey, PriceSent, PriceVerdict, PriceWrite, ShownPrice
+from adapters.settlement import Read
 from adapters.storefront import RefundSent, RefundSight
 from adapters.tokens import TokenStore
 from adapters.transport import Transport
@@ -59,6 +65,7 @@ from domain.chain import Piece
 from domain.channel import Location, StreamName
 from domain.errors import HouseError, Refused
 from domain.fee import FeesEstimate
+from domain.finance import Transaction
 from domain.ids import ChannelSku
 from domain.order import Order
 from domain.product import Listing, Rejected
@@ -80,6 +87,9 @@ class AmazonPort:
         StreamName.NOTIFICATIONS: timedelta(hours=6),
         # A report of the returns to its warehouses is made every four hours, and tells of whole days.
         StreamName.RETURNS: timedelta(hours=6),
+        # Amazon makes a settlement every week or two, and tells of a movement within two days.
+        StreamName.SETTLEMENTS: timedelta(hours=6),
+        StreamName.TRANSACTIONS: timedelta(minutes=30),
     }
     placed_operation = "searchOrders"
     # A tenth of what searchOrders grants in a day.
@@ -89,6 +99,7 @@ class AmazonPort:
     fees_batch, featured_batch, expected_batch = FEES_BATCH, FEATURED_BATCH, EXPECTED_BATCH
     report_types: Mapping[str, str] = TYPES
     report_pauses_s: Sequence[float] = PAUSES_S
+    read_settlement: Read = SettlementFile
     # Its titles are written for its search, and it tells no costs.
     leads = False
 
@@ -100,9 +111,7 @@ class AmazonPort:
         budgets: Budgets,
         vault: Vault | None = None,
     ) -> None:
-        self.channel = config.channel
-        self.channel.zones = {code: marketplace(code).zone for code in config.channel.marketplaces}
-        self.channel.currencies = {code: marketplace(code).currency for code in config.channel.marketplaces}
+        self.channel = told_of_stores(config.channel)
         # Amazon's own sandbox has plans of its own; at an address of our choosing the published ones hold.
         self.plans = SANDBOX_PLANS if config.channel.sandbox and config.endpoint is None else PLANS
         self.stock_plan = self.plans[inventory.OPERATION]
@@ -194,6 +203,22 @@ class AmazonPort:
         """Sources: listTransactions, GET_FLAT_FILE_RETURNS_DATA_BY_RETURN_DATE, GET_FBA_REIMBURSEMENTS_DATA,
         GET_FBA_FULFILLMENT_CUSTOMER_RETURNS_DATA."""
         return returns.return_pages(self._client, self.channel.marketplaces, since, ask)
+
+    async def settlement_reports(self, since: datetime, ask: Ask) -> list[SettlementReport]:
+        """Source: getReports."""
+        return await settlements.settlement_reports(self._client, since, ask)
+
+    def settlement_file(self, report: SettlementReport, ask: Ask) -> AbstractAsyncContextManager[SettlementBytes]:
+        """Sources: getReportDocument, and Amazon's store."""
+        return settlements.settlement_file(self._client, report, ask)
+
+    def transaction_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Transaction]]:
+        """Source: listTransactions, of all marketplaces."""
+        return finances.transaction_pages(self._client, since, ask)
+
+    async def order_transactions(self, key: OrderKey, ask: Ask) -> Page[Transaction]:
+        """Source: listTransactions of the order."""
+        return await finances.order_transactions(self._client, key.external_id, ask)
 
     async def order(self, key: OrderKey, ask: Ask) -> Order:
         """Source: getOrder."""

@@ -308,9 +308,13 @@ async def document(client: Client, report: Report, ask: Ask) -> Document:
     """Where the document of a report can be read. Source: getReportDocument."""
     if report.report_document_id is None:
         raise Invalid(f"Report {report.report_id} has no document.")
-    path = f"{DOCUMENTS}/{quote(report.report_document_id, safe='')}"
-    address = await client.get("getReportDocument", path, {}, ask, Address)
-    return Document(report, address.report_document_id, address.url, address.compression_algorithm == "GZIP")
+    found = await address(client, report.report_document_id, ask)
+    return Document(report, found.report_document_id, found.url, found.compression_algorithm == "GZIP")
+
+
+async def address(client: Client, id: str, ask: Ask) -> Address:
+    """Where a document can be read now. Source: getReportDocument."""
+    return await client.get("getReportDocument", f"{DOCUMENTS}/{quote(id, safe='')}", {}, ask, Address)
 
 
 async def cancel(client: Client, report_id: str, ask: Ask, before_send: BeforeSend) -> None:

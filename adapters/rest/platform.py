@@ -64,6 +64,7 @@ class RestPort:
         StreamName.ORDERS: timedelta(minutes=1),
         StreamName.SHOWN: timedelta(minutes=5),
         StreamName.RETURNS: timedelta(minutes=5),
+        StreamName.PAYOUTS: timedelta(hours=1),
     }
     leads = True
     tell_batch = BULK

@@ -89,6 +89,7 @@ class ShopifyPort:
         StreamName.SHOWN: timedelta(minutes=5),
         StreamName.NOTIFICATIONS: timedelta(hours=1),
         StreamName.RETURNS: timedelta(minutes=5),
+        StreamName.PAYOUTS: timedelta(hours=1),
     }
     leads = True
     needs = scopes.NEEDED

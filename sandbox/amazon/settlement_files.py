@@ -77,6 +77,7 @@ class Entry:
     amount: Decimal
     posted_at: datetime
     order: str = ""
+    merchant_order: str = ""
     adjustment: str = ""
     shipment: str = ""
     store: str = ""
@@ -114,6 +115,7 @@ def _line(summary: Summary, entry: Entry, dialect: Dialect) -> dict[str, str]:
         "settlement-id": summary.id,
         "transaction-type": entry.transaction,
         "order-id": entry.order,
+        "merchant-order-id": entry.merchant_order,
         "adjustment-id": entry.adjustment,
         "shipment-id": entry.shipment,
         "marketplace-name": entry.store,

@@ -222,6 +222,8 @@ def _flow_entries(flows: list[Flow], since: datetime) -> Iterator[Entry]:
                     amount,
                     max(flow.released_at, since),
                     order=order.id,
+                    # Of what is only shipped: the seller's own id of it.
+                    merchant_order=order.seller_order,
                     adjustment=flow.reference if refund else "",
                     shipment="" if refund else flow.reference,
                     store=MARKETPLACES[order.marketplace].name if order.channel == "AMAZON" else "Non-Amazon",

@@ -20,15 +20,22 @@ from store.tables.access import (
 )
 from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
-from store.tables.chain import return_chain, return_piece
+from store.tables.chain import restock, return_chain, return_piece
 from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
-from store.tables.finance import estimate_due, money_line, settlement
+from store.tables.export import export_file, export_part
+from store.tables.finance import estimate_due, money_assignment, money_line, settlement
+from store.tables.finance_file import finance_file, finance_file_part
+from store.tables.finance_staged import money_staged
 from store.tables.hold import hold_rule, order_hold
+from store.tables.journal import bank_line, bank_match, journal, journal_posting
 from store.tables.label import label
+from store.tables.money_transaction import money_group, money_transaction
+from store.tables.money_word import money_word
 from store.tables.operation import event, operation, operation_item
 from store.tables.order import order, order_allocation, order_line, order_person, order_step, oversale
 from store.tables.order_path import order_compare, order_difference, order_unread
 from store.tables.outbound import outbound_line, outbound_order, outbound_package, outbound_return
+from store.tables.payout import payout_movement
 from store.tables.price import listing_price, price_canary, price_decision, price_event, price_request
 from store.tables.price_facts import (
     featured_offer,
@@ -72,6 +79,8 @@ __all__ = [
     "account_grant",
     "api_key",
     "application_secret",
+    "bank_line",
+    "bank_match",
     "budget_use",
     "channel_state",
     "channel_stock",
@@ -79,13 +88,19 @@ __all__ = [
     "estimate_due",
     "event",
     "exchange",
+    "export_file",
+    "export_part",
     "featured_offer",
     "fee_estimate",
     "feed_cursor",
     "feed_delivery",
+    "finance_file",
+    "finance_file_part",
     "fx_rate",
     "hint",
     "hold_rule",
+    "journal",
+    "journal_posting",
     "kit_component",
     "kit_history",
     "label",
@@ -96,7 +111,12 @@ __all__ = [
     "market_look",
     "metadata",
     "missing_role",
+    "money_assignment",
+    "money_group",
     "money_line",
+    "money_staged",
+    "money_transaction",
+    "money_word",
     "operation",
     "operation_item",
     "order",
@@ -114,6 +134,7 @@ __all__ = [
     "outbound_return",
     "oversale",
     "parcel_event",
+    "payout_movement",
     "price_canary",
     "price_clock",
     "price_decision",
@@ -132,6 +153,7 @@ __all__ = [
     "repriced",
     "reservation",
     "reservation_hold",
+    "restock",
     "return_chain",
     "return_piece",
     "settlement",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, Numeric, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    text,
+)
 
 from store.tables.base import instant, metadata, words
 
@@ -45,4 +58,26 @@ return_piece = Table(
     CheckConstraint("units >= 0", name="units"),
     Index("return_piece_group_idx", "channel", "order_external_id", "channel_sku"),
     Index("return_piece_chain_id_idx", "chain_id"),
+)
+
+# Units that came back into stock, or were paid for and never left it, as it was known when: never changed but for `replaced_at`.
+# What is told otherwise of the same piece is another row.
+restock = Table(
+    "restock",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("order_external_id", Text),
+    Column("channel_sku", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    instant("at"),
+    instant("known_at", now=True),
+    instant("replaced_at", nullable=True),
+    CheckConstraint("units > 0", name="units"),
+    Index(
+        "restock_piece_key", "channel", "kind", "reference", unique=True, postgresql_where=text("replaced_at is null")
+    ),
+    Index("restock_group_idx", "channel", "order_external_id", "channel_sku"),
 )

@@ -68,7 +68,8 @@ money_line = Table(
     Column("day", Date, nullable=False),
     # A transaction's key, an estimate's order; "" for lines of settlements.
     Column("reference", Text, nullable=False, server_default=""),
-    Column("settlement_id", Text, ForeignKey("settlement.id")),
+    # Of `settlement`; no foreign key, which would look there for each of a million lines.
+    Column("settlement_id", Text),
     Column("row", Integer),
     Column("order_external_id", Text),
     Column("shipment_id", Text),
@@ -99,10 +100,47 @@ money_line = Table(
     Index("money_line_order_id_idx", "order_id", postgresql_where=text("order_id is not null")),
     Index("money_line_day_idx", "day"),
     Index(
+        "money_line_shipment_id_idx",
+        "channel",
+        "shipment_id",
+        postgresql_where=text("class = 'SALE' and shipment_id is not null and order_id is not null"),
+    ),
+    Index(
+        "money_line_adjustment_id_idx", "channel", "adjustment_id", postgresql_where=text("adjustment_id is not null")
+    ),
+    Index(
+        "money_line_estimate_idx",
+        "order_id",
+        postgresql_where=text("source = 'ESTIMATE' and replaced_at is null and order_id is not null"),
+    ),
+    Index(
+        "money_line_reserve_idx", "settlement_id", postgresql_where=text("class = 'RESERVE' and replaced_at is null")
+    ),
+    Index(
         "money_line_open_idx",
         "channel",
         "order_external_id",
         postgresql_where=text("cause is not null and replaced_at is null"),
+    ),
+    # Not by their words, which may be longer than an index can hold.
+    Index(
+        "money_line_unclassified_idx",
+        "channel",
+        "id",
+        postgresql_where=text("class = 'UNCLASSIFIED' and replaced_at is null"),
+    ),
+    # Of estimates that lack what is taken, until somebody tells.
+    Index(
+        "money_line_feeless_idx",
+        "channel",
+        "channel_sku",
+        postgresql_where=text("description = 'fees not known' and replaced_at is null"),
+    ),
+    Index(
+        "money_line_residual_idx",
+        "settlement_id",
+        "id",
+        postgresql_where=text("settlement_id is not null and cause is not null and replaced_at is null"),
     ),
 )
 
@@ -113,4 +151,15 @@ estimate_due = Table(
     Column("order_id", Text, primary_key=True),
     instant("since", now=True),
     Index("estimate_due_since_idx", "since"),
+)
+
+# What people tied by hand: `line` stands for the line that stood `before` it, because they said so.
+money_assignment = Table(
+    "money_assignment",
+    metadata,
+    Column("line", BigInteger, ForeignKey("money_line.id"), primary_key=True),
+    Column("before", BigInteger, ForeignKey("money_line.id"), nullable=False, unique=True),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    instant("at", now=True),
 )

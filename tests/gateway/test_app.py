@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 
 from domain.price import Action, Hit
 from domain.price_canary import Radius
+from gateway import doctor
 from gateway.pages import install, page
 from gateway.settings import Settings, SettingsError, read_settings
 from gateway.standing import stand
@@ -25,6 +26,7 @@ from store import price_guard
 from store.session import Store
 from tests.gateway.conftest import Gateway, served, settings_of, until
 from tests.gateway.test_websocket import PROTOCOL, hear, say, subscribe
+from tests.schema.test_settlement import a_file, kept, sale
 from tests.store.price_lane import asked, guarded, listed, sold, wish
 from workers.bell import ArqBell
 
@@ -131,6 +133,24 @@ async def test_metrics_tell_of_prices_that_differ_and_of_canaries(
         told = (await gateway.http.get("/metrics")).text
         assert "\nacorn_prices_differ 1.0\n" in told
         assert '\nacorn_price_canaries{state="watching"} 1.0\n' in told
+
+
+async def test_metrics_and_the_doctor_tell_of_money_that_is_not_tied_out(
+    settings: Settings, redis: object, store: Store
+) -> None:
+    async with served(settings) as gateway:
+        assert "\nacorn_residual_lines{" not in (await gateway.http.get("/metrics")).text
+        assert await doctor._money(gateway.app.standing.house) == []
+        await kept(store, [sale("19.90"), sale("-1.00")])
+        await a_file(store, b"x", "it has no total")
+        told = (await gateway.http.get("/metrics")).text
+        assert '\nacorn_residual_lines{cause="order_unknown",channel="shop"} 2.0\n' in told
+        assert '\nacorn_residual_amount{cause="order_unknown",channel="shop",currency="EUR"} 18.9\n' in told
+        assert '\nacorn_residual_oldest_seconds{channel="shop"} ' in told
+        assert '\nacorn_settlement_files_refused{channel="amazon-eu"} 1.0\n' in told
+        found = {one.what: one.found for one in await doctor._money(gateway.app.standing.house)}
+        assert found["settlement files"] == "1 refused. The newest: settlement.txt of amazon-eu: it has no total"
+        assert found["settlements"].startswith("2 lines are not tied out, the oldest since ")
 
 
 async def test_elsewhere_there_is_nothing(gateway: Gateway) -> None:

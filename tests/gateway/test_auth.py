@@ -16,8 +16,9 @@ from gateway.auth import FAILURES, Keys, hash_secret, new_secret
 from gateway.body import BadRequest
 from gateway.plan import Plans, Rejected
 from resolvers.context import Caller
+from resolvers.forecast import READS
 from schema.root import schema as public_schema
-from schema.scopes import ALL, SCOPES
+from schema.scopes import ALL, NODE_SCOPES, SCOPES
 from store import api_key
 from store.session import Store
 from tests.gateway import sample
@@ -138,6 +139,42 @@ DOCUMENTS = {
     "Query.orderComparisons": "{ orderComparisons { day } }",
     "OrderDifference.order": "{ orderDifferences { nodes { order { id } } } }",
     "Query.ledgerCheck": "{ ledgerCheck { at } }",
+    "Query.settlements": "{ settlements { nodes { id } } }",
+    "Query.profit": (
+        '{ profit(filter: {from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z"}, groupBy: [SKU]) { units } }'
+    ),
+    "Query.profitChanges": (
+        '{ profitChanges(filter: {from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z"}, since: "2026-11-02T00:00:00Z") '
+        "{ words } }"
+    ),
+    "Query.journal": '{ journal(from: "2026-11-01", to: "2026-11-30") { digest } }',
+    "Query.journals": "{ journals { nodes { number } } }",
+    "Query.journalDocument": "{ journalDocument(number: 1, layout: CSV) { url } }",
+    "Query.bankLines": "{ bankLines { nodes { id } } }",
+    "Query.unmatchedPayouts": "{ unmatchedPayouts { nodes { paidAt } } }",
+    "Mutation.closeJournal": (
+        'mutation { closeJournal(input: {from: "2026-11-01", to: "2026-11-30"}) { userErrors { code } } }'
+    ),
+    "Mutation.matchBankLine": (
+        'mutation { matchBankLine(input: {bankLineId: "x", noPayout: true, reason: "x"}) { userErrors { code } } }'
+    ),
+    "Query.residuals": "{ residuals { nodes { since } } }",
+    "Query.residualSummary": "{ residualSummary { lines } }",
+    "Query.missingSettlements": "{ missingSettlements { startsAt } }",
+    "Query.settlementFiles": "{ settlementFiles { nodes { id } } }",
+    "Query.unclassifiedMoney": "{ unclassifiedMoney { lines } }",
+    "Query.classifiedMoney": "{ classifiedMoney { kind } }",
+    "Mutation.classifyMoney": (
+        'mutation { classifyMoney(input: {wording: REST, kind: "x", event: ACCOUNT, class: ADVERTISING, reason: "x"}) '
+        "{ userErrors { code } } }"
+    ),
+    "Mutation.retrySettlementFile": 'mutation { retrySettlementFile(id: "x") { userErrors { code } } }',
+    "Mutation.assignResidual": (
+        'mutation { assignResidual(input: {lineId: "x", account: true, reason: "x"}) { userErrors { code } } }'
+    ),
+    "Order.moneyLines": '{ order(id: "Order:A") { moneyLines { id } } }',
+    "MoneyLine.order": "{ residuals { nodes { line { order { id } } } } }",
+    "MoneyLine.orderLine": "{ residuals { nodes { line { orderLine { id } } } } }",
     "Query.apiCalls": "{ apiCalls { nodes { id } } }",
     "Query.webhookEndpoints": "{ webhookEndpoints { id } }",
     "Query.webhookEndpoint": '{ webhookEndpoint(id: "A") { id } }',
@@ -187,6 +224,7 @@ DOCUMENTS = {
     "Mutation.requestReport": """mutation { requestReport(
         input: {channelId: "Channel:A", reportType: "R"}
     ) { operation { id } } }""",
+    "Mutation.requestExport": "mutation { requestExport(input: {list: MONEY_LINES}) { operation { id } } }",
     "Mutation.pauseStreams": 'mutation { pauseStreams(input: {}, reason: "R") { streams { name } } }',
     "Mutation.resumeStreams": "mutation { resumeStreams(input: {}) { streams { name } } }",
     "Mutation.checkLedger": "mutation { checkLedger { userErrors { code } } }",
@@ -274,6 +312,19 @@ def test_a_storefront_key_reads_stock_and_products_only() -> None:
         "Stock.product",
         "Subscription.stock",
     }
+
+
+def test_money_opens_to_no_key_without_a_scope_for_it() -> None:
+    """A key that may do all else, as an operator's, opens no field that reads what money moved."""
+    tables = {"settlement", "money_line", "money_word", "finance_file", "journal", "bank_line"}
+    money = {name for name, read in READS.items() if tables & set(read)} - {"Query.node"}
+    assert {"Query.settlements", "Query.residuals", "Query.profit", "Mutation.assignResidual"} <= money
+    operator = Caller("operator", ALL - {"finance:read", "finance:write", "admin"})
+    plans = Plans(public_schema._schema, SCOPES)
+    for coordinate in sorted({*money, "Order.moneyLines"}):
+        with pytest.raises(Rejected):
+            plans.of(DOCUMENTS[coordinate], None).admit(operator, {})
+    assert {kind for kind in ("Settlement", "MoneyLine") if NODE_SCOPES[kind] & operator.scopes} == set()
 
 
 async def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from adapters.amazon.platform import AmazonPort
 from domain.channel import LocationKind, StreamName
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku
+from domain.payment_fee import PaymentFee
 from gateway.config import Config, ConfigError, read_config
 from gateway.lines import Lines
 from gateway.settings import Settings
@@ -145,6 +147,8 @@ async def test_the_example_builds_a_house(settings: Settings) -> None:
             (ChannelId("amazon-us"), StreamName.LISTINGS): timedelta(hours=6),
             (ChannelId("amazon-us"), StreamName.SHOWN): timedelta(minutes=15),
             (ChannelId("amazon-us"), StreamName.RETURNS): timedelta(hours=6),
+            (ChannelId("amazon-us"), StreamName.SETTLEMENTS): timedelta(hours=6),
+            (ChannelId("amazon-us"), StreamName.TRANSACTIONS): timedelta(minutes=30),
         }
         assert (house.safety_stock, house.stock_max_age) == (0, timedelta(minutes=5))
         assert isinstance(house.ports[ChannelId("amazon-us")], AmazonPort)
@@ -486,6 +490,18 @@ def test_one_mistake_is_told_once(folder: Path, old: str, new: str, line: int) -
 def test_orders_of_a_shop_may_be_read_at_any_pace(folder: Path) -> None:
     config = read(folder, f'{SOUND.partition("[[locations]]")[0]}[channels.streams]\norders = "PT1M"\n')
     assert config.intervals == {(ChannelId("shop"), StreamName.ORDERS): timedelta(minutes=1)}
+
+
+def test_a_shop_may_say_what_its_payments_cost(folder: Path) -> None:
+    fee = 'shop = "acorn.myshopify.com"\npayment_fee = "2.9 % + 0.30"'
+    text = SOUND.replace('shop = "acorn.myshopify.com"', fee)
+    [_, shop] = [one.channel() for one in read(folder, text).file.channels]
+    assert shop.payment_fee == PaymentFee(Decimal("2.9"), Decimal("0.30"))
+    told = problem(folder, text.replace("2.9 % + 0.30", "0.30"))
+    assert told == (
+        "acorn.toml, line 17: `payment_fee`: '0.30' is no fee; write percent and what is taken of each order, such as "
+        "`2.9 % + 0.30`. acorn.example.toml shows every key."
+    )
 
 
 def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_demo_keys_are_what_their_names_say() -> None:
             "stock:read",
             "stock:write",
         ],
-        "demo-finance": ["catalog:read", "finance:read", "orders:read"],
+        "demo-finance": ["catalog:read", "finance:read", "finance:write", "orders:read"],
     }
     assert KEYS["demo-admin"] == ALL
 
@@ -245,11 +245,11 @@ def check_readme(demo: Demo) -> None:
 
 
 def check_pastes(demo: Demo) -> None:
-    """The seven things to paste do what is said of them."""
+    """The eight things to paste do what is said of them."""
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("what the demo says to paste needs bash and curl")
     said = demo.said()
-    text = said[said.index("Seven things to paste:") : said.index("Ctrl-C stops")]
+    text = said[said.index("Eight things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
@@ -267,3 +267,5 @@ def check_pastes(demo: Demo) -> None:
     assert re.search(r"^Reservation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
     assert '{"label":"open reservations","quantity":-1}' in done.stdout
     assert '"releaseReservation":{"reservation":{"status":"RELEASED"}' in done.stdout
+    assert re.search(r'"settlements":\{"totalCount":\d+,"nodes":\[', done.stdout)
+    assert '{"data":{"profit":[' in done.stdout

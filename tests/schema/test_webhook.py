@@ -81,6 +81,7 @@ async def happened(store: Store, *orders: str) -> None:
 def test_events_are_for_who_may_read_what_they_tell() -> None:
     roots = {"stock.changed.v1": "stock", "order.changed.v1": "order", "operation.changed.v1": "operation"}
     roots |= {
+        "settlement.kept.v1": "settlements",
         "channel.paused.v1": "channels",
         "channel.resumed.v1": "channels",
         "webhook.paused.v1": "webhookEndpoints",

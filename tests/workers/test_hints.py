@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from domain.chain import Piece, PieceKind
 from domain.channel import Location, LocationKind, StreamName
 from domain.errors import NotFound, Refused, Throttled, Transient, Unauthorized
 from domain.event import EventKind
+from domain.finance import Transaction
 from domain.hint import Hint, HintKind, HintState
 from domain.ids import ChannelId, ChannelSku, LocationCode, order_id
 from domain.money import Money
@@ -31,6 +32,7 @@ from store import chain, channel, event, grant, order, product, quarantine, stoc
 from store.keyring import Keyring
 from store.session import Store
 from store.tables import hint as table
+from store.tables import money_line as lines_table
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import SHORT, make_deps, until, working
 from workers.deps import Deps
@@ -199,6 +201,45 @@ async def test_a_refund_that_is_told_changes_the_chains_of_its_order(store: Stor
         told = await event.after(tx, 0, kinds=[EventKind.ORDER_CHANGED])
     assert [(one.sku, one.pieces[0].money) for one in chains] == [("SKU-1", given)]
     assert [one.subject for one in told] == [known.id]
+    assert {state for state, _ in (await _states(store)).values()} == {HintState.DONE}
+
+
+class Payer(Platform):
+    """It tells what moved for an order, too."""
+
+    every: Mapping[StreamName, timedelta] = {StreamName.TRANSACTIONS: timedelta(minutes=30)}
+
+    def transaction_pages(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Transaction]]:
+        raise AssertionError("its stream reads all of it, and nobody who was told of one order")
+
+    async def order_transactions(self, key: OrderKey, ask: Ask) -> Page[Transaction]:
+        self.calls["order_transactions"] += 1
+        moved = Transaction(key.external_id, "RELEASED", "Shipment", NOW, Money(Decimal(85), "USD"))
+        return Page([replace(moved, related=(("ORDER_ID", key.external_id),))])
+
+
+async def test_money_that_moved_is_read_once_for_its_order_and_soon_by_the_stream_where_it_is_of_none(
+    store: Store, redis: Redis, port: Platform
+) -> None:
+    payer = Payer(port.channel)
+    payer.refunded = {"1002": []}
+    deps = make_deps(store, redis, [payer], locations=[POOL])
+    async with store.begin() as tx:
+        await stream.register(tx, SHOP, StreamName.TRANSACTIONS, timedelta(minutes=30))
+        await stream.finished(tx, SHOP, StreamName.TRANSACTIONS, NOW, NOW)
+    early = NOW - timedelta(minutes=10)
+    await _came(store, _hint("n-1", HintKind.MONEY, "1001", early), _hint("n-2", HintKind.REFUND, "1002", early))
+    await _hints(deps).once()
+    async with store.begin() as tx:
+        found = (await tx.execute(select(lines_table.c.order_external_id, lines_table.c.amount))).all()
+        assert await stream.claim_due(tx, 1.0, 5) == []
+    assert sorted(found) == [("1001", Decimal(85)), ("1002", Decimal(85))]
+    # What was read since needs no question.
+    await _came(store, _hint("n-3", HintKind.MONEY, "1001", early), _hint("n-4", HintKind.MONEY, "", early))
+    await _hints(deps).once()
+    assert payer.calls["order_transactions"] == 2
+    async with store.begin() as tx:
+        assert [one.name for one in await stream.claim_due(tx, 1.0, 5)] == [StreamName.TRANSACTIONS]
     assert {state for state, _ in (await _states(store)).values()} == {HintState.DONE}
 
 

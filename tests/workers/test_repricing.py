@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.cost import NewCost
 from domain.errors import Forbidden
-from domain.ids import ChannelId, ChannelSku, ListingId, Sku
+from domain.ids import ChannelId, ChannelSku, ListingId, OperationId, Sku
 from domain.money import Money
 from domain.operation import OperationStatus
 from domain.price import Origin, Price, PriceWish, Sale, read_price
@@ -235,7 +235,7 @@ async def test_whoever_wrote_the_rules_is_no_second_person_for_what_they_ask(dep
     await costs(deps.store, CUP, "8.00")
     await drained(work)
     async with deps.store.begin() as tx:
-        held = await tx.scalar(select(operation.c.id))
+        held = OperationId((await tx.scalars(select(operation.c.id))).one())
         with pytest.raises(Forbidden, match="You have written the rules"):
             await price_desk.approve(tx, held, "ann", deps.clock())
     async with deps.store.begin() as tx:

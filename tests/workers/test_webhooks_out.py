@@ -50,6 +50,7 @@ from store import api_key, channel, event, kit, ledger, webhook, webhook_data
 from store import order as order_store
 from store.keyring import Keyring
 from store.session import Store
+from tests.schema.test_settlement import kept, sale
 from tests.workers import webhook_sender
 from tests.workers.fake_port import make_order, make_port
 from tests.workers.house import make_deps, place_orders, ship, until, working
@@ -289,6 +290,7 @@ async def test_each_type_is_told_as_its_schema_says_signed_and_once(house: House
         await channel.pause(tx, ChannelId("shop"), "no consent", 60)
         await channel.resume(tx, ChannelId("shop"))
         await webhook.pause(tx, other, "by hand")
+    await kept(house.store, [sale("19.90")])
     [placed] = await place_orders(house.store, port, 1)
     await house.changed(placed.id)
     await ship(house.store, [placed])
@@ -313,6 +315,12 @@ async def test_each_type_is_told_as_its_schema_says_signed_and_once(house: House
     assert stock == {"A": (7, 7), "KIT": (3, 3)}
     assert by_type["order.changed.v1"][0]["externalId"] == placed.external_id
     assert by_type["channel.paused.v1"][0]["id"] == "Channel:shop"
+    [settled] = by_type["settlement.kept.v1"]
+    assert (settled["total"], settled["lineCount"], settled["matchedLineCount"]) == (
+        {"amount": "19.90", "currency": "EUR"},
+        1,
+        0,
+    )
     assert by_type["webhook.paused.v1"] == [
         {"id": f"Webhook:{other}", "state": "PAUSED", "reason": "by hand", "madeBy": "me"}
     ]

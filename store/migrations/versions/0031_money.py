@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("posted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("reference", sa.Text(), server_default="", nullable=False),
-        sa.Column("settlement_id", sa.Text(), sa.ForeignKey("settlement.id")),
+        sa.Column("settlement_id", sa.Text()),
         sa.Column("row", sa.Integer()),
         sa.Column("order_external_id", sa.Text()),
         sa.Column("shipment_id", sa.Text()),

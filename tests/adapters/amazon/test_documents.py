@@ -20,6 +20,7 @@ from adapters.amazon.client import Client
 from adapters.amazon.documents import Expired, decoded, download, upload
 from adapters.amazon.plans import PLANS
 from adapters.amazon.reports import Address
+from adapters.gzipped import PIECE, RATIO_FROM, Unpacking
 from adapters.transport import Call, Made, NothingSent, Transport
 from adapters.wire import Unclear
 from domain.budget import Ask
@@ -94,11 +95,11 @@ async def test_unpacking_gives_back_what_was_packed_however_it_comes(
 ) -> None:
     ends = [0, *(len(content) * part // (halves + 1) for part in range(1, halves + 1)), len(content)]
     members = [gzip.compress(content[a:b], level) for a, b in pairwise(ends)]
-    unpacking = documents._Unpacking()
+    unpacking = Unpacking()
     told = [piece for chunk in cut(b"".join(members) + b"\0" * halves, size) for piece in unpacking.feed(chunk)]
     assert unpacking.ended
     assert b"".join(told) == content
-    assert max(map(len, told), default=0) <= documents.PIECE
+    assert max(map(len, told), default=0) <= PIECE
 
 
 async def test_a_file_that_was_cut_or_damaged_is_never_taken_for_a_short_one(desk: Desk, line: Line) -> None:
@@ -138,7 +139,7 @@ async def test_what_unpacks_without_end_is_left_unread_in_little_memory(desk: De
         await through()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert documents.RATIO_FROM - documents.PIECE <= count < 64 << 20
+    assert RATIO_FROM - PIECE <= count < 64 << 20
     assert peak < 8 << 20
 
 

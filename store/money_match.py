@@ -1,0 +1,249 @@
+"""The rules of `domain.money_match` in SQL: for a million rows of a file at once, and for the few that are looked at again.
+
+What lines name (ids of orders, shipments, adjustments, items, and SKUs) is put together once for each combination in a table of
+this connection, `money_tie`; each rule looks there for what the rules before have left. `MATCHED_BY` and `CAUSE` then say of each
+line what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.channel import Channel
+from domain.ids import ChannelId
+from domain.money_match import OF_NO_ORDER, Rule
+
+NAMED = ("order_external_id", "merchant_order_id", "adjustment_id", "shipment_id", "item_id", "channel_sku", "event")
+"""What a line names."""
+
+MERCHANT_ORDER_ID = "merchant-order-id"
+"""Where `money_line.extra` has the merchant's own id of an order, should it be another one than the order's."""
+
+_OF_NO_ORDER = ", ".join(sorted(f"'{one.value}'" for one in OF_NO_ORDER))
+# `t` is the row of `money_tie`, `s` the line: what stands beside these names is of a removal, a shipment to a warehouse…
+_OF_ACCOUNT = f"""
+    s.event = 'ACCOUNT' and (
+        s.class in ({_OF_NO_ORDER}) or coalesce(t.order_external_id, t.merchant_order_id, t.shipment_id) is null
+    )
+"""
+MATCHED_BY = f"""
+    case when t.matched_by is not null then t.matched_by
+    when not ({_OF_ACCOUNT}) then null
+    when t.channel_sku is not null then case when t.sku is not null then '{Rule.SKU.value}' end
+    when t.adjustment_id is null or s.class in ({_OF_NO_ORDER}) then '{Rule.ACCOUNT.value}' end
+"""
+CAUSE = f"""
+    case when t.order_id is null and t.matched_by is null and not ({_OF_ACCOUNT}) then 'ORDER_UNKNOWN'
+    when t.order_id is null and t.channel_sku is null and t.matched_by is null and t.adjustment_id is not null
+        and s.class not in ({_OF_NO_ORDER}) then 'ORDER_UNKNOWN'
+    when t.order_id is not null and t.order_line_id is null and coalesce(t.item_id, t.channel_sku) is not null
+        then 'LINE_UNKNOWN'
+    when t.sku is null and (t.channel_sku is not null or t.order_line_id is not null) then 'SKU_UNMAPPED'
+    when s.class = 'UNCLASSIFIED' then 'UNCLASSIFIED' end
+"""
+DAY = "case when s.event = 'SALE' and t.sale_day is not null then t.sale_day else (s.posted_at at time zone t.zone)::date end"
+"""As `domain.money_line.day_of`."""
+
+
+async def tie(
+    tx: AsyncConnection, channel: Channel, marketplace: str | None, source: str, values: Mapping[str, Any]
+) -> None:
+    """Let `money_tie` hold, until `tx` ends, what the lines of `source` are tied to: a query with the columns NAMED, and `key`,
+    which is the same for lines that name the same. Lines of no order have their day in `marketplace`."""
+    await tx.execute(_TABLE)
+    await tx.execute(text("truncate money_tie"))
+    zones = {code: channel.zone(code).key for code in channel.zones}
+    asked = {
+        "channel": channel.id,
+        "marketplace": marketplace,
+        "zones": orjson.dumps(zones).decode(),
+        "zone": channel.time_zone,
+        **values,
+    }
+    await tx.execute(text(_ORDERS.format(source=source)), asked)
+    await tx.execute(text("analyze money_tie"))
+    for rule in _RULES.values():
+        await tx.execute(rule, _asked(rule, channel.id))
+    await tx.execute(_LINES)
+    await tx.execute(_DAYS, {name: asked[name] for name in ("marketplace", "zones", "zone")})
+
+
+def _asked(rule: TextClause, channel: ChannelId) -> dict[str, Any]:
+    return {"channel": channel} if ":channel" in rule.text else {}
+
+
+_TABLE = text(
+    """
+    create temporary table if not exists money_tie (
+        key uuid not null,
+        order_external_id text, merchant_order_id text, adjustment_id text, shipment_id text, item_id text, channel_sku text,
+        event text not null,
+        order_id text, order_line_id text, sku text, marketplace text, placed_at timestamptz, matched_by text,
+        zone text, sale_day date
+    ) on commit delete rows
+    """
+)
+
+# A sketch of an order has no lines to tie to: its own ones replace them. Of a SKU with several meanings at several marketplaces
+# the one of this marketplace holds.
+_ORDERS = """
+    insert into money_tie (
+        key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, event,
+        order_id, order_line_id, sku, marketplace, placed_at, matched_by
+    )
+    select named.*, o.id, coalesce(item.id, line.id), coalesce(item.sku, line.sku, mapped.sku), o.marketplace, o.placed_at,
+        case when item.id is not null then 'ORDER_ITEM' when line.id is not null then 'ORDER_SKU'
+            when o.id is not null then 'ORDER' end
+    from (
+        select distinct key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, event
+        from ({source}) lines
+    ) named
+    left join "order" o on o.channel = :channel and o.external_id = named.order_external_id
+    left join order_line item on item.order_id = o.id and item.external_id = named.item_id and o.whole
+    left join lateral (
+        select min(id) id, min(sku) sku from order_line
+        where item.id is null and o.whole and order_id = o.id and channel_sku = named.channel_sku
+        having count(*) = 1
+    ) line on true
+    left join (
+        select channel_sku, coalesce(
+            min(sku) filter (where marketplace = coalesce(:marketplace, '')),
+            case when count(distinct sku) = 1 then min(sku) end
+        ) sku
+        from listing where channel = :channel and sku is not null group by channel_sku
+    ) mapped on mapped.channel_sku = named.channel_sku
+"""
+
+_MERCHANT = text(
+    """
+    update money_tie t
+    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, matched_by = 'MERCHANT_ORDER_ID'
+    from "order" o
+    where t.order_id is null and t.merchant_order_id is not null
+        and o.channel = :channel and o.external_id = t.merchant_order_id
+    """
+)
+
+# What looks like an id of Amazon's orders (3-7-7) is none of a shipment.
+_SHIPMENT = text(
+    """
+    with wanted as (
+        select t.key, named.shipment
+        from money_tie t cross join lateral (values (t.shipment_id), (t.order_external_id)) named (shipment)
+        where t.order_id is null and named.shipment !~ '^[0-9A-Z]{3}-[0-9]{7}-[0-9]{7}$'
+    )
+    , found as (
+        select wanted.key, other.order_id from wanted join money_tie other on other.shipment_id = wanted.shipment
+        where other.order_id is not null
+        union
+        select wanted.key, line.order_id from wanted
+        join money_line line on line.channel = :channel and line.shipment_id = wanted.shipment and line.class = 'SALE'
+        where line.order_id is not null and line.replaced_at is null
+        union
+        select wanted.key, o.id from wanted
+        join "order" o on o.shipments @> jsonb_build_array(jsonb_build_object('reference', wanted.shipment))
+        where o.channel = :channel
+        union
+        select wanted.key, label.order_id from wanted
+        join label on label.shop = :channel and label.shipment_id = wanted.shipment
+    )
+    , one as (select key, min(order_id) order_id from found group by key having count(distinct order_id) = 1)
+    update money_tie t
+    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, matched_by = 'SHIPMENT_ID'
+    from one join "order" o on o.id = one.order_id
+    where t.key = one.key
+    """
+)
+
+# The order is a shop's, the place where it is paid for Amazon's.
+_MCF = text(
+    """
+    with found as (
+        select t.key, o.id order_id, o.placed_at, line.id line_id, line.sku
+        from money_tie t
+        join outbound_order shipped
+            on shipped.channel = :channel and shipped.id in (t.order_external_id, t.merchant_order_id)
+        join "order" o on o.id = shipped.order_id
+        left join lateral (
+            select min(mine.id) id, min(mine.sku) sku
+            from outbound_line sent join order_line mine on mine.id = sent.line_id
+            where sent.outbound_id = shipped.id and sent.channel_sku = t.channel_sku
+            having count(*) = 1
+        ) line on true
+        where t.order_id is null
+    )
+    update money_tie t set order_id = found.order_id, placed_at = found.placed_at, order_line_id = found.line_id,
+        sku = coalesce(found.sku, t.sku), matched_by = 'MCF'
+    from found where t.key = found.key
+    """
+)
+
+_ADJUSTMENT = text(
+    """
+    with wanted as (
+        select key, adjustment_id, channel_sku from money_tie where order_id is null and adjustment_id is not null
+    )
+    , found as (
+        select wanted.key, other.order_id, other.sku from wanted join money_tie other using (adjustment_id)
+        where other.key <> wanted.key and (other.order_id is not null or wanted.channel_sku is null and other.sku is not null)
+        union
+        select wanted.key, line.order_id, line.sku from wanted
+        join money_line line on line.channel = :channel and line.adjustment_id = wanted.adjustment_id
+        where line.replaced_at is null and line.cause is null
+            and (line.order_id is not null or wanted.channel_sku is null and line.sku is not null)
+    )
+    , one as (
+        select key, min(order_id) order_id, case when count(distinct sku) = 1 then min(sku) end sku
+        from found group by key having count(distinct order_id) = 1 or count(order_id) = 0 and count(distinct sku) = 1
+    )
+    update money_tie t
+    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, sku = coalesce(t.sku, one.sku),
+        matched_by = 'ADJUSTMENT'
+    from one left join "order" o on o.id = one.order_id
+    where t.key = one.key
+    """
+)
+
+_RULES: Mapping[Rule, TextClause] = {
+    Rule.MERCHANT_ORDER_ID: _MERCHANT,
+    Rule.SHIPMENT_ID: _SHIPMENT,
+    Rule.MCF: _MCF,
+    Rule.ADJUSTMENT: _ADJUSTMENT,
+}
+
+# Which line is meant of orders that were found by other ids than their own.
+_LINES = text(
+    """
+    with found as (
+        select t.key, coalesce(item.id, line.id) line_id, coalesce(item.sku, line.sku) sku
+        from money_tie t
+        join "order" o on o.id = t.order_id and o.whole
+        left join order_line item on item.order_id = o.id and item.external_id = t.item_id
+        left join lateral (
+            select min(id) id, min(sku) sku from order_line
+            where item.id is null and order_id = o.id and channel_sku = t.channel_sku having count(*) = 1
+        ) line on true
+        where t.matched_by in ('MERCHANT_ORDER_ID', 'SHIPMENT_ID', 'ADJUSTMENT')
+    )
+    update money_tie t set order_line_id = found.line_id, sku = coalesce(found.sku, t.sku)
+    from found where t.key = found.key and found.line_id is not null
+    """
+)
+
+_DAYS = text(
+    """
+    update money_tie t
+    set marketplace = place.code, zone = place.zone, sale_day = (t.placed_at at time zone place.zone)::date
+    from (
+        select key, coalesce(marketplace, :marketplace) code,
+            coalesce(cast(:zones as jsonb) ->> coalesce(marketplace, :marketplace), :zone) zone
+        from money_tie
+    ) place
+    where place.key = t.key
+    """
+)
