@@ -49,7 +49,8 @@ class Reader(Protocol):
         ...
 
     def statement(self, channel: Channel, marketplace: str | None = None) -> Statement:
-        """The whole, behind `close`, as one of a channel; `marketplace` where who brought the file knows it."""
+        """The whole, behind `close`, as one of a channel; `marketplace` where who brought the file knows it. Raises
+        FileRefused for one that cannot be that channel's."""
         ...
 
     @property

@@ -23,6 +23,7 @@ from domain.order_parts import OrderPart, split
 from domain.refunded import REST
 
 NOTHING = "the order has no parts that anything could be for"
+CURRENCIES = "the order was paid in several currencies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,12 @@ class Refunded:
 
 
 def payments(parts: Sequence[OrderPart], paid: Sequence[Money]) -> list[list[Share]]:
-    """The shares of each payment of an order, in the order in which they were made, all in one currency.
+    """The shares of each payment of an order, in the order in which they were made.
 
-    Raises ValueError for parts that come to nothing.
+    Raises ValueError for parts that come to nothing, and for payments in several currencies, which cannot be added up.
     """
+    if len({one.currency for one in paid}) > 1:
+        raise ValueError(CURRENCIES)
     whole = _whole(parts, paid)
     if whole is None or whole <= 0:
         raise ValueError(NOTHING)
@@ -108,7 +111,7 @@ def refunds(
     back, and the channel's id of its refund, where it has one. One that no refund is told for has the parts of the order in
     proportion.
 
-    Raises ValueError for parts that come to nothing.
+    Raises ValueError as `payments` does.
     """
     if sum((one.amount.amount for one in parts), Decimal(0)) <= 0:
         raise ValueError(NOTHING)

@@ -4,15 +4,16 @@ A match is a pure function of the payouts and lines there are and of what people
 same matches, and one that was made when less was known is taken back when it is not certain any more. By named rules, in order:
 
     PERSON       somebody said so
-    REFERENCE    the line's words name the payout, and the amount is the payout's
-    AMOUNT_DATE  same amount, booked within days of the payout, and neither of them has another one
+    REFERENCE    the line's words name the payout, the amount is the payout's, and no line that names it sends it back
+    AMOUNT_DATE  same amount, booked within days of the payout, and neither of them has another one, and the line names no payout
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -31,8 +32,8 @@ OVERDUE = timedelta(days=9)
 FAR = timedelta(days=60)
 """Nobody takes a line for a payout that is further away."""
 
-
 _APART = re.compile(r"[\s+:;,|]+")
+_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{8,30}")
 
 
 class MatchRule(Enum):
@@ -69,6 +70,23 @@ class BankLine:
     def id(self) -> str:
         """The same line, from whichever file, has the same one."""
         return derived_id("bank line", self.account, self.key)
+
+
+class Keys:
+    """Names the lines of one statement: by the bank's own reference, or else by all that a line says, and by its number among
+    those that are alike."""
+
+    def __init__(self) -> None:
+        # Of hundreds of thousands of lines no more is held than a number each.
+        self._seen: Counter[int] = Counter()
+
+    def of(self, reference: str, words: str, party: str | None, booked_on: date, amount: Money) -> str:
+        """The next line's."""
+        says = "" if reference else hashlib.sha256("\n".join([words, party or ""]).encode()).hexdigest()
+        same = "|".join([reference, says, booked_on.isoformat(), f"{amount.amount.normalize():f}", amount.currency])
+        mark = int.from_bytes(hashlib.sha256(same.encode()).digest()[:8])
+        self._seen[mark] += 1
+        return f"{same}|{self._seen[mark]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +176,12 @@ class Awaited:
     candidates: tuple[tuple[Candidate, BankLine], ...]
 
 
+def account_of(told: str) -> str:
+    """One name for an account, however it is written: an IBAN without blanks, all else as it stands."""
+    iban = "".join(told.split()).upper()
+    return iban if _IBAN.fullmatch(iban) else told.strip()
+
+
 def names(words: str) -> frozenset[str]:
     """The pieces of a bank's words that may be a name of a payout: whole words with a digit in them, without regard to case.
     Banks put marks before them (`SVWZ+`) and break words after 35 characters, so neighbors are put together, too."""
@@ -186,8 +210,13 @@ def matched(
     open_lines = {one.id: one for one in lines if one.id not in decided}
     open_payouts = {one.id: one for one in payouts if one.id not in taken}
     doubts: dict[tuple[str, str], Doubt] = {}
-    named = _named(open_payouts.values(), open_lines.values())
+    told = _named(payouts, open_lines.values())
+    named = [(p, q) for p, q in told if p.id in open_payouts]
     sure, unsure = _pairs([(p, q) for p, q in named if p.total == q.amount])
+    # What was paid and sent back is not paid.
+    back = {p.id for p, q in named if q.amount == -p.total}
+    unsure += [pair for pair in sure if pair[0] in back]
+    sure = [pair for pair in sure if pair[0] not in back]
     doubts |= dict.fromkeys(unsure, Doubt.SEVERAL)
     matches += [Match(line, payout, MatchRule.REFERENCE) for payout, line in sure]
     for payout, line in sure:
@@ -199,8 +228,8 @@ def matched(
     alike = list(_alike(open_payouts.values(), open_lines.values()))
     near = [(p, q) for p, q in alike if p.paid_on - timedelta(days=EARLY) <= q.booked_on <= due_by(p.paid_on, days)]
     sure, unsure = _pairs(near)
-    # What names several, or another amount, is no case for counting days.
-    named_in_vain = {one for pair in doubts for one in pair}
+    # What names several, another amount or another payout, is no case for counting days.
+    named_in_vain = {one for pair in doubts for one in pair} | {q.id for _, q in told}
     for pair in sure:
         if not named_in_vain.isdisjoint(pair):
             doubts.setdefault(pair, Doubt.SEVERAL)
@@ -210,8 +239,7 @@ def matched(
     for pair in unsure:
         doubts.setdefault(pair, Doubt.SEVERAL)
     for p, q in alike:
-        if abs(p.paid_on - q.booked_on) <= FAR:
-            doubts.setdefault((p.id, q.id), Doubt.DATE_DIFFERS)
+        doubts.setdefault((p.id, q.id), Doubt.DATE_DIFFERS)
     left = [Candidate(p, q, why) for (p, q), why in doubts.items() if p not in done[0] and q not in done[1]]
     return Matched(
         tuple(sorted(matches, key=lambda one: one.line)), tuple(sorted(left, key=lambda one: (one.payout, one.line)))
@@ -231,11 +259,15 @@ def _named(payouts: Iterable[Payout], lines: Iterable[BankLine]) -> list[tuple[P
     return list(found.values())
 
 
-def _alike(payouts: Iterable[Payout], lines: Iterable[BankLine]) -> Iterable[tuple[Payout, BankLine]]:
+def _alike(payouts: Iterable[Payout], lines: Iterable[BankLine]) -> Iterator[tuple[Payout, BankLine]]:
+    """Those of one amount that are not too far apart: over the years there may be thousands of an amount."""
     by_amount: defaultdict[Money, list[Payout]] = defaultdict(list)
     for one in payouts:
         by_amount[one.total].append(one)
-    return ((one, line) for line in lines for one in by_amount.get(line.amount, ()))
+    for line in lines:
+        for one in by_amount.get(line.amount, ()):
+            if abs(one.paid_on - line.booked_on) <= FAR:
+                yield one, line
 
 
 def _pairs(pairs: Sequence[tuple[Payout, BankLine]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

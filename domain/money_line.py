@@ -49,7 +49,8 @@ class Cause(Enum):
 class MoneyLine:
     """`kind`, `amount_kind` and `description` are the channel's own words. `reference` names what it was told with, in its
     source: a transaction's key, an estimate's order. `row` is its place in the `settlement`; several lines may share one that had
-    to be split. `units` are sold or given back, on the line of class SALE alone.
+    to be split. `units` are sold or given back, on the line of class SALE alone; below zero where a
+    sale is taken back without being a refund.
 
     `matched_by` names the rule that tied it to an order, a SKU or the account; `cause` why it is not tied out (or not wholly).
     """

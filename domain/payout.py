@@ -27,7 +27,8 @@ class Payout:
 @dataclass(frozen=True, slots=True)
 class Movement:
     """One of the movements that a payout is made of, signed as we see it; its net is `amount` less `fee`. `kind` is the channel's
-    word, `reason` that of an adjustment (or ""). `order` and `refund` are the channel's ids."""
+    word, `reason` that of an adjustment (or ""). `order` and `refund` are the channel's ids. `again`: an earlier payout had it,
+    and failed."""
 
     id: str
     kind: str
@@ -37,3 +38,4 @@ class Movement:
     order: str | None = None
     refund: str | None = None
     reason: str = ""
+    again: bool = False

@@ -56,6 +56,7 @@ def _shares(known: Known, movements: Mapping[Place, Movement]) -> dict[Place, li
         event, money_class = known.meaning(one.kind, AMOUNT, one.reason)
         if (
             one.order is not None
+            and not one.again
             and one.order in known.orders
             and money_class is MoneyClass.PAYMENT
             and event is not Event.ACCOUNT
@@ -92,6 +93,8 @@ def _parts(order: Order) -> list[OrderPart]:
 
 def _lines(known: Known, place: Place, one: Movement, shares: Sequence[Share] | None) -> list[MoneyLine]:
     lines: list[MoneyLine] = []
+    if one.again:
+        return [_again(known, place, one)]
     if shares is not None:
         lines += [_of_share(known, place, one, share) for share in shares]
     if shares is None and (one.amount.amount or not one.fee.amount):
@@ -99,6 +102,22 @@ def _lines(known: Known, place: Place, one: Movement, shares: Sequence[Share] | 
     if one.fee.amount:
         lines.append(_whole(known, place, one, FEE, -one.fee))
     return lines
+
+
+def _again(known: Known, place: Place, one: Movement) -> MoneyLine:
+    """What came back from the bank with the payout that failed, and is paid once more: it is in the books by that payout."""
+    made = _line(known, place, one, AMOUNT, Money(one.amount.amount - one.fee.amount, one.amount.currency))
+    day = day_of(Event.ACCOUNT, None, one.at, known.zone)
+    return replace(
+        made,
+        event=Event.ACCOUNT,
+        money_class=MoneyClass.TRANSFER,
+        day=day,
+        order_external_id=None,
+        order_id=None,
+        adjustment_id=None,
+        matched_by=Rule.ACCOUNT.value,
+    )
 
 
 def _of_share(known: Known, place: Place, one: Movement, share: Share) -> MoneyLine:

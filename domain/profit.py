@@ -172,8 +172,8 @@ class OrderMoney:
 
 def days_between(since: datetime, until: datetime) -> tuple[date, date]:
     """The days of business [first, until) that two instants name: each is taken to the nearest midnight of UTC, so that whoever
-    sends midnights, his own or those of UTC, or the last second of a day, gets just the days that he means, by the calendar of
-    each marketplace. Raises Invalid where that is none."""
+    sends midnights, his own (from UTC-11 to UTC+12) or those of UTC, or the last second of a day, gets just the days that he
+    means, by the calendar of each marketplace. Raises Invalid where that is none."""
     first, end = nearest_day(since), nearest_day(until)
     if first >= end:
         raise Invalid(

@@ -9,7 +9,7 @@ from enum import Enum
 from zoneinfo import ZoneInfo
 
 from domain.errors import Conflict, Invalid, NotFound
-from domain.ids import ChannelId, LineId, OrderId, Sku
+from domain.ids import ChannelId, LineId, OrderId, Sku, node_id
 from domain.money import Money
 from domain.money_class import Event, MoneyClass, Part
 from domain.money_line import Cause, MoneyLine, day_of
@@ -222,7 +222,9 @@ class Target:
         """What it is, for people."""
         if self.undo:
             return "what it was before"
-        return "the account" if self.account else f"SKU {self.sku}" if self.sku is not None else f"order {self.order}"
+        if self.account:
+            return "the account"
+        return f"SKU {self.sku}" if self.order is None else node_id("Order", self.order)
 
 
 def check_open(line: MoneyLine) -> None:

@@ -54,9 +54,10 @@ def lines_of(channel: ChannelId, key: str, one: Transaction, known: Known) -> li
         event, money_class = known.meaning(one.kind, share.amount_kind, share.description)
         item, units = share.item, None
         if item is not None and money_class is MoneyClass.SALE and id(item) not in counted:
-            # Once for an item, however many leaves its sale has.
+            # Once for an item, however many leaves its sale has; what takes a sale back takes back its units.
             counted.add(id(item))
-            units = item.units
+            back = event is Event.SALE and share.amount < 0
+            units = -abs(item.units) if back and item.units else item.units
         sku = None if item is None or item.sku is None else ChannelSku(item.sku)
         ordered = _ordered(order, sku)
         ours = ordered.sku if ordered is not None and ordered.sku is not None else known.skus.get(sku or ChannelSku(""))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import hashlib
 import io
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -15,9 +12,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import BinaryIO
 
-from adapters.bank.camt053 import Reader
+from adapters.bank.camt053 import MOST_LINES, Reader
 from adapters.wire import Unclear
-from domain.bank import BankLine
+from domain.bank import BankLine, Keys, account_of
 from domain.errors import Invalid
 from domain.money import Money, minor_digits
 from gateway.rows import FileProblem
@@ -25,12 +22,14 @@ from store import bank
 from store.session import Store, take_time
 
 BATCH = 1_000
-COLUMNS = ("date", "amount", "credit", "debit", "currency", "text", "party", "reference", "valued")
-# The mark is said, so groups of three digits have one meaning.
-_PLAIN = {
-    ".": re.compile(r"[+-]?([0-9]{1,15}|[0-9]{1,3}(,[0-9]{3}){1,4})(\.[0-9]{1,3})?"),
-    ",": re.compile(r"[+-]?([0-9]{1,15}|[0-9]{1,3}(\.[0-9]{3}){1,4})(,[0-9]{1,3})?"),
-}
+COLUMNS = ("date", "amount", "side", "credit", "debit", "currency", "text", "party", "reference", "valued")
+_SIDES = dict.fromkeys(("C", "CR", "CRDT", "CREDIT", "H", "HABEN", "+"), 1)
+_SIDES |= dict.fromkeys(("D", "DR", "DBIT", "DEBIT", "S", "SOLL", "-"), -1)
+_GROUPED = r"[+-]?([0-9]{{1,15}}|[0-9]{{1,3}}([{0}'’ \u00a0\u202f])[0-9]{{3}}(\2[0-9]{{3}}){{0,3}})([{1}][0-9]{{1,3}})?"
+# The mark is said, so groups of three digits have one meaning, however they are set apart.
+_PLAIN = {mark: re.compile(_GROUPED.format(other, mark)) for mark, other in ((".", ","), (",", "."))}
+_SET_APART = re.compile("['’ \u00a0\u202f]")
+_PACKED = ((b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "packed with gzip"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,9 @@ async def run(store: Store, file: BinaryIO, wanted: Wanted, done: Callable[[int]
     """Keep the file's lines and look for payouts among them, in one transaction. Raises FileProblem, and nothing has changed."""
     head = file.read(256).lstrip(b"\xef\xbb\xbf \r\n\t")
     file.seek(0)
+    for sign, words in _PACKED:
+        if head.startswith(sign):
+            raise FileProblem(f"It is {words}: unpack it, and import what is in it.")
     reader = Reader(wanted.account)
     # In UTF-16 its first sign stands between NULs.
     camt = head.replace(b"\0", b"").lstrip(b"\xff\xfe").startswith(b"<")
@@ -104,13 +106,13 @@ def _wanted(one: BankLine, containing: Sequence[str]) -> bool:
 
 def csv_lines(file: BinaryIO, wanted: Wanted) -> Iterator[BankLine]:
     """The lines of a CSV file. Raises Unclear, naming row and column, for what cannot be read just as it was said."""
-    if not wanted.account:
+    if not wanted.account or not wanted.account.strip():
         raise FileProblem("A CSV file does not say of which account it is: say --account.")
     mapped = wanted.mapped
     _check_mapped(mapped)
     text = io.TextIOWrapper(file, mapped.encoding, newline="")
     try:
-        yield from _rows(text, wanted.account, mapped)
+        yield from _rows(text, account_of(wanted.account), mapped)
         text.detach()
     except UnicodeDecodeError as problem:
         words = f"byte {problem.start + 1} of a part of it is not {mapped.encoding}; say --encoding, such as cp1252"
@@ -126,9 +128,11 @@ def _rows(text: io.TextIOWrapper, account: str, mapped: Mapped) -> Iterator[Bank
         head = next(csv.reader([first], delimiter=mark, strict=True), [])
         names = [one.strip() for one in head]
         at = {ours: _place(names, theirs) for ours, theirs in mapped.columns.items()}
-        seen: Counter[tuple[str, ...]] = Counter()
+        keys = Keys()
         rows = csv.reader(text, delimiter=mark, strict=True)
-        for cells in rows:
+        for count, cells in enumerate(rows):
+            if count == MOST_LINES:
+                raise Unclear(f"it holds more than {MOST_LINES:,} lines; ask your bank for a shorter time")
             if not any(one.strip() for one in cells):
                 continue
             number = mapped.skip + 1 + rows.line_num
@@ -136,7 +140,7 @@ def _rows(text: io.TextIOWrapper, account: str, mapped: Mapped) -> Iterator[Bank
                 raise Unclear(f"line {number}: {len(cells)} values stand under {len(names)} columns")
             told = {ours: cells[place].strip() for ours, place in at.items()}
             try:
-                yield _line(account, told, mapped, seen)
+                yield _line(account, told, mapped, keys)
             except (Unclear, Invalid) as problem:
                 words = problem.message if isinstance(problem, Invalid) else str(problem)
                 raise Unclear(f"line {number}: {words}") from None
@@ -154,8 +158,8 @@ def _check_mapped(mapped: Mapped) -> None:
             "--column amount=Betrag."
         )
     try:
-        codecs.lookup(mapped.encoding)
-    except LookupError:
+        "".encode(mapped.encoding)
+    except (LookupError, UnicodeError):  # unknown, or of bytes, or of nothing at all
         raise FileProblem(f"{mapped.encoding!r} is no encoding; there are utf-8, cp1252 and others.") from None
     if mapped.decimal not in _PLAIN:
         raise FileProblem("The decimal mark is a point or a comma: --decimal . or --decimal ,")
@@ -170,7 +174,7 @@ def _place(names: Sequence[str], theirs: str) -> int:
     return names.index(theirs)
 
 
-def _line(account: str, told: Mapping[str, str], mapped: Mapped, seen: Counter[tuple[str, ...]]) -> BankLine:
+def _line(account: str, told: Mapping[str, str], mapped: Mapped, keys: Keys) -> BankLine:
     currency = told.get("currency") or mapped.currency or ""
     money = Money(_value(told, mapped), currency)
     if round(money.amount, minor_digits(currency)) != money.amount:
@@ -179,30 +183,38 @@ def _line(account: str, told: Mapping[str, str], mapped: Mapped, seen: Counter[t
     words = " ".join(" ".join((told.get("reference", ""), told.get("text", ""))).split())
     party = told.get("party") or None
     reference = told.get("reference", "")
-    says = "" if reference else hashlib.sha256("\n".join([words, party or ""]).encode()).hexdigest()
-    same = (reference, says, day.isoformat(), f"{money.amount.normalize():f}", currency)
-    seen[same] += 1
+    key = keys.of(reference, words, party, day, money)
     valued = told.get("valued")
-    key = "|".join([*same, str(seen[same])])
     return BankLine(account, key, day, money, words[:4_000], party, _day(valued, mapped.day) if valued else None)
 
 
 def _value(told: Mapping[str, str], mapped: Mapped) -> Decimal:
     if "amount" in told:
-        return _number(told["amount"], mapped.decimal, "amount")
-    sides = {name: told[name] for name in ("credit", "debit") if told[name]}
+        value = _number(told["amount"], mapped.decimal, "amount")
+        if "side" not in told:
+            return value
+        if (side := _SIDES.get(told["side"].upper())) is None or value < 0:
+            raise Unclear(
+                f"`side` is {told['side'][:30]!r} beside {value}; it says credit or debit of an amount without a sign"
+            )
+        return side * value
+    sides = {name: _number(told[name], mapped.decimal, name) for name in ("credit", "debit") if told[name]}
+    if len(sides) == 2:  # many banks write a 0 on the other side
+        sides = {name: value for name, value in sides.items() if value} or {"credit": Decimal(0)}
     if len(sides) != 1:
         raise Unclear("one of `credit` and `debit` has a value, and the other none")
-    [(name, text)] = sides.items()
-    value = _number(text, mapped.decimal, name)
+    [(name, value)] = sides.items()
     return -abs(value) if name == "debit" else value
 
 
 def _number(text: str, decimal: str, name: str) -> Decimal:
+    told = text
+    if text.endswith("-") and text[:1] not in ("+", "-"):  # some banks write the sign behind
+        text = f"-{text[:-1]}"
     if not _PLAIN[decimal].fullmatch(text):
-        raise Unclear(f"`{name}` is {text[:30]!r}, and no amount with {decimal!r} as its decimal mark; say --decimal")
+        raise Unclear(f"`{name}` is {told[:30]!r}, and no amount with {decimal!r} as its decimal mark; say --decimal")
     groups = "," if decimal == "." else "."
-    return Decimal(text.replace(groups, "").replace(decimal, "."))
+    return Decimal(_SET_APART.sub("", text.replace(groups, "")).replace(decimal, "."))
 
 
 def _day(text: str, form: str) -> date:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,21 +26,23 @@ from domain.channel import StreamName
 from domain.ids import ChannelId
 from domain.money import Money, minor_digits
 from domain.order import SHIPPABLE, Order
+from domain.price_inputs import FxRate
 from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, STOREFRONTS, Examples, Storefront, eight_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, RATES, STOREFRONTS, Examples, Storefront, eight_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
-from store import api_key, ledger, migrate, order, product
+from store import api_key, fx, ledger, migrate, order, product
 from workers.streams import sync_once
 
 HOST = "127.0.0.1"
 SHOP = ChannelId("shop")
 START_WITHIN_S = 60.0
 VISIBILITY_LAG_S = 3
+RATE_DAYS = 120
 INTERRUPTED = 130
 
 
@@ -153,6 +156,7 @@ class _Demo:
         house = await build_house(settings)
         try:
             await _make_keys(house)
+            await _tell_rates(house)
             self._child("gateway", [sys.executable, "-m", "gateway", "serve"], folder, environ)
             await self._answers("amazon-sandbox", f"http://{HOST}:{self.ports.amazon}/_sandbox/clock")
             await self._answers(f"{shop}-sandbox", f"http://{HOST}:{self.ports.shop}/_sandbox/clock")
@@ -296,6 +300,16 @@ async def _make_keys(house: House) -> None:
             # Logs name a key, and no secret belongs there, however well known.
             name = secret.removeprefix("demo-")
             await api_key.create(tx, f"key_{name}", name, hash_secret(secret), scopes, None)
+
+
+async def _tell_rates(house: House) -> None:
+    """Rates of exchange of all days that the sandboxes know of, so that profit can be told in one currency."""
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=ago) for ago in range(RATE_DAYS)]
+    async with house.store.begin() as tx:
+        await fx.keep(
+            tx, [FxRate("EUR", quote, rate, day, "demo") for quote, rate in RATES.items() for day in days], "demo"
+        )
 
 
 async def _examples(house: House) -> Examples:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from domain.ids import Sku, node_id
 from domain.money import Money
@@ -35,6 +36,9 @@ KEYS: Mapping[str, frozenset[str]] = {
     "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read", "finance:write"}),
     "demo-admin": ALL,
 }
+
+# What a euro is worth in the demo, on each of its days.
+RATES: Mapping[str, Decimal] = {"USD": Decimal("1.08"), "JPY": Decimal("163.50")}
 
 # The credentials are the sandboxes' own and printed in their documentation.
 CHANNELS = """\
@@ -265,8 +269,9 @@ TIE_OUT = """{ settlements(first: 3) { totalCount nodes { externalId kind channe
     total { amount currency } lineCount matchedLineCount difference { amount } summary { event class lines amount { amount } } } }
     residualSummary { cause age lines amount { amount currency } } }"""
 
-EARNED = """{ profit(filter: { from: "%s", to: "%s" }, groupBy: [CHANNEL]) { dimensions { value } units
-    revenue { amount currency } fees { amount } refunds { amount } cost { amount } profit { amount } } }"""
+EARNED = """{ profit(filter: { from: "%s", to: "%s", currency: "EUR" }, groupBy: [CHANNEL]) { dimensions { value } units
+    revenue { amount currency } fees { amount } refunds { amount } cost { amount } profit { amount }
+    unitsWithoutCost unitsWithoutFees } }"""
 
 
 def curl(home: str, key: str, query: str, *options: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from domain.channel import Channel
+from domain.export import harmless
 from domain.ids import ChannelId
 from domain.price import Price
 from domain.price_target import Offer
 from gateway.price_file import COLUMNS
-from gateway.rows import harmless
 from store import price, price_target
 from store.session import Store
 

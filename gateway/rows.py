@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, BinaryIO, NamedTuple
 
+from domain.export import harmless
 from gateway.body import BadRequest, parse_json
 
 LONGEST_LINE = 64 * 1024
@@ -157,8 +158,3 @@ def _folded(name: str) -> str:
 def shown(told: object) -> str:
     """A cell as a report may show it again: short, and no formula to whoever opens it."""
     return harmless("".join(sign for sign in told[:60] if sign.isprintable())) if isinstance(told, str) else ""
-
-
-def harmless(text: str) -> str:
-    """A text that is no formula to a spreadsheet."""
-    return f"'{text}" if text.startswith(FORMULA) else text

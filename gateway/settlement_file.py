@@ -15,7 +15,7 @@ from adapters.gzipped import Broken
 from adapters.settlement import FileRefused
 from domain.channel import Channel, Platform
 from domain.errors import Refused
-from domain.ids import ChannelId
+from domain.ids import ChannelId, node_id
 from gateway.rows import FileProblem, shown
 from store import settlement
 from store.finance_file import FileState, NewFile
@@ -64,7 +64,7 @@ def report_row(one: Outcome) -> Sequence[object]:
     said: Sequence[object] = ("", "", "", "", "")
     if kept is not None:
         rest = kept.difference
-        said = (kept.settlement, kept.rows, kept.matched_rows, rest.amount, rest.currency)
+        said = (node_id("Settlement", kept.settlement), kept.rows, kept.matched_rows, rest.amount, rest.currency)
     return shown(one.name), one.result.value, one.channel, *said, one.reason
 
 

@@ -157,7 +157,8 @@ class BankLineFilter:
 
     def to_domain(self) -> domain.LineFilter:
         """As the resolver takes it."""
-        return domain.LineFilter(self.account, self.matched, self.from_, self.to)
+        account = None if self.account is None else domain.account_of(self.account)
+        return domain.LineFilter(account, self.matched, self.from_, self.to)
 
 
 @strawberry.input(description="What a line of a bank is. Say one of `settlementId`, `noPayout` and `byRules`.")

@@ -19,7 +19,6 @@ from domain.bank import (
     OVERDUE,
     Awaited,
     BankLine,
-    Candidate,
     KeptLine,
     KeptMatch,
     LineFilter,
@@ -70,8 +69,7 @@ async def keep(tx: AsyncConnection, lines: Sequence[BankLine]) -> int:
 async def rematch(tx: AsyncConnection) -> int:
     """Work out anew what each line is; how many matches have come or gone."""
     await _turn(tx)
-    payouts = await _payouts(tx)
-    found = matched(payouts, await _lines(tx, payouts), await _said(tx))
+    found = await _worked_out(tx)
     held = await tx.execute(select(bank_match).where(m.replaced_at.is_(None), m.rule != MatchRule.PERSON.value))
     before = {Match(row.bank_line_id, row.settlement_id, MatchRule(row.rule)): row.id for row in held}
     now = {one for one in found.matches if one.rule is not MatchRule.PERSON}
@@ -166,9 +164,9 @@ async def awaited(
     if after is not None:
         query = query.where(tuple_(_paid_at, s.id) > after)
     rows = (await tx.execute(query)).all()
-    candidates = await _candidates(tx) if rows else []
-    lines = {one.line for one in candidates}
-    told = {id: one.line for id, one in (await by_ids(tx, lines)).items()}
+    shown = {row.id for row in rows[:first]}
+    candidates = [one for one in (await _worked_out(tx)).candidates if one.payout in shown] if rows else []
+    told = {id: one.line for id, one in (await by_ids(tx, {one.line for one in candidates})).items()}
     return [
         Awaited(
             payout=_payout(row),
@@ -186,20 +184,19 @@ async def awaited_count(tx: AsyncConnection, channel: ChannelId | None = None) -
 
 
 async def overdue(tx: AsyncConnection, now: datetime) -> dict[ChannelId, int]:
-    """Payouts, by channel, that a bank should have shown by now: of the time since which lines are kept at all."""
+    """Payouts, by channel, that a bank should have shown by now: of the time since which lines are kept at all. What we owe is
+    none of them: many channels take it out of the next one."""
     since = select(func.min(b.booked_on)).scalar_subquery()
     query = _open(select(s.channel, func.count().label("payouts")), None)
-    rows = await tx.execute(query.where(_paid_at >= since, _paid_at < now - OVERDUE).group_by(s.channel))
+    rows = await tx.execute(query.where(s.total > 0, _paid_at >= since, _paid_at < now - OVERDUE).group_by(s.channel))
     return {ChannelId(row.channel): row.payouts for row in rows}
 
 
-async def _candidates(tx: AsyncConnection) -> Sequence[Candidate]:
-    """Lines that may be one of the payouts that have none."""
-    rows = await tx.execute(_open(select(settlement, _paid_at.label("paid_at")), None))
+async def _worked_out(tx: AsyncConnection) -> Matched:
+    """What the lines are, by all that is known now."""
+    rows = await tx.execute(select(settlement, _paid_at.label("paid_at")).where(s.total != 0))
     payouts = [_payout(row) for row in rows]
-    taken = select(m.bank_line_id).where(m.replaced_at.is_(None))
-    found: Matched = matched(payouts, await _lines(tx, payouts, b.id.not_in(taken)))
-    return found.candidates
+    return matched(payouts, await _lines(tx, payouts), await _said(tx))
 
 
 def _open(query: Select[Any], channel: ChannelId | None) -> Select[Any]:
@@ -208,17 +205,12 @@ def _open(query: Select[Any], channel: ChannelId | None) -> Select[Any]:
     return query if channel is None else query.where(s.channel == channel)
 
 
-async def _payouts(tx: AsyncConnection) -> list[Payout]:
-    rows = await tx.execute(select(settlement, _paid_at.label("paid_at")).where(s.total != 0))
-    return [_payout(row) for row in rows]
-
-
-async def _lines(tx: AsyncConnection, payouts: Sequence[Payout], *held: ColumnElement[bool]) -> list[BankLine]:
+async def _lines(tx: AsyncConnection, payouts: Sequence[Payout]) -> list[BankLine]:
     """The lines that may be one of the payouts, by amount or by name."""
     told = sorted({name.casefold() for one in payouts for name in one.names})
     amounts = select(s.total, s.currency).where(s.total != 0)
     named = b.names.op("&&")(literal(told, ARRAY(Text)))
-    rows = await tx.execute(select(bank_line).where(or_(tuple_(b.amount, b.currency).in_(amounts), named), *held))
+    rows = await tx.execute(select(bank_line).where(or_(tuple_(b.amount, b.currency).in_(amounts), named)))
     return [_line(row) for row in rows]
 
 

@@ -89,8 +89,8 @@ async def into(
 
 
 async def plain(tx: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
-    """The same of text: a line for each row, tabs between its fields, what is empty is null. Nothing in it is escaped: no field
-    has a tab, an end of a line, a backslash or a NUL."""
+    """The same of text: a line for each row, tabs between its fields, what is empty is null. Tabs, ends of lines and backslashes
+    within a field are escaped by a backslash; a NUL cannot be."""
     connection = (await tx.get_raw_connection()).driver_connection
     assert connection is not None
     await connection.copy_to_table(table, source=BytesIO(content), columns=columns, format="text", null="")

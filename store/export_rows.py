@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Invalid
 from domain.export import Cell, ExportList, ExportWanted
-from domain.profit import Ask, Dimension, Figures
+from domain.ids import node_id
+from domain.profit import Ask, Dimension, Figures, Row
 from store import profit
 from store.session import ONE_SNAPSHOT, take_time
 
@@ -61,6 +62,7 @@ _FIGURES: Mapping[str, Callable[[Figures], Cell]] = {
     "reimbursements": lambda one: one.reimbursements,
     "taxes": lambda one: one.taxes,
     "unitsWithoutCost": lambda one: one.units_without_cost,
+    "unitsWithCatalogCost": lambda one: one.units_with_catalog_cost,
     "unitsWithoutFees": lambda one: one.units_without_fees,
 }
 """The columns of profit behind what it is told by."""
@@ -83,16 +85,27 @@ async def _profit(
             parts += [(middle, until), (first, middle)]
             continue
         yield [
-            [*(row.dimensions[one] for one in wanted.by), *(told(row.figures) for told in _FIGURES.values())]
+            [*(_dimension(row, one) for one in wanted.by), *(told(row.figures) for told in _FIGURES.values())]
             for row in rows
         ]
 
 
+def _dimension(row: Row, one: Dimension) -> str:
+    """What a row is told of; orders by their global ids, as in all other lists."""
+    value = row.dimensions[one]
+    return node_id("Order", value) if one is Dimension.ORDER and value else value
+
+
 async def _spans(tx: AsyncConnection, wanted: ExportWanted) -> list[tuple[date | None, date | None]]:
     """All days of which anything is known, some at a time, the last of them first."""
-    # Units come back into stock on later days than any money moves, and never on later ones than this.
+    # Units come back into stock on other days than money moves, and never on later ones than this.
     row = (
-        await tx.execute(text("select min(day) first, greatest(max(day), current_date + 1) last from money_line"))
+        await tx.execute(
+            text(
+                "select least(min(day), (select min(at)::date - 1 from restock)) first, "
+                "greatest(max(day), current_date + 1) last from money_line"
+            )
+        )
     ).one()
     if row.first is None:
         return []
@@ -130,8 +143,8 @@ _LINE = """
     line.currency "currency", line.units "units", line.day "day", line.posted_at "postedAt", line.kind "kind",
     line.amount_kind "amountKind", line.description "description", 'Settlement:' || line.settlement_id "settlementId",
     line.row "row", 'Order:' || line.order_id "orderId", line.order_external_id "orderExternalId",
-    line.order_line_id "orderLineId", line.channel_sku "channelSku", line.sku "sku", line.shipment_id "shipmentId",
-    line.adjustment_id "adjustmentId", line.item_id "itemId", line.reference "reference",
+    'OrderLine:' || line.order_line_id "orderLineId", line.channel_sku "channelSku", line.sku "sku",
+    line.shipment_id "shipmentId", line.adjustment_id "adjustmentId", line.item_id "itemId", line.reference "reference",
     line.matched_by "matchedBy", line.cause "cause", line.known_at "knownAt", line.replaced_at "replacedAt",
     line.replaced_why "replacedWhy"
 """

@@ -124,7 +124,7 @@ _BACK = text(
             ) sold on true
         where timezone(cast(:zone as text), t.at)::date between :first and :last
             and t.by_pool = (coalesce(t.of_pool, 0) > coalesce(t.of_channel, 0))
-            and (true or (o.id is null and t.kind <> :never_left))
+            and (sold.day is not null or (o.id is null and t.kind <> :never_left))
     )
     select u.channel, layer.currency, -sum(u.units * layer.landed) cost, -sum(u.units)::integer units, count(*)::integer lines
     from u join layer on {_IN_FORCE}
@@ -158,7 +158,7 @@ async def preview(tx: AsyncConnection, scope: Scope, chart: Chart, known_at: dat
     """
     await take_time(tx)
     # Not now(): who waits to close may have begun before others whose journal is in the way.
-    at = known_at or (await tx.execute(select(func.now()))).scalar_one()
+    at = known_at or (await tx.execute(select(func.clock_timestamp()))).scalar_one()
     wanted = {
         "zone": chart.zone.key,
         "channels": sorted(scope.channels),
@@ -183,8 +183,11 @@ async def close(
     """Close the journal as it is known now, under the next number: the whole, or, where it was closed before, what differs. Where
     nothing does, the last one is answered, and False.
 
-    Raises Conflict where a journal of other days or channels has some of this already, NotFound where there is nothing to book.
+    Raises Conflict where a journal of other days or channels has some of this already, NotFound where there is nothing to book,
+    Invalid for a day to book it on that lies before all of it.
     """
+    if booked_on is not None and booked_on < scope.period.first:
+        raise Invalid(f"{booked_on} lies before the journal's own days.", field=("bookedOn",))
     await tx.execute(select(func.pg_advisory_xact_lock(locks.JOURNALS)))
     rows = (await tx.execute(select(journal).order_by(j.number))).all()
     for row in rows:

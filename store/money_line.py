@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, ChannelSku, LineId, OrderId, Sku
@@ -23,11 +23,10 @@ AT_ONCE = 5_000
 """So many rows are added by one statement."""
 
 
-def standing(known_at: datetime | None = None) -> ColumnElement[bool]:
-    """The lines that hold now, or held by what was known at an instant."""
-    if known_at is None:
-        return c.replaced_at.is_(None)
-    return (c.known_at <= known_at) & or_(c.replaced_at.is_(None), c.replaced_at > known_at)
+def standing(known_at: datetime | None = None, of: Any = c) -> ColumnElement[bool]:
+    """The lines that hold now, or held by what was known at an instant; `of` are their columns."""
+    known, gone = of.known_at, of.replaced_at
+    return gone.is_(None) if known_at is None else and_(known <= known_at, or_(gone.is_(None), gone > known_at))
 
 
 async def add(tx: AsyncConnection, lines: Sequence[MoneyLine]) -> None:

@@ -57,20 +57,20 @@ async def tie(
     which is the same for lines that name the same. Lines of no order have their day in `marketplace`."""
     await tx.execute(_TABLE)
     await tx.execute(text("truncate money_tie"))
-    zones = {code: channel.zone(code).key for code in channel.zones}
-    asked = {
-        "channel": channel.id,
-        "marketplace": marketplace,
-        "zones": orjson.dumps(zones).decode(),
-        "zone": channel.time_zone,
-        **values,
-    }
+    clock = {"marketplace": marketplace, **clocks(channel)}
+    asked = {"channel": channel.id, **clock, **values}
     await tx.execute(text(_ORDERS.format(source=source)), asked)
     await tx.execute(text("analyze money_tie"))
     for rule in _RULES.values():
         await tx.execute(rule, _asked(rule, channel.id))
     await tx.execute(_LINES)
-    await tx.execute(_DAYS, {name: asked[name] for name in ("marketplace", "zones", "zone")})
+    await tx.execute(_DAYS, clock)
+
+
+def clocks(channel: Channel) -> dict[str, str]:
+    """By which clocks its days begin, as statements take them: `zones` by marketplace as JSON, and `zone` for all else."""
+    zones = {code: channel.zone(code).key for code in channel.zones}
+    return {"zones": orjson.dumps(zones).decode(), "zone": channel.time_zone}
 
 
 def _asked(rule: TextClause, channel: ChannelId) -> dict[str, Any]:

@@ -108,6 +108,13 @@ async def held(
     return [(row.order_external_id, row.marketplace) for row in rows]
 
 
+async def asked(tx: AsyncConnection, channel: ChannelId, order: str) -> None:
+    """It was asked what moved for an order, by the channel's id: whatever was answered, others have their turn before it is asked
+    again."""
+    of_order = c.channel == channel, c.order_id == order_id(channel, order)
+    await tx.execute(update(money_transaction).where(*of_order).values(told_at=func.now()))
+
+
 async def compare(tx: AsyncConnection, settlement_id: str, limit: int = 1000) -> list[Views]:
     """Where a kept settlement and the transactions that it holds do not tell the same of an order, to the cent: the greatest
     differences first, at most so many. Only the settlement's lines are in the books."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +23,7 @@ from domain.money_line import Source
 from domain.money_said import Said, Unclassified, Words
 from domain.money_words import Classify, Dictionary, Key, Meaning, source_of
 from store import locks, money_line
+from store.money_match import clocks
 from store.session import AnyRow, storable
 from store.tables import money_line as line_table
 from store.tables import money_word
@@ -172,7 +172,6 @@ async def _classed(
     lines = found.all()
     # First, as everybody who changes what stands of an order.
     await money_line.estimate(tx, _orders(channel.id, lines))
-    zones = {code: channel.zone(code).key for code in channel.zones}
     moved = await tx.execute(
         _CLASSED,
         {
@@ -181,8 +180,7 @@ async def _classed(
             "class": money_class.value,
             "part": part_of(money_class, event).value,
             "why": f"its words are known to be {event.value} {money_class.value}",
-            "zones": orjson.dumps(zones).decode(),
-            "zone": channel.time_zone,
+            **clocks(channel),
         },
     )
     return len(moved.all())
@@ -281,7 +279,12 @@ _MEANT = text(
 )
 
 _ANOTHER = {"event": ":event", "class": ":class", "part": ":part"}
-_ANOTHER["cause"] = "case when gone.cause <> 'UNCLASSIFIED' then gone.cause end"
+# A payment stays open until it is known what of: it is in no profit.
+_ANOTHER["cause"] = """
+    case when gone.cause <> 'UNCLASSIFIED' then gone.cause
+        when cast(:class as text) = 'PAYMENT' and gone.settlement_id is not null
+            then case when gone.order_id is null then 'ORDER_UNKNOWN' else 'UNAPPORTIONED' end
+    end"""
 _ANOTHER["day"] = """
     ((case when :event = 'SALE' then coalesce(kept.placed_at, gone.posted_at) else gone.posted_at end)
         at time zone coalesce(cast(:zones as jsonb) ->> gone.marketplace, :zone))::date

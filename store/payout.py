@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Integer, cast, func, insert, select, update
@@ -61,11 +62,13 @@ async def before(tx: AsyncConnection, channel: ChannelId, currency: str, at: dat
 
 
 async def keep(tx: AsyncConnection, channel: Channel, statement: Statement, movements: Sequence[Movement]) -> Kept:
-    """Keep a payout with its movements, which come to its total. Raises Refused where they do not, Conflict for another one than
-    was kept under its name."""
+    """Keep a payout with its movements, which come to its total. One that an earlier payout has, which failed after it was paid,
+    is paid again: it is not of its order a second time. Raises Refused where they do not come to the total, Conflict for another
+    one than was kept under its name."""
     id = settlement_id(statement)
-    placed = {(id, row): one for row, one in enumerate(movements, 1)}
-    orders = {one.order for one in movements if one.order is not None}
+    again = await _in_others(tx, channel.id, id, movements)
+    placed = {(id, row): replace(one, again=one.id in again) for row, one in enumerate(movements, 1)}
+    orders = {one.order for one in placed.values() if one.order is not None and not one.again}
     held = await _movements(tx, channel.id, orders)
     made = lines_of(await _known(tx, channel, orders), {**held, **placed})
     kept = await settlement.keep(tx, statement, [line for place in placed for line in made[place]])
@@ -111,9 +114,20 @@ async def _known(tx: AsyncConnection, channel: Channel, names: Collection[str]) 
 
 
 async def _movements(tx: AsyncConnection, channel: ChannelId, orders: Collection[str]) -> dict[Place, Movement]:
-    """All movements of these orders of a channel that are kept."""
-    rows = await tx.execute(select(payout_movement).where(p.channel == channel, among(p.order_external_id, orders)))
+    """All movements of these orders of a channel that are kept, each once."""
+    of = p.channel == channel, among(p.order_external_id, orders), ~p.again
+    rows = await tx.execute(select(payout_movement).where(*of))
     return {(row.settlement_id, row.row): _movement(row) for row in rows}
+
+
+async def _in_others(tx: AsyncConnection, channel: ChannelId, id: str, movements: Sequence[Movement]) -> set[str]:
+    """Those of these movements, by the provider's ids, that another payout has which is kept."""
+    names = {one.id for one in movements}
+    return set(
+        await tx.scalars(
+            select(p.external_id).where(p.channel == channel, among(p.external_id, names), p.settlement_id != id)
+        )
+    )
 
 
 async def _renew(tx: AsyncConnection, made: Mapping[Place, Iterable[MoneyLine]]) -> int:
@@ -155,6 +169,7 @@ def _movement(row: AnyRow) -> Movement:
         row.order_external_id,
         row.refund_external_id,
         row.reason,
+        row.again,
     )
 
 
@@ -172,4 +187,5 @@ def _row(channel: ChannelId, place: Place, one: Movement) -> dict[str, object]:
         "fee": one.fee.amount,
         "currency": one.amount.currency,
         "at": one.at,
+        "again": one.again,
     }

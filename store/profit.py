@@ -15,7 +15,7 @@ from domain.ids import OrderId
 from domain.money_line import Stage
 from domain.profit import Ask, Dimension, Figures, OrderMoney, Row
 from store.profit_atoms import Place, atoms_of, places
-from store.profit_sums import KEYS, STAGE, Total, rates_of, take_memory, totals_of
+from store.profit_sums import KEYS, STAGE, Total, prepare, rates_of, totals_of
 from store.session import AnyRow, among
 from store.tables import estimate_due, order, order_line
 
@@ -31,7 +31,7 @@ async def rows(tx: AsyncConnection, ask: Ask, by: Sequence[Dimension], places: S
 
     Raises Invalid for more than MOST_ROWS of them, and where a rate of exchange is missing.
     """
-    await take_memory(tx)
+    await prepare(tx)
     atoms = atoms_of(ask, places)
     rates = await rates_of(tx, atoms, ask, ask.known_at)
     keys = [STAGE, *(KEYS[one] for one in by)]
@@ -52,17 +52,35 @@ async def by_orders(
     told: defaultdict[OrderId, list[Row]] = defaultdict(list)
     for row in await _of_orders(tx, ids, places):
         told[OrderId(row.dimensions[Dimension.ORDER])].append(row)
-    found: dict[OrderId, OrderMoney | Invalid] = {}
+    several: defaultdict[str, list[OrderId]] = defaultdict(list)
     for id, its in told.items():
-        try:
-            if len(its) > 1:
-                its = await _of_orders(tx, [id], places, _main_currency(kept.get(id), its))
-        except Invalid as problem:
-            found[id] = problem
-            continue
-        [row] = its
-        found[id] = OrderMoney(row.figures, row.stages, _is_settled(row, kept.get(id)))
-    return found
+        if len(its) > 1:
+            several[_main_currency(kept.get(id), its)].append(id)
+    problems: dict[OrderId, Invalid] = {}
+    for currency, ones in several.items():
+        problems |= await _convert(tx, told, ones, places, currency)
+    money = {
+        id: OrderMoney(its[0].figures, its[0].stages, _is_settled(its[0], kept.get(id)))
+        for id, its in told.items()
+        if id not in problems
+    }
+    return money | problems
+
+
+async def _convert(
+    tx: AsyncConnection, told: dict[OrderId, list[Row]], ids: Sequence[OrderId], places: Sequence[Place], currency: str
+) -> dict[OrderId, Invalid]:
+    """Tell these orders in one currency, half of them at a time once a rate of one is missing; those that cannot be told so."""
+    try:
+        rows = await _of_orders(tx, ids, places, currency)
+    except Invalid as problem:
+        if len(ids) == 1:
+            return {ids[0]: problem}
+        middle = len(ids) // 2
+        halves = [await _convert(tx, told, half, places, currency) for half in (ids[:middle], ids[middle:])]
+        return halves[0] | halves[1]
+    told |= {OrderId(row.dimensions[Dimension.ORDER]): [row] for row in rows}
+    return {}
 
 
 async def _of_orders(

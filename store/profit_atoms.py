@@ -66,8 +66,7 @@ def atoms_of(ask: Ask, places: Sequence[Place]) -> Subquery:
 def lines(ask: Ask, *held: ColumnElement[bool], more: Sequence[ColumnElement[Any]] = (), sign: int = 1) -> Select[Any]:
     """Lines of money as atoms."""
     sale = and_(c["class"] == MoneyClass.SALE.value, c.event == Event.SALE.value)
-    # A payment that is of no order known here, or cannot be split, hides how many units of what were sold: one at least.
-    hidden = and_(sale, c.units.is_(None), c.sku.is_(None), among(c.cause, [one.value for one in _HIDDEN]))
+    hidden = _hidden(sale, ask)
     feeless = and_(sale, c.source == Source.ESTIMATE.value, c.description == FEES_UNKNOWN)
     return select(
         c.channel,
@@ -88,7 +87,26 @@ def lines(ask: Ask, *held: ColumnElement[bool], more: Sequence[ColumnElement[Any
         case((feeless, c.units)).label("feeless"),
         literal(sign, Integer).label("sign"),
         *more,
-    ).where(c.part != Part.BALANCE.value, *held, *_wanted(ask, c))
+    ).where(or_(c.part != Part.BALANCE.value, hidden), *held, *_wanted(ask, c))
+
+
+def _hidden(sale: ColumnElement[bool], ask: Ask) -> ColumnElement[bool]:
+    """Whether a line hides how many units of what were sold, one at least: a sale that is of no order known here; a payment that
+    is, or that cannot be split, and a transaction that names no product, until something else tells units of their order."""
+    its = money_line.alias("its").c
+    told = select(its.id).where(
+        its.order_id == c.order_id,
+        its["class"] == MoneyClass.SALE.value,
+        its.event == Event.SALE.value,
+        its.units.is_not(None),
+        standing(ask.known_at, its),
+    )
+    # Asked of each by itself: there are few of them, and many sales.
+    untold = told.limit(1).correlate(money_line).scalar_subquery().is_(None)
+    untied = among(c.cause, [one.value for one in _HIDDEN])
+    payment = and_(c["class"] == MoneyClass.PAYMENT.value, c.event == Event.SALE.value, untied)
+    nameless = and_(sale, c.source == Source.TRANSACTION.value, c.channel_sku.is_(None))
+    return and_(c.units.is_(None), c.sku.is_(None), or_(and_(sale, untied), and_(or_(payment, nameless), untold)))
 
 
 def _wanted(ask: Ask, of: Any) -> list[ColumnElement[bool]]:

@@ -18,7 +18,7 @@ from domain.money_line import Source
 from domain.profit import Ask, Change, ChangeKind, Figures
 from store import fx
 from store.profit_atoms import Place, atoms_of, lines, restocks
-from store.profit_sums import Key, Rates, Total, rates_of, take_memory, totals_of
+from store.profit_sums import Key, Rates, Total, prepare, rates_of, totals_of
 from store.session import among
 from store.tables import money_line, settlement, unit_cost
 
@@ -35,7 +35,7 @@ async def changes(tx: AsyncConnection, ask: Ask, since: datetime, places: Sequen
     Lines are weighed by what costs and rates are known at the end, then costs by those rates, and then the rates. Raises Invalid
     where a rate of exchange is missing.
     """
-    await take_memory(tx)
+    await prepare(tx)
     before = replace(ask, known_at=since)
     moved, then = _moves(ask, since), atoms_of(before, places)
     now = atoms_of(ask, places)

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, lru_cache
 from hashlib import blake2b
 
 import orjson
@@ -23,10 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.channel import Channel
 from domain.errors import Conflict, Invalid, Refused
 from domain.event import EventKind, NewEvent
-from domain.ids import ChannelId, OrderId, derived_id
+from domain.ids import ChannelId, OrderId, derived_id, order_id
 from domain.money import Money
 from domain.money_class import Event, MoneyClass, part_of
 from domain.money_line import MoneyLine, Source, Stage
+from domain.money_words import Classify
 from domain.residual import Missing, Tie
 from domain.settlement import Statement, StatementRow
 from domain.settlement_chain import Link, missing
@@ -40,7 +40,6 @@ s = money_staged.c
 _STAGED = (
     "file",
     "row",
-    "key",
     "event",
     "class",
     "part",
@@ -49,6 +48,7 @@ _STAGED = (
     "description",
     "amount",
     "posted_at",
+    "key",
     "order_external_id",
     "merchant_order_id",
     "adjustment_id",
@@ -77,64 +77,44 @@ def settlement_id(one: Statement) -> str:
     return derived_id("settlement", one.channel, one.external_id)
 
 
-async def stage(
-    tx: AsyncConnection, file: str, rows: Sequence[StatementRow], meanings: Sequence[tuple[Event, MoneyClass]]
-) -> None:
-    """Put rows of a file, with what their words mean (one for each), on their way. They stay until `settle` or `unstage`, or
-    until the database crashes: see `staged`.
-
-    Raises Invalid for a row that no database can hold.
-    """
-    await stage_written(tx, written(file, rows, meanings))
-
-
-async def stage_written(tx: AsyncConnection, content: bytes) -> None:
-    """The same of what `written` made."""
+async def stage(tx: AsyncConnection, content: bytes) -> None:
+    """Put rows of a file, as `written` made them, on their way. They stay until `settle` or `unstage`, or until the database
+    crashes: see `staged`."""
     await copying.plain(tx, "money_staged", _STAGED, content)
 
 
-def written(file: str, rows: Sequence[StatementRow], meanings: Sequence[tuple[Event, MoneyClass]]) -> bytes:
-    """Rows as they are staged. Raises Invalid for one that no database can hold."""
-    lines: list[tuple[str, ...]] = []
-    named: tuple[object, ...] = ()
-    key = ""
-    for row, meaning in zip(rows, meanings, strict=True):
+def written(file: str, rows: Sequence[StatementRow], meaning: Classify) -> bytes:
+    """Rows as they are staged, with what their words mean. Raises Invalid for one that no database can hold."""
+    lines: list[str] = []
+    # Words are few, and rows of one item stand together: what has been written out is not written out again.
+    words: dict[tuple[str, str, str], tuple[Event, bool, str]] = {}
+    names: tuple[object, ...] = ()
+    named = when = ""
+    since: datetime | None = None
+    for row in rows:
         (number, kind, amount_kind, description, amount, at, order, merchants, adjustment, shipment, _, _, item, _, _, sku,
          units, extra) = row  # fmt: skip
-        event, of = meaning
-        # Those of one item stand together.
-        if (names := (event, order, merchants, adjustment, shipment, item, sku)) != named:
-            named, key = names, _key(event, order, merchants, adjustment, shipment, item, sku)
-        lines.append(
-            (
-                file,
-                str(number),
-                key,
-                *_meant(event, of),
-                kind,
-                amount_kind,
-                description,
-                str(amount),
-                _instant(at),
-                order or "",
-                merchants if merchants and merchants != order else "",
-                adjustment or "",
-                shipment or "",
-                item or "",
-                sku or "",
-                str(units) if units is not None and of is MoneyClass.SALE else "",
-                orjson.dumps(extra).decode() if extra else "",
-            )
-        )
-    content = "".join(["\t".join(line) + "\n" for line in lines])
+        told = words.get((kind, amount_kind, description))
+        if told is None:
+            event, of = meaning(kind, amount_kind, description)
+            telling = _cells(event.value, of.value, part_of(of, event).value, kind, amount_kind, description)
+            told = words[kind, amount_kind, description] = event, of is MoneyClass.SALE, telling
+        event, sold, telling = told
+        if (these := (event, order, merchants, adjustment, shipment, item, sku)) != names:
+            names, key = these, _key(event, order, merchants, adjustment, shipment, item, sku)
+            other = merchants if merchants != order else None
+            named = _cells(key, order, other, adjustment, shipment, item, sku)
+        if at is not since:
+            since, when = at, at.isoformat()
+        if sold and units and amount < 0 and event is Event.SALE:
+            # What takes a sale back takes back its units: they are sold once.
+            units = -abs(units)
+        counted = units if sold and units is not None else ""
+        more = _cells(orjson.dumps(extra).decode()) if extra else ""
+        lines.append(f"{file}\t{number}\t{telling}\t{amount!s}\t{when}\t{named}\t{counted}\t{more}\n")
+    content = "".join(lines)
     if "\0" in content:
         raise Invalid("A row has a NUL character, which no database can hold.")
-    if (
-        any(sign in content for sign in "\\\r")
-        or content.count("\n") != len(lines)
-        or content.count("\t") != (len(_STAGED) - 1) * len(lines)
-    ):
-        content = "".join(["\t".join([one.translate(_ESCAPES) for one in line]) + "\n" for line in lines])
     return content.encode()
 
 
@@ -208,7 +188,12 @@ async def keep(tx: AsyncConnection, statement: Statement, lines: Sequence[MoneyL
             [replace(one, settlement=id, source=Source.SETTLEMENT, stage=Stage.SETTLED, reference="") for one in lines],
         )
         await money_transaction.cover(tx, id)
-        await money_line.billed(tx, {one.order_id for one in lines if one.order_id is not None}, _told_by(statement))
+        # Those too that were not known when the lines were made: they may have come meanwhile, and are looked at anew then.
+        orders = {one.order_id for one in lines if one.order_id is not None}
+        orders |= {
+            order_id(statement.channel, one.order_external_id) for one in lines if one.order_external_id is not None
+        }
+        await money_line.billed(tx, orders, _told_by(statement))
     return await _kept(tx, statement, fresh=id is not None)
 
 
@@ -322,20 +307,18 @@ async def _kept(tx: AsyncConnection, one: Statement, *, fresh: bool) -> Kept:
     return Kept(id, fresh, rows, tie.matched_rows, tie.difference)
 
 
-@cache
-def _meant(event: Event, of: MoneyClass) -> tuple[str, str, str]:
-    return event.value, of.value, part_of(of, event).value
+def _cells(*cells: str | None) -> str:
+    """Cells of a line as COPY reads them."""
+    line = "\t".join([cell or "" for cell in cells])
+    if line.count("\t") != len(cells) - 1 or "\\" in line or "\n" in line or "\r" in line:
+        return "\t".join([(cell or "").translate(_ESCAPES) for cell in cells])
+    return line
 
 
 def _key(event: Event, *names: str | None) -> str:
     """Of all that a row names; the same for the rows of one item."""
     named = "\x1f".join([event.value, *[name or "" for name in names]])
     return blake2b(named.encode(), digest_size=16).hexdigest()
-
-
-@lru_cache(maxsize=1_000)
-def _instant(at: datetime) -> str:
-    return at.isoformat()
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})

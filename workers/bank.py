@@ -16,7 +16,7 @@ LOOK_EVERY_S = 15.0
 
 
 @dataclass(slots=True)
-class Payments:
+class BankMatches:
     """Finds the line of each payout. `pulse` is called at each look."""
 
     deps: Deps

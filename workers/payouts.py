@@ -66,8 +66,8 @@ async def changed(deps: Deps, port: Port, since: datetime, ask: Ask) -> AsyncIte
                 await quarantine.keep(tx, page.rejected)
             yield Page(kept, until=page.until and _until(min(page.until, now), waits, now - WAITED_FOR))
     except NotFound:
-        # A shop whose payments are taken by somebody else: this platform pays it nothing.
-        return
+        # A shop whose payments are taken by somebody else: this platform pays it nothing, or does not tell yet.
+        yield Page([], until=max(since, now - FIRST))
     if problems:
         raise problems[0]
 

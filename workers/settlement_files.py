@@ -90,6 +90,8 @@ async def bring(store: Store, new: NewFile, chunks: AsyncIterator[bytes], *, tel
             await finance_file.forget(tx, file.id)
         raise
     async with store.begin() as tx:
+        # Should the same bytes be there already, whoever makes books of them holds that file as long as it takes.
+        await take_time(tx)
         return await finance_file.arrived(tx, file.id, coming.sha256, coming.size, utf8=coming.utf8)
 
 
@@ -100,6 +102,8 @@ async def take(
     Computes for seconds at a time: where others wait for the event loop, run it by `workers.price_files.apart`."""
     while True:
         async with store.begin() as tx:
+            # Whoever makes books of it holds it as long as it takes.
+            await take_time(tx)
             mine = await finance_file.claim(tx, file, again=again)
             there = mine or await finance_file.by_id(tx, file)
         assert there is not None, "what has arrived is never forgotten"
@@ -130,8 +134,8 @@ async def rehearse(
             file = f"rehearsal:{uuid4()}"
             rows = Rows(reader, (await money_word.dictionary(tx)).of(reader.words), file, 0)
             for content in (piece for chunk in chunks() for piece in again.feed(chunk)):
-                await settlement.stage_written(tx, rows.next(content).written)
-            await settlement.stage_written(tx, rows.last().written)
+                await settlement.stage(tx, rows.next(content).written)
+            await settlement.stage(tx, rows.last().written)
             statement = reader.statement(channel)
             kept = await settlement.settle(tx, channel, statement, file)
             await tried.rollback()
@@ -305,8 +309,7 @@ class Rows:
         for rows in read:
             rows = [row for row in rows if row.number > self.there] if rows and rows[0].number <= self.there else rows
             if rows:
-                meanings = [self.meaning(row.kind, row.amount_kind, row.description) for row in rows]
-                written.append(settlement.written(self.file, rows, meanings))
+                written.append(settlement.written(self.file, rows, self.meaning))
                 self.there = rows[-1].number
         return Batch(before, self.there, b"".join(written))
 
@@ -318,7 +321,7 @@ async def _stage(store: Store, file: FinanceFile, batch: Batch) -> None:
     async with store.begin() as tx:
         # What is staged is lost with the database's memory anyway, and then begun anew.
         await tx.execute(_LOSABLE)
-        await settlement.stage_written(tx, batch.written)
+        await settlement.stage(tx, batch.written)
         await finance_file.read(tx, file, batch.before, batch.last)
 
 

@@ -7,6 +7,7 @@ that was missed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
@@ -14,11 +15,13 @@ from adapters.finances import Movements
 from adapters.port import OrderKey, Page, Port
 from domain.budget import Ask
 from domain.channel import StreamName
-from domain.errors import NotFound
+from domain.errors import HouseError, Throttled, Unauthorized
 from domain.finance import Transaction
 from domain.money_words import AMAZON_TRANSACTION
 from store import money_transaction, money_word, quarantine
 from workers.deps import Deps
+
+log = logging.getLogger(__name__)
 
 # Amazon may leave out what is younger than 48 hours.
 OVERLAP = timedelta(days=3)
@@ -45,10 +48,19 @@ async def changed(deps: Deps, port: Port, since: datetime, ask: Ask) -> AsyncIte
         before, asked = deps.clock() - HELD_LONG, deps.clock() - ASKED_AGAIN
         held = await money_transaction.held(tx, port.channel.id, before, asked, HELD_AT_ONCE)
     for order, marketplace in held:
+        moved: Page[Transaction] | None = None
         try:
-            yield await port.order_transactions(OrderKey(order, marketplace), ask)
-        except NotFound:
-            continue
+            moved = await port.order_transactions(OrderKey(order, marketplace), ask)
+        except (Unauthorized, Throttled):
+            raise
+        except HouseError as problem:
+            # It holds up neither the stream nor the others that wait.
+            extra = {"channel": port.channel.id, "order": order, "reason": problem.words}
+            log.warning("transactions.not_told", extra=extra)
+        async with deps.store.begin() as tx:
+            await money_transaction.asked(tx, port.channel.id, order)
+        if moved is not None:
+            yield moved
 
 
 async def keep(deps: Deps, port: Port, page: Page[Transaction]) -> None:

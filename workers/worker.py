@@ -31,7 +31,7 @@ from workers import (
     syncing,
     webhooks_out,
 )
-from workers.bank import Payments
+from workers.bank import BankMatches
 from workers.bell import JOB, QUEUE, arq_redis, read_json, write_json
 from workers.completion import Completion
 from workers.deps import Deps
@@ -153,7 +153,7 @@ async def work(deps: Deps, stop: asyncio.Event, *, bell_url: str | None) -> None
         "canaries": (pulse := pulses.beat("canaries"), Canaries(deps, pulse).run),
         "estimates": (pulse := pulses.beat("estimates"), Estimates(deps, pulse).run),
         "rematch": (pulse := pulses.beat("rematch"), Rematch(deps, pulse).run),
-        "payments": (pulse := pulses.beat("payments"), Payments(deps, pulse).run),
+        "bank": (pulse := pulses.beat("bank"), BankMatches(deps, pulse).run),
         "money words": (pulse := pulses.beat("money words"), MoneyWords(deps, pulse).run),
     }
     sent = pulses.beat("webhooks")

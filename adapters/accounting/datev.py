@@ -99,6 +99,7 @@ def _columns() -> Iterator[tuple[str, bool]]:
 
 COLUMNS = tuple(_columns())
 _MOST = Decimal("9999999999.99")
+_RATES = Decimal("0.000001"), Decimal("9999.999999")
 _RECEIPT = re.compile(r"[^A-Za-z0-9$&%*/]+")
 
 
@@ -111,7 +112,8 @@ def write(one: Journal, chart: Chart, rate: Rate) -> bytes:
     told = chart.datev
     if told is None:
         raise Invalid(
-            "The chart has no table [datev] with `consultant` and `client`: DATEV wants to know whose books they are."
+            "The chart has no table [datev] with `consultant` and `client`: DATEV wants to know whose books they are. "
+            "Write one into the chart that `journals.chart` names; `acorn finance chart skr04` prints one to begin with."
         )
     days = [entry.day for entry in one.entries] or [one.period.last]
     years = {told.year_of(day) for day in days}
@@ -195,6 +197,8 @@ def _cells(entry: Entry, posting: Posting, chart: Chart, told: Datev, rate: Rate
                 f"No rate tells what 1 {chart.currency} was worth in {entry.currency} on {entry.day}. Tell one with "
                 "`acorn fx import`."
             )
+        if not _RATES[0] <= worth <= _RATES[1]:
+            raise Invalid(f"The rate {worth:f} of {entry.currency} does not fit into DATEV's 4 digits and 6 decimals.")
         base = (amount / worth).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
         cells |= {"Kurs": _number(worth, 6), "Basis-Umsatz": _number(base, 2), "WKZ Basis-Umsatz": chart.currency}
     return cells

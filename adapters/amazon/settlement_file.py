@@ -155,9 +155,10 @@ class SettlementFile:
 
     def statement(self, channel: Channel, marketplace: str | None = None) -> Statement:
         """See `Reader.statement`. Where nobody knows the marketplace, it is the one that rows name, or the channel's only one in
-        that currency; else None."""
+        that currency; else None. Raises FileRefused for one of another region's account."""
         head = self.head
         assert head is not None, "the file was read to its end"
+        self._refuse_of_another_region(channel)
         return Statement(
             channel=channel.id,
             kind=SettlementKind.SETTLEMENT,
@@ -183,9 +184,22 @@ class SettlementFile:
             "unknownColumns": [name for name, _ in self._unknown],
         }
 
+    def _named(self) -> set[str]:
+        """The marketplaces that rows name; what the seller sold elsewhere is of none."""
+        return {BY_DOMAIN[name.lower()] for name in self.stores if name.lower() in BY_DOMAIN}
+
+    def _refuse_of_another_region(self, channel: Channel) -> None:
+        """A channel is an account in one region. Books are never changed, so nothing of another account may get there."""
+        named = self._named()
+        own = {marketplace(code).region for code in channel.marketplaces}
+        if named and own and not any(marketplace(code).region in own for code in named):
+            raise FileRefused(
+                f"The rows are of {', '.join(sorted(named))}, and channel {channel.id} sells in another region: in "
+                f"{', '.join(channel.marketplaces)}. Import it for the channel whose settlement it is."
+            )
+
     def _marketplace(self, channel: Channel, currency: str) -> str | None:
-        named = {BY_DOMAIN[name.lower()] for name in self.stores if name.lower() in BY_DOMAIN}
-        named = {code for code in named if marketplace(code).currency == currency}
+        named = {code for code in self._named() if marketplace(code).currency == currency}
         if not named:
             named = {code for code in channel.marketplaces if marketplace(code).currency == currency}
         return next(iter(named)) if len(named) == 1 else None

@@ -1,14 +1,14 @@
-"""Statements of accounts as banks send them: CAMT.053, versions 001.02 and 001.08, read element by element in bounded memory.
+"""Statements of accounts as banks send them: CAMT.053, versions 001.02 to 001.08, read element by element in bounded memory.
 
 A file is taken whole or not at all. Where a statement says what the account held before and after, its booked entries must come
-to the difference. Source: ISO 20022, BankToCustomerStatement, message definition reports of camt.053.001.02 and camt.053.001.08.
+to the difference. Source: ISO 20022, BankToCustomerStatement, message definition reports of camt.053.001.02 and 001.08; versions
+between name what is read here as one of these two does (Swiss banks send 001.04).
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,17 +17,19 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from adapters.wire import Unclear
-from domain.bank import BankLine
+from domain.bank import BankLine, Keys, account_of
 from domain.errors import Invalid
 from domain.money import Money, minor_digits
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:camt.053.001."
-VERSIONS = ("02", "08")
+VERSIONS = ("02", "03", "04", "05", "06", "07", "08")
 CHUNK = 64 * 1024
 MOST_LINES = 500_000
 DEEPEST = 40
 LONGEST_ENTRY = 4 * 1024 * 1024
 """Characters of one entry, which may hold thousands of payments."""
+MOST_PAYMENTS = 50_000
+"""In one entry, whatever they say."""
 LONGEST_WORDS = 4_000
 # Nothing comes to its end for so long only where somebody wants to fill our memory.
 LONGEST_SILENCE = 8 * 1024 * 1024
@@ -131,6 +133,8 @@ class _Handler:
             self._entry, self._size = _Entry(), 0
         elif self._entry is not None:
             if self._path[4:] == ["NtryDtls", "TxDtls"]:
+                if len(self._entry.details) == MOST_PAYMENTS:
+                    raise Unclear(f"one of its entries holds more than {MOST_PAYMENTS:,} payments")
                 self._entry.details.append(defaultdict(list))
             if local == "Amt":
                 self._put(self._path[4:], "Amt@Ccy", attributes.get("Ccy", ""))
@@ -170,8 +174,8 @@ class _Handler:
         if local != "Document" or uri not in {NAMESPACE + version for version in VERSIONS}:
             what = f"{local} of {uri[-40:]!r}" if uri else local
             raise Unclear(
-                f"it begins with {what[:80]}, and is no CAMT.053 of version 001.02 or 001.08. Ask your bank for one: statements "
-                "of the day (camt.053), not reports within the day (camt.052) or notes of single bookings (camt.054)"
+                f"it begins with {what[:80]}, and is no CAMT.053 of a version from 001.02 to 001.08. Ask your bank for one: "
+                "statements of the day (camt.053), not reports within the day (camt.052) or notes of single bookings (camt.054)"
             )
         self._uri = uri
 
@@ -219,14 +223,14 @@ class _Statement:
     balances: defaultdict[str, list[Money]] = field(default_factory=lambda: defaultdict(list))
     part: bool = False
     _balance: dict[str, str] = field(default_factory=dict)
-    _seen: Counter[int] = field(default_factory=Counter)
+    _keys: Keys = field(default_factory=Keys)
 
     def take(self, at: str, told: str) -> None:
         match at:
             case "Id":
                 self.id = told[:40]
             case "Acct/Id/IBAN" | "Acct/Id/Othr/Id":
-                self.account = told
+                self.account = account_of(told)
             case "StmtPgntn/LastPgInd":
                 self.part = self.part or told != "true"
             case "Bal/Amt":
@@ -247,9 +251,11 @@ class _Statement:
         amount = _signed(_one(entry.fields, "Amt"), _one(entry.fields, "Amt@Ccy"), _one(entry.fields, "CdtDbtInd"))
         self.booked += amount.amount
         self.booked_in.add(amount.currency)
-        booked_on = _day(_one(entry.fields, "BookgDt/Dt", "BookgDt/DtTm"), "BookgDt")
         valued = _one(entry.fields, "ValDt/Dt", "ValDt/DtTm")
         valued_on = _day(valued, "ValDt") if valued else None
+        # Both days may be left out, and some banks tell only from when on the money counts.
+        told = _one(entry.fields, "BookgDt/Dt", "BookgDt/DtTm")
+        booked_on = valued_on if not told and valued_on is not None else _day(told, "BookgDt")
         reference = _one(entry.fields, "AcctSvcrRef")
         parts = _parts(amount, entry.details)
         lines = []
@@ -258,12 +264,7 @@ class _Statement:
             party = _party(details, credit=amount.amount >= 0)
             if reference.upper() in _NO_REFERENCE:
                 reference = ""
-            says = hashlib.sha256("\n".join([words, party or ""]).encode()).hexdigest() if not reference else ""
-            same = (reference, says, booked_on.isoformat(), f"{money.amount.normalize():f}", money.currency)
-            # Of hundreds of thousands of lines no more is held than a number each.
-            mark = int.from_bytes(hashlib.sha256("|".join(same).encode()).digest()[:8])
-            self._seen[mark] += 1
-            key = "|".join([*same, str(self._seen[mark])])
+            key = self._keys.of(reference, words, party, booked_on, money)
             lines.append(BankLine(account, key, booked_on, money, words[:LONGEST_WORDS], party, valued_on))
         return lines
 
@@ -344,13 +345,9 @@ def _day(told: str, name: str) -> date:
 def _check_account(account: str, wanted: str | None) -> None:
     if not account:
         raise Unclear("its account has neither an IBAN nor another id")
-    if wanted is not None and _folded(account) != _folded(wanted):
+    if wanted is not None and account != account_of(wanted):
         raise Unclear(f"it is of the account {account}, and not of {wanted}")
 
 
 def _one(fields: Fields, *paths: str) -> str:
     return next((fields[path][0] for path in paths if fields.get(path)), "")
-
-
-def _folded(account: str) -> str:
-    return account.replace(" ", "").casefold()

@@ -34,6 +34,7 @@ MISMATCH = "idempotency-mismatch"
 STALE_QUANTITY = "stale-quantity"
 STALE_REVISION = "stale-revision"
 INVALID_CURSOR = "invalid-cursor"
+NOT_OFFERED = "not-offered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ POLICIES = (
     Policy("302", 302, None, Invalid, OutcomeUnknown),
     Policy("303", 303, None, Invalid, OutcomeUnknown),
     _lost("500", 500, "internal"),
-    _refused("501, a part that the shop does not have", 501, Refused, "not-offered"),
+    _refused("501, a part that the shop does not have", 501, Refused, NOT_OFFERED),
     _lost("502", 502),
     Policy("503, maintenance: nothing was done", 503, "maintenance", Throttled, Throttled),
     _lost("503 from something else than the shop", 503),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from adapters.rest.client import Operation, RestClient, answered
+from adapters.rest.errors import NOT_OFFERED
 from adapters.rest.operations import GET_SHOP
 from adapters.rest.wire import Body
 from domain.budget import Ask
@@ -111,6 +112,6 @@ class Offers:
         if operation.part and operation.part not in shop.parts:
             without = PARTS[operation.part][0]
             raise Refused(
-                f"{self.client.config.shop} does not offer `{operation.part}`: {without}.", upstream_code="not-offered"
+                f"{self.client.config.shop} does not offer `{operation.part}`: {without}.", upstream_code=NOT_OFFERED
             )
         return shop

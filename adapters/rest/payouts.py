@@ -10,12 +10,14 @@ from pydantic import Field
 
 from adapters.port import Page
 from adapters.rest.client import RestClient
+from adapters.rest.errors import NOT_OFFERED
 from adapters.rest.offers import Offers
 from adapters.rest.operations import LIST_PAYOUTS, LIST_TRANSACTIONS
 from adapters.rest.paging import pages
 from adapters.rest.wire import Body, Instant, Name, Price, rejected, stamp
 from adapters.wire import Unclear, money, read
 from domain.budget import Ask
+from domain.errors import NotFound, Refused
 from domain.finance import Breakdown, Transaction, imbalance
 from domain.ids import ChannelId
 from domain.payout import Payout
@@ -44,8 +46,14 @@ class _Movement(Body):
 
 
 async def payout_pages(client: RestClient, offers: Offers, since: datetime, ask: Ask) -> AsyncIterator[Page[Payout]]:
-    """Payouts issued or changed since then, oldest change first. Source: listPayouts."""
-    shop = await offers.need(LIST_PAYOUTS, ask)
+    """Payouts issued or changed since then, oldest change first. Raises NotFound for a shop that does not offer them. Source:
+    listPayouts."""
+    try:
+        shop = await offers.need(LIST_PAYOUTS, ask)
+    except Refused as problem:
+        if problem.upstream_code != NOT_OFFERED:
+            raise
+        raise NotFound(problem.message, upstream_code=problem.upstream_code) from problem
     query = {"updated_since": stamp(since)}
     async for batch in pages(client, LIST_PAYOUTS, query, ask, size=shop.limits.page):
         page: Page[Payout] = Page([], until=batch.until(since))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gateway.commands.common import fail, with_store
+from gateway.commands.common import bytes_of, fail, with_store
 
 app = typer.Typer(no_args_is_help=True, help="Lines of bank accounts, and the payouts among them.")
 
 
 @app.command("import")
 def bank_import(
-    files: Annotated[list[Path], typer.Argument(help="CAMT.053 (001.02, 001.08), or CSV with --column.")],
+    files: Annotated[list[Path], typer.Argument(help="CAMT.053 (001.02 to 001.08), or CSV with --column.")],
     account: Annotated[
         str | None, typer.Option(help="Whose they are: needed for CSV; of CAMT.053 another account is refused.")
     ] = None,
@@ -27,7 +24,8 @@ def bank_import(
     column: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of CSV: ours=theirs, for date, amount (or credit and debit), currency, text, party, reference, valued."
+            help="Of CSV: ours=theirs, for date, amount (with side, or else credit and debit), currency, text, party, "
+            "reference, valued."
         ),
     ] = None,
     decimal: Annotated[str, typer.Option(help="Of CSV: the decimal mark.")] = ".",
@@ -47,7 +45,7 @@ def bank_import(
     refused = False
     for file in files:
         try:
-            with file.open("rb") as opened, _progress(file) as done:
+            with file.open("rb") as opened, bytes_of(file) as done:
                 found = with_store(lambda store: run(store, opened, wanted, done))
         except FileProblem as problem:
             typer.echo(f"{file}: {problem}", err=True)
@@ -70,14 +68,3 @@ def _columns(told: list[str] | tuple[str, ...]) -> dict[str, str]:
         if not (ours and mark and theirs):
             fail(f"--column is {ours + mark + theirs!r}; write ours=theirs, such as amount=Betrag.")
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
-
-
-@contextlib.contextmanager
-def _progress(file: Path) -> Iterator[Callable[[int], None]]:
-    """A bar on the standard error, where somebody looks."""
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(file.name, total=file.stat().st_size)
-        yield lambda bytes_done: progress.update(bar, completed=bytes_done)

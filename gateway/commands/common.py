@@ -142,6 +142,19 @@ def report_to(
         yield lambda outcome: rows.writerow(row_of(outcome))
 
 
+@contextlib.contextmanager
+def bytes_of(file: Path, *, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar of the bytes of a file that are done, on the standard error, where somebody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (wanted and console.is_terminal), transient=True) as progress:
+        bar = progress.add_task(file.name, total=file.stat().st_size)
+        yield lambda done: progress.update(bar, completed=done)
+
+
 def user(command: str) -> str:
     """Who runs the command; an account without a name is nobody in particular."""
     import getpass

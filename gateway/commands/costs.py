@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gateway.commands.common import fail, report_to, user, with_store
+from gateway.commands.common import bytes_of, fail, report_to, user, with_store
 
 app = typer.Typer(no_args_is_help=True, help="Tell what units cost.")
 
@@ -35,7 +32,7 @@ def costs_import(
         with (
             file.open("rb") as opened,
             report_to(report, REPORT, report_row) as tell,
-            _progress(file, wanted=report is not None) as done,
+            bytes_of(file, wanted=report is not None) as done,
         ):
             found = with_store(lambda store: run(store, opened, wanted, tell, done))
     except FileProblem as problem:
@@ -46,14 +43,3 @@ def costs_import(
     typer.echo(f"{told}." + (" Nothing was kept: this was a dry run." if dry_run else ""), err=True)
     if found[Result.REFUSED]:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _progress(file: Path, *, wanted: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the standard error, where somebody looks."""
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not (wanted and console.is_terminal)) as progress:
-        bar = progress.add_task("costs", total=file.stat().st_size)
-        yield lambda bytes_done: progress.update(bar, completed=bytes_done)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from store.session import Store
     from workers.settlement_files import Tell
 
-app = typer.Typer(no_args_is_help=True, help="Bring settlements into the books.")
+app = typer.Typer(no_args_is_help=True, help="Settlements, lists as files, journals and the bank.")
 
 
 @app.command("import")
@@ -67,11 +67,11 @@ def finance_import(
 
 @app.command("file")
 def finance_file(
-    id: Annotated[str, typer.Argument(help="The file's id.")],
+    id: Annotated[str, typer.Argument(help="The file's id, as `settlementFiles` tells it.")],
     packed: Annotated[bool, typer.Option("--gzip", help="Packed, as it lies there.")] = False,
 ) -> None:
     """Write a settlement file as it came to the standard output."""
-    if not with_store(lambda store: _write(store, id, packed=packed)):
+    if not with_store(lambda store: _write(store, id.removeprefix("SettlementFile:"), packed=packed)):
         fail(f"There is no file {id}, or nothing of it is kept.")
 
 
@@ -82,7 +82,7 @@ def finance_export(
     until: Annotated[str | None, typer.Option("--to", help="The day behind the last one.")] = None,
     channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
     by: Annotated[
-        list[str] | None, typer.Option(help="Of PROFIT: DAY, MONTH, CHANNEL, MARKETPLACE, SKU, ORDER.")
+        list[str] | None, typer.Option(help="Of PROFIT (`groupBy`): DAY, MONTH, CHANNEL, MARKETPLACE, SKU, ORDER.")
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Of PROFIT: in this currency, by the rate of each day.")] = None,
     format: Annotated[str, typer.Option(help="CSV, or JSONL.")] = "CSV",

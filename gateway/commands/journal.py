@@ -39,6 +39,8 @@ def finance_journal(
         fail(f"There is no layout {layout}; there are {', '.join(one.value.lower() for one in Layout)}.")
     if channel is not None and channel not in (known := [one.id for one in config.file.channels]):
         fail(f"There is no channel {channel}; there is {', '.join(known)}.")
+    if number is not None and (since or until or channel or close):
+        fail("--number names a journal that was closed: leave --from, --to, --channel and --close out.")
     if booked_on is not None and not close:
         fail("--booked-on goes with --close.")
     scope = None

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from domain.ids import ChannelId
-from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_house, with_store
+from gateway.commands.common import bytes_of, fail, report_to, told_config, told_settings, user, with_house, with_store
 
 if TYPE_CHECKING:
     from domain.operation import Operation
@@ -43,7 +43,7 @@ def orders_ship(
         with (
             file.open("rb") as opened,
             report_to(report, REPORT, report_row) as tell,
-            _progress(file, wanted=report is not None) as done,
+            bytes_of(file, wanted=report is not None or not sys.stdout.isatty()) as done,
         ):
             found = with_store(lambda store: run(store, platforms, opened, wanted, tell, done))
     except FileProblem as problem:
@@ -96,16 +96,3 @@ def _days(total: int) -> Iterator[Callable[[Operation], None]]:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("days", total=total)
         yield lambda one: progress.update(bar, completed=one.progress.verified + one.progress.failed)
-
-
-@contextlib.contextmanager
-def _progress(file: Path, *, wanted: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the standard error, where somebody looks and the report goes elsewhere."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    shown = (wanted or not sys.stdout.isatty()) and console.is_terminal
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        bar = progress.add_task(file.name, total=file.stat().st_size)
-        yield lambda bytes: progress.update(bar, completed=bytes)

@@ -18,6 +18,7 @@ from store.tables.access import (
     trusted_document,
     worker_beat,
 )
+from store.tables.bank import bank_line, bank_match
 from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
 from store.tables.chain import restock, return_chain, return_piece
@@ -27,7 +28,7 @@ from store.tables.finance import estimate_due, money_assignment, money_line, set
 from store.tables.finance_file import finance_file, finance_file_part
 from store.tables.finance_staged import money_staged
 from store.tables.hold import hold_rule, order_hold
-from store.tables.journal import bank_line, bank_match, journal, journal_posting
+from store.tables.journal import journal, journal_posting
 from store.tables.label import label
 from store.tables.money_transaction import money_group, money_transaction
 from store.tables.money_word import money_word

@@ -66,7 +66,14 @@ order = Table(
     Index("order_updated_at_idx", "updated_at"),
     Index("order_external_id_idx", "external_id"),
     Index("order_name_idx", text("(refs ->> 'name')")),
-    Index("order_shipments_idx", "shipments", postgresql_using="gin", postgresql_ops={"shipments": "jsonb_path_ops"}),
+    # What waits to be put into it (`fastupdate`) is read through by each of the thousands that a settlement asks for.
+    Index(
+        "order_shipments_idx",
+        "shipments",
+        postgresql_using="gin",
+        postgresql_ops={"shipments": "jsonb_path_ops"},
+        postgresql_with={"fastupdate": "off"},
+    ),
     Index(
         "order_open_idx",
         "channel",

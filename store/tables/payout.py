@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, Table, Text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Numeric, Table, Text
 
 from store.tables.base import instant, metadata
 
@@ -23,5 +23,8 @@ payout_movement = Table(
     Column("fee", Numeric, nullable=False),
     Column("currency", Text, nullable=False),
     instant("at"),
+    # An earlier payout had it, and failed after it was paid.
+    Column("again", Boolean, nullable=False),
     Index("payout_movement_order_idx", "channel", "order_external_id"),
+    Index("payout_movement_external_id_idx", "channel", "external_id"),
 )

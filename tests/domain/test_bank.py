@@ -90,6 +90,26 @@ def test_what_the_bank_has_converted_or_cut_is_never_matched_silently() -> None:
         assert found.candidates == (Candidate("p", one.id, doubt),)
 
 
+def test_a_payout_that_the_bank_has_sent_back_is_not_paid() -> None:
+    paid = line("k", words="PAYOUT REF12345")
+    assert [one.rule for one in matched([payout("p", "10", MONDAY, "REF12345")], [paid]).matches] == [
+        MatchRule.REFERENCE
+    ]
+    back = line("back", "-10", MONDAY + timedelta(days=2), "RETURNED REF12345")
+    found = matched([payout("p", "10", MONDAY, "REF12345")], [paid, back])
+    assert (found.matches, {one.line for one in found.candidates}) == ((), {paid.id, back.id})
+
+
+def test_a_line_that_names_one_payout_is_not_taken_for_another_one_of_its_amount() -> None:
+    """The named one has its line already, and the other one is of the same amount on the same day."""
+    first, again = line("a", words="PAYOUT REF12345"), line("b", "4", words="REST OF REF12345")
+    named, other = payout("p", "10", MONDAY, "REF12345"), payout("q", "4")
+    found = matched([named, other], [first, again])
+    assert [(one.line, one.payout) for one in found.matches] == [(first.id, "p")]
+    assert found.candidates == (Candidate("q", again.id, Doubt.SEVERAL),)
+    assert matched([other], [line("b", "4")]).matches[0].payout == "q"
+
+
 def test_the_same_number_in_another_currency_or_another_month_is_not_taken() -> None:
     assert matched([payout("p")], [line("k", currency="USD")]).candidates == ()
     far = line("k", on=MONDAY + timedelta(days=30))

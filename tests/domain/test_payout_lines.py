@@ -130,6 +130,15 @@ def test_of_an_order_that_is_not_known_the_whole_waits_and_is_no_revenue() -> No
     ]
 
 
+def test_payments_in_two_currencies_are_not_added_up() -> None:
+    other = replace(charge("d", "30.00"), amount=Money(Decimal(30), "USD"), fee=Money(Decimal(0), "USD"))
+    made = lines(known(usual()), charge("c", "30.00"), other)
+    assert [(one.cause, one.amount) for one in made] == [
+        (Cause.UNAPPORTIONED, eur("30.00")),
+        (Cause.UNAPPORTIONED, Money(Decimal(30), "USD")),
+    ]
+
+
 @pytest.mark.parametrize("charges", [(), (Charge(ChargeKind.TAX, eur("3.00"), contained=True),)])
 def test_what_nobody_can_split_stands_as_it_is_and_says_so(charges: tuple[Charge, ...]) -> None:
     (made,) = lines(known(order([line("a", 1, *charges)])), charge("c", "60.00"))

@@ -113,6 +113,15 @@ def test_items_name_what_they_are_of_and_the_tree_adds_what_they_do_not_hold() -
     assert [one.description for one in shares_of(moved(16, item(euros)))] == ["Order Payment"]
 
 
+def test_what_takes_a_sale_back_takes_back_its_units() -> None:
+    sale = branch("Sales", leaf("ProductCharges", 20))
+    back = branch("Sales", leaf("ProductCharges", -20))
+    assert [one.units for one in lines(moved(20, item(sale)), known())] == [2]
+    assert [one.units for one in lines(moved(-20, item(back)), known())] == [-2]
+    # A refund tells how many were given back.
+    assert [one.units for one in lines(moved(-20, item(back), kind="Refund"), known())] == [2]
+
+
 def test_a_line_is_tied_to_the_order_line_of_its_sku_where_only_one_has_it() -> None:
     one = moved(17, item(branch("Sales", leaf("ProductCharges", 20)), branch("Expenses", leaf("Commission", -3))))
     once = order("MUG", "CAP")

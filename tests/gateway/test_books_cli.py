@@ -89,6 +89,7 @@ def test_a_journal_is_shown_closed_and_written_with_the_same_bytes_again(acorn: 
     for arguments, words in (
         (("--number", "2"), "There is no closed journal 2."),
         ((), "Say --from and --to, or --number."),
+        (("--number", "1", "--close"), "leave --from, --to, --channel and --close out"),
         ((*DAYS, "--layout", "sap"), "There is no layout sap"),
         ((*DAYS, "--channel", "other"), "There is no channel other; there is shop."),
         (("--from", "soon", "--to", "2026-11-30"), "--from is 'soon'"),

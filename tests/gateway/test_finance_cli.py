@@ -61,11 +61,11 @@ def test_files_are_tried_kept_and_known_again_with_a_report(acorn: Acorn, folder
     assert second.startswith("FR.txt.gz: kept, 10 rows at amazon-de: ")
     assert third.startswith("wrong.txt: refused. The 10 rows come to -3.93 USD, and `total-amount` is 1.00: ")
     with (folder / "report.csv").open(encoding="utf-8", newline="") as opened:
-        assert [row[:3] for row in csv.reader(opened)] == [
-            ["file", "result", "channel"],
-            ["US.txt", "kept", "amazon-us"],
-            ["FR.txt.gz", "kept", "amazon-de"],
-            ["wrong.txt", "refused", "amazon-us"],
+        assert [[*row[:3], row[3].partition(":")[0]] for row in csv.reader(opened)] == [
+            ["file", "result", "channel", "settlement"],
+            ["US.txt", "kept", "amazon-us", "Settlement"],
+            ["FR.txt.gz", "kept", "amazon-de", "Settlement"],
+            ["wrong.txt", "refused", "amazon-us", ""],
         ]
     again = acorn("finance", "import", "US.txt", "FR.txt")
     assert again.exit_code == 0
@@ -73,7 +73,8 @@ def test_files_are_tried_kept_and_known_again_with_a_report(acorn: Acorn, folder
     assert in_store(database_url, lambda tx: tx.scalar(select(func.count()).select_from(money_line))) == 20
     id = in_store(database_url, lambda tx: tx.scalar(select(finance_file.c.id).where(finance_file.c.name == "US.txt")))
     assert acorn("finance", "file", id).stdout_bytes == (folder / "US.txt").read_bytes()
-    assert gzip.decompress(acorn("finance", "file", id, "--gzip").stdout_bytes) == (folder / "US.txt").read_bytes()
+    packed_again = acorn("finance", "file", f"SettlementFile:{id}", "--gzip").stdout_bytes
+    assert gzip.decompress(packed_again) == (folder / "US.txt").read_bytes()
     assert "There is no file other" in acorn("finance", "file", "other").stderr
 
 

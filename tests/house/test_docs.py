@@ -68,6 +68,11 @@ def test_every_decision_is_listed() -> None:
     assert sorted(listed) == sorted(page.name for page in folder.glob("0*.md"))
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    listed = {target.removeprefix("docs/") for target in links((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert {page.name for page in ROOT.glob("docs/*.md")} - listed == set()
+
+
 def test_no_page_of_ours_names_an_address_of_a_package_registry() -> None:
     words = re.compile(r"py" + r"pi\.org|npm" + r"js\.(com|org)|python" + r"hosted")
     files = [*PAGES, *ROOT.glob("*.lock"), ROOT / "pyproject.toml", ROOT / "Dockerfile", ROOT / "Makefile"]

@@ -29,7 +29,7 @@ from tests.schema.test_queries import ask
 from tests.schema.test_settlement import BOOKS, READER, kept, line
 from tests.workers.fake_port import make_port
 from tests.workers.house import make_deps
-from workers.bank import Payments
+from workers.bank import BankMatches
 
 PAID = "2026-11-16"
 LINES = """query($filter: BankLineFilter) { bankLines(filter: $filter) { totalCount nodes {
@@ -138,10 +138,10 @@ async def test_a_worker_finds_the_line_of_a_payout_that_comes_later_and_rests_un
     shelf: Shelf, redis: Redis
 ) -> None:
     await taken(shelf.store, booked("10.00", "a"))
-    payments = Payments(make_deps(shelf.store, redis, [make_port()]), lambda: None)
-    assert await payments.once() == 0
+    matches = BankMatches(make_deps(shelf.store, redis, [make_port()]), lambda: None)
+    assert await matches.once() == 0
     await payout(shelf.store, "10.00", "P1")
-    assert (await payments.once(), await payments.once()) == (1, 0)
+    assert (await matches.once(), await matches.once()) == (1, 0)
     assert [one["match"]["settlement"]["externalId"] for one in await lines(shelf)] == ["P1"]
 
 
@@ -198,6 +198,7 @@ async def test_what_cannot_be_said_is_refused(shelf: Shelf, what: Mapping[str, A
 
 async def test_a_payout_is_overdue_where_banks_are_known_and_none_has_shown_it(shelf: Shelf) -> None:
     await payout(shelf.store, "10.00", "P1")
+    await payout(shelf.store, "-5.00", "P2")
     late, soon = (datetime(2026, 11, 16, tzinfo=UTC) + timedelta(days=days) for days in (10, 8))
 
     async def overdue(now: datetime) -> dict[ChannelId, int]:
@@ -258,6 +259,25 @@ async def test_csv_is_read_just_as_it_was_said(shelf: Shelf) -> None:
     assert (found["party"], found["words"]) == ("Händler", "Payout STL12345; Nr. 1")
 
 
+async def test_amounts_of_csv_are_read_as_banks_write_them_and_an_account_has_one_name(shelf: Shelf) -> None:
+    columns = {"date": "Tag", "credit": "Haben", "debit": "Soll"}
+    body = "Tag;Soll;Haben\n2026-11-17;0.00;1'080.90\n2026-11-18;12 345.00-;\n2026-11-19;-7.00;0.00\n2026-11-20;5.00;\n"
+    for account in ("DE02 1203 0000 0000 2020 51", "de02120300000000202051"):
+        await run(shelf.store, io.BytesIO(body.encode()), Wanted(account, mapped=Mapped(columns, currency="CHF")))
+    found = await lines(shelf, account="DE02 1203 0000 0000 2020 51")
+    assert [one["amount"]["amount"] for one in found] == ["-5.00", "-7.00", "-12345.00", "1080.90"]
+    sided = "Tag;Betrag;S/H\n2026-11-21;3,50;S\n2026-11-22;4,00;H\n"
+    mapped = Mapped({"date": "Tag", "amount": "Betrag", "side": "S/H"}, decimal=",", currency="EUR")
+    await run(shelf.store, io.BytesIO(sided.encode()), Wanted("DE1", mapped=mapped))
+    assert [one["amount"]["amount"] for one in await lines(shelf, account="DE1")] == ["4.00", "-3.50"]
+    for wrong in (sided.replace(";S\n", ";X\n"), sided.replace("3,50", "-3,50")):
+        with pytest.raises(FileProblem, match="line 2: `side` is"):
+            await run(shelf.store, io.BytesIO(wrong.encode()), Wanted("DE1", mapped=mapped))
+    both = body.replace("0.00;1'080.90", "3.00;1'080.90")
+    with pytest.raises(FileProblem, match="one of `credit` and `debit`"):
+        await run(shelf.store, io.BytesIO(both.encode()), Wanted("CH1", mapped=Mapped(columns, currency="CHF")))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -293,8 +313,11 @@ async def test_a_csv_that_is_not_as_it_was_said_is_refused_whole(shelf: Shelf, o
         (Wanted("DE02", mapped=Mapped({"date": "a", "amount": "b"})), "Say the currency"),
         (Wanted("DE02", mapped=Mapped({"date": "a", "amount": "b"}, currency="EUR", decimal=";")), "decimal mark"),
         (Wanted("DE02", mapped=Mapped({"date": "a", "amount": "b"}, currency="EUR", encoding="utf-9")), "no encoding"),
+        (Wanted("DE02", mapped=Mapped({"date": "a", "amount": "b"}, currency="EUR", encoding="hex")), "no encoding"),
     ],
 )
 async def test_nothing_of_a_csv_is_guessed(shelf: Shelf, wanted: Wanted, words: str) -> None:
     with pytest.raises(FileProblem, match=words):
         await run(shelf.store, io.BytesIO(CSV.encode("cp1252")), wanted)
+    with pytest.raises(FileProblem, match="It is a ZIP archive: unpack it"):
+        await run(shelf.store, io.BytesIO(b"PK\x03\x04 statement.xml"), wanted)

@@ -21,6 +21,7 @@ from domain.chain import Piece, PieceKind
 from domain.cost import NewCost, in_force
 from domain.errors import Invalid
 from domain.estimate import FEES_UNKNOWN
+from domain.export import ExportList, ExportWanted
 from domain.fx import Rates
 from domain.ids import ChannelId, ChannelSku, OrderId, Sku, derived_id, line_id, order_id
 from domain.money import Money
@@ -30,7 +31,7 @@ from domain.order import Order, OrderLine, OrderStatus
 from domain.price_inputs import FxRate
 from domain.product import FulfilledBy
 from domain.profit import Ask, ChangeKind, Dimension, Figures
-from store import chain, cost, fx, money_line, order, profit, profit_changes
+from store import chain, cost, export_rows, fx, money_line, order, profit, profit_changes
 from store.session import ONE_SNAPSHOT, Store
 from store.tables import estimate_due, settlement
 from store.tables import money_line as lines_table
@@ -516,6 +517,44 @@ async def test_a_payment_that_hides_what_was_sold_has_no_cost(store: Store) -> N
     assert [figures.revenue, figures.units, figures.units_without_cost, figures.profit] == [3701, 1, 1, None]
 
 
+async def test_a_transaction_that_names_no_product_makes_no_profit(store: Store) -> None:
+    world = await new_world(store, 3)
+    american = world.books.orders[1]
+    line = american.lines[0]
+    transaction = {"source": Source.TRANSACTION, "stage": Stage.RELEASED, "reference": "T"}
+    async with store.begin() as tx:
+        await money_line.add(tx, [make_line(american, MoneyClass.SALE, "30", **transaction)])
+    figures = (await told(store, []))[(), "USD"][0]
+    assert [figures.revenue, figures.units_without_cost, figures.profit] == [30, 1, None]
+    async with store.begin() as tx:
+        # Another one tells which units.
+        await money_line.add(tx, [make_line(american, MoneyClass.SALE, "5", units=1, sku=line.sku, **transaction)])
+    figures = (await told(store, []))[(), "USD"][0]
+    assert [figures.revenue, figures.units_without_cost, figures.cost] == [35, 0, Decimal("4.205")]
+
+
+@pytest.mark.parametrize("order_known", [True, False])
+async def test_a_payment_that_is_not_split_yet_makes_no_profit_until_its_order_tells_units(
+    store: Store, order_known: bool
+) -> None:
+    world = await new_world(store, 3)
+    japanese = world.books.orders[2]
+    # As shops' payouts tell it: what of it is goods, and what tax, is not known.
+    cause = Cause.UNAPPORTIONED if order_known else Cause.ORDER_UNKNOWN
+    payment = make_line(japanese, MoneyClass.PAYMENT, "3000", cause=cause)
+    fee = make_line(japanese, MoneyClass.PAYMENT_FEE, "-90")
+    async with store.begin() as tx:
+        named = [one if order_known else replace(one, order_id=None) for one in (payment, fee)]
+        await money_line.add(tx, [replace(in_books(one), settlement="S", reference="") for one in named])
+    figures = (await told(store, []))[(), "JPY"][0]
+    assert [figures.revenue, figures.fees, figures.units_without_cost, figures.profit] == [0, 90, 1, None]
+    async with store.begin() as tx:
+        # Its order is estimated: what stands of that is what it brings.
+        await money_line.add(tx, sale(japanese, japanese.lines[0], 1, "700"))
+    figures = (await told(store, []))[(), "JPY"][0]
+    assert [figures.revenue, figures.units, figures.units_without_cost] == [700, 1, 0 if order_known else 1]
+
+
 async def test_rates_by_days_are_those_of_each_day(store: Store) -> None:
     await emptied(store)
     days = [date(2026, 9, 1) + timedelta(days=number) for number in range(40)]
@@ -648,3 +687,35 @@ async def test_money_of_orders(store: Store) -> None:
     money = await found()
     assert isinstance(money[american.id], Invalid)
     assert not isinstance(money[german.id], Invalid)
+
+
+async def test_an_order_that_no_rate_tells_takes_no_other_with_it(store: Store) -> None:
+    world = await new_world(store, 10)
+    germans = [one for one in world.books.orders if one.marketplace == "DE"]
+    swiss = germans[1]
+    async with store.begin() as tx:
+        for one in germans:
+            label = make_line(one, MoneyClass.SHIPPING_LABEL, "-1.10", currency="CHF" if one is swiss else "USD")
+            await money_line.add(tx, [*sale(one, one.lines[1], 1, "14.00"), label])
+        money = await profit.by_orders(tx, [one.id for one in germans], PLACES)
+    assert {id for id, one in money.items() if isinstance(one, Invalid)} == {swiss.id}
+    # The label of 1.10 USD, by 1.1 USD, beside the fee of 2.00.
+    fees = [one.figures.fees for one in money.values() if not isinstance(one, Invalid)]
+    assert fees == [3, 3, 3]
+
+
+async def test_an_export_by_days_holds_units_that_came_back_before_any_money_moved(store: Store) -> None:
+    world = await new_world(store, 6)
+    german, later = world.books.orders[0], world.books.orders[5]
+    async with store.begin() as tx:
+        await chain.keep(tx, [a_piece(german, german.lines[1], 1, 1)])
+        await money_line.add(tx, sale(later, later.lines[1], 1, "700"))
+    async with store.begin() as tx:
+        wanted = ExportWanted(ExportList.PROFIT, by=(Dimension.DAY,), currency="EUR")
+        found = await export_rows.read(tx, wanted, PLACES)
+        rows: list[dict[str, Any]] = [
+            dict(zip(found.columns, row, strict=True)) async for some in found.batches for row in some
+        ]
+    assert [row["day"] for row in rows] == ["2026-10-31", "2026-11-01"]
+    [all_of_it] = (await told(store, [], Ask(currency="EUR"))).values()
+    assert sum(row["cost"] for row in rows) == all_of_it[0].cost

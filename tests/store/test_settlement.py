@@ -126,8 +126,7 @@ def a_statement(rows: Iterable[StatementRow], external_id: str = "1001", **more:
 
 async def staged(store: Store, rows: Sequence[StatementRow], file: str = "f") -> None:
     async with store.begin() as tx:
-        meanings = [classify(AMAZON, one.kind, one.amount_kind, one.description) for one in rows]
-        await settlement.stage(tx, file, rows, meanings)
+        await settlement.stage(tx, settlement.written(file, rows, partial(classify, AMAZON)))
 
 
 async def settled(
@@ -146,6 +145,12 @@ async def lines(store: Store, kept: settlement.Kept) -> dict[int | None, MoneyLi
         found = money_line.lines_of(await tx.execute(query))
     assert len({one.row for one in found}) == len(found)
     return {one.row: one for one in found}
+
+
+def test_what_takes_a_sale_back_takes_back_its_units() -> None:
+    rows = [a_row(1, 20, units=2), a_row(2, -20, units=2), a_row(3, -20, "Refund", units=2), a_row(4, 20, units=2)]
+    staged = settlement.written("f", rows, partial(classify, AMAZON)).decode().splitlines()
+    assert [line.split("\t")[-2] for line in staged] == ["2", "-2", "2", "2"]
 
 
 def tie(one: MoneyLine) -> tuple[Any, ...]:
@@ -323,10 +328,10 @@ async def test_what_lines_say_is_kept_as_it_stood(store: Store) -> None:
     assert (one.source, one.stage, one.posted_at) == (Source.SETTLEMENT, Stage.SETTLED, POSTED)
     assert found[2].extra == {}, "the same as the order's is no other id"
     assert [found[number].amount for number in (1, 2)] == [usd("0.10"), usd("-100000.105")]
-    # Units are of sales alone.
+    # Units are of sales alone, and this one takes them back.
     assert [(one.money_class, one.units) for one in found.values()] == [
         (MoneyClass.UNCLASSIFIED, None),
-        (MoneyClass.SALE, 3),
+        (MoneyClass.SALE, -3),
     ]
     with pytest.raises(Invalid, match="NUL"):
         await staged(store, [a_row(1, 1, order_id="\0")])
@@ -669,7 +674,8 @@ async def test_rows_are_staged_as_they_are(books: Store, rows: list[StatementRow
     """Whatever signs their texts have."""
     numbered = [row._replace(number=number) for number, row in enumerate(rows, 1)]
     async with books.begin() as tx:
-        await settlement.stage(tx, "g", numbered, [(Event.REFUND, MoneyClass.SHIPPING)] * len(rows))
+        content = settlement.written("g", numbered, lambda *_words: (Event.REFUND, MoneyClass.SHIPPING))
+        await settlement.stage(tx, content)
         assert await settlement.staged(tx, "g") == len(rows)
         found = await tx.execute(select(money_staged).where(money_staged.c.file == "g").order_by(money_staged.c.row))
         told = [

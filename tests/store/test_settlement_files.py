@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from sqlalchemy import func, insert, select
 
@@ -109,9 +110,8 @@ async def test_settlements_of_four_stores_tie_out_once_their_orders_are_there(st
         assert (statement.external_id, statement.total.amount) == (one.id, one.total)
         # Twice: as it came, and, in the name of another, as files can be.
         for name, each in ((one.id, rows), (f"{one.id}b", twisted(rows, one.id))):
-            meanings = [classify(AMAZON, row.kind, row.amount_kind, row.description) for row in each]
             async with store.begin() as tx:
-                await settlement.stage(tx, name, each, meanings)
+                await settlement.stage(tx, settlement.written(name, each, partial(classify, AMAZON)))
                 made = replace(statement, external_id=name)
                 became = await settlement.settle(tx, channels[one.account.seller], made, name)
             assert became.rows == len(each)

@@ -21,7 +21,7 @@ from sqlalchemy import func, insert, select, update
 from domain.channel import LEDGER
 from domain.errors import Invalid, NotFound, Refused
 from domain.export import ExportFormat, ExportList, ExportWanted, Writer
-from domain.ids import ChannelId, OperationId, node_id, node_key
+from domain.ids import ChannelId, OperationId, OrderId, node_id, node_key
 from domain.money import Money
 from domain.money_class import Event, MoneyClass
 from domain.money_line import Cause, MoneyLine, Source, Stage
@@ -273,7 +273,9 @@ async def test_settlements_and_what_is_not_tied_out(shelf: Shelf, deps: Deps) ->
 
 async def test_profit_is_told_day_by_day_and_adds_up(shelf: Shelf, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [AT.date() + timedelta(days=ahead) for ahead in (0, 0, 2)]
-    lines = [a_line(number, day=day, units=1) for number, day in enumerate(days, start=1)]
+    lines = [
+        a_line(number, day=day, units=1, order_id=OrderId(f"o{number}")) for number, day in enumerate(days, start=1)
+    ]
     fee = a_line(1, money_class=MoneyClass.REFERRAL_FEE, amount=Money(Decimal("-0.50"), "EUR"))
     await keep(deps.store, *lines, fee)
     by = ExportWanted(ExportList.PROFIT, by=(Dimension.DAY, Dimension.CHANNEL))
@@ -289,6 +291,9 @@ async def test_profit_is_told_day_by_day_and_adds_up(shelf: Shelf, deps: Deps, m
     [whole] = await rows(deps, ExportWanted(ExportList.PROFIT, by=(Dimension.MONTH,)))
     assert whole["month"] == "2026-11"
     assert Decimal(whole["revenue"]) == 6
+    orders = await rows(deps, ExportWanted(ExportList.PROFIT, by=(Dimension.ORDER,)))
+    told_lines = await rows(deps, ExportWanted(ExportList.MONEY_LINES))
+    assert {row["order"] for row in orders} == {row["orderId"] for row in told_lines} >= {"Order:o1", "Order:o3"}
     # More than one question may tell is told all the same.
     monkeypatch.setattr(profit, "MOST_ROWS", 1)
     assert await rows(deps, by) == told

@@ -162,6 +162,16 @@ async def test_a_sale_counts_on_the_day_of_its_order_which_is_reckoned_and_split
     assert OrderId(one.id) in due
 
 
+async def test_a_payment_that_is_called_so_by_people_stays_open(deps: Deps, store: Store) -> None:
+    words = Words(REST, "zahlung", "amount", "")
+    paid = replace(line("9.00", words=words, channel=SHOP), marketplace=None)
+    await add(store, paid, replace(paid, order_id=OrderId("o"), order_external_id="1"))
+    await alert(deps)
+    await say(store, words, replace(ADS, event=Event.SALE, money_class=MoneyClass.PAYMENT))
+    assert await reclass(deps) == 2
+    assert [made.cause for made in await standing(store)] == [Cause.ORDER_UNKNOWN, Cause.UNAPPORTIONED]
+
+
 async def test_whoever_writes_books_is_waited_for(deps: Deps, store: Store) -> None:
     await add(store, line())
     await alert(deps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import select, update
+from sqlalchemy import func, select, text, update
 
 from adapters.budget import Budgets
 from adapters.port import Page, Port
@@ -38,7 +39,7 @@ from domain.payout import Payout
 from domain.product import Rejected
 from domain.residual import PERSON
 from sandbox.visit import serving
-from store import chain, order, quarantine, stream
+from store import chain, locks, order, quarantine, stream
 from store.budget import BudgetMemory
 from store.money_line import lines_of
 from store.session import Store
@@ -81,6 +82,8 @@ class Shop(FakePort):
         yield Page(told, until=told[-1].issued_at if told else since)
 
     async def movement_pages(self, payout: str, ask: Ask) -> AsyncIterator[Page[Transaction]]:
+        if payout not in self.moved:
+            raise NotFound("There is no such payout.")
         yield Page(self.moved[payout], rejected=self.strange.get(payout, []))
 
     def pays(self, id: str, *moved: Transaction, net: str | None = None, status: str = "PAID", days: int = 0) -> None:
@@ -259,6 +262,57 @@ async def test_movements_that_nobody_understands_keep_their_payout_out(deps: Dep
     assert (await kept(deps), await strange(deps)) == ([], ["it is in two currencies"])
     async with deps.store.begin() as tx:
         assert (await tx.execute(select(payout_movement))).all() == []
+
+
+async def test_one_whose_movements_cannot_be_read_holds_up_no_other(deps: Deps, shop: Shop) -> None:
+    shop.pays("p-1", movement("a", "1.00", order=None))
+    del shop.moved["p-1"]
+    shop.pays("p-2", movement("b", "2.00", order=None), days=1)
+    with pytest.raises(NotFound):
+        await run(deps)
+    assert await kept(deps) == ["p-2"]
+    shop.moved["p-1"] = [movement("a", "1.00", order=None)]
+    await run(deps)
+    assert await kept(deps) == ["p-1", "p-2"]
+
+
+async def test_one_that_is_to_be_paid_some_day_hides_none_that_is_paid_before(deps: Deps, shop: Shop) -> None:
+    shop.pays("p-2", movement("b", "2.00", order=None), status="SCHEDULED", days=9)
+    await run(deps)
+    shop.pays("p-1", movement("a", "1.00", order=None), days=5)
+    await run(deps)
+    assert await kept(deps) == ["p-1"]
+
+
+async def test_what_failed_after_it_was_paid_and_is_paid_again_counts_once(deps: Deps, shop: Shop) -> None:
+    await keep(deps, bought(shop))
+    shop.pays("p-1", movement("c", "25.00", "1.03"))
+    await run(deps)
+    shop.pays("p-2", movement("c", "25.00", "1.03"), movement("d", "5.00", order=None, kind="ADJUSTMENT"), days=1)
+    await run(deps)
+    await reckon(deps)
+    assert await kept(deps) == ["p-1", "p-2"]
+    assert await sums(deps) == {**WHOLE, "TRANSFER": Decimal("23.97"), "ADJUSTMENT": Decimal("5.00")}
+    await keep(deps, replace(bought(shop), updated_at=AT + timedelta(days=2)))
+    assert await sums(deps) == {**WHOLE, "TRANSFER": Decimal("23.97"), "ADJUSTMENT": Decimal("5.00")}
+
+
+async def test_an_order_that_comes_while_its_payout_is_kept_is_tied(deps: Deps, shop: Shop) -> None:
+    shop.pays("p-1", movement("c", "25.00", "1.03"))
+    async with deps.store.begin() as tx:
+        await tx.execute(select(func.pg_advisory_xact_lock(locks.BOOKS)))
+        keeping = asyncio.create_task(run(deps))
+        waiting = text(
+            "select exists (select from pg_locks join pg_database d on d.oid = database"
+            " where datname = current_database() and locktype = 'advisory' and not granted)"
+        )
+        while not await tx.scalar(waiting):
+            assert not keeping.done()
+            await asyncio.sleep(0.01)
+        await keep(deps, bought(shop))
+    await keeping
+    await reckon(deps)
+    assert await sums(deps) == WHOLE
 
 
 async def test_test_orders_move_no_money(deps: Deps, shop: Shop) -> None:

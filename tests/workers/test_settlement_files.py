@@ -26,6 +26,7 @@ from store import finance_file
 from store.finance_file import FileState, NewFile
 from store.money_line import lines_of
 from store.session import Store
+from store.tables import finance_file as finance_file_table
 from store.tables import finance_file_part, money_line, money_staged, settlement
 from tests.adapters.amazon.settlements import STORES, entries, file_in, is_utf8
 from workers import settlement_files
@@ -111,6 +112,31 @@ async def test_two_at_once_are_one(store: Store) -> None:
     assert len({one.file.id for one in done}) == 1
     assert {one.file.state for one in done} == {FileState.KEPT}
     assert await counts(store) == (1, len(entries("US")), 0, 1)
+
+
+async def test_who_brings_what_becomes_books_waits_for_it_however_long(store: Store, database_url: str) -> None:
+    """Not only as long as a statement may take: the books of a million rows take longer."""
+    content, _ = file_in("DE", entries("DE"))
+    impatient = Store(database_url, statement_timeout_s=0.5)
+    waiting = text(
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock' and now() - xact_start > '0.7 s'"
+    )
+    try:
+        there = (await imported(store, content)).file
+        async with store.begin() as tx:
+            await tx.execute(
+                select(finance_file_table.c.id).where(finance_file_table.c.id == there.id).with_for_update()
+            )
+            late = asyncio.create_task(imported(impatient, content))
+            while not late.done():
+                async with store.begin() as looking:
+                    if await looking.scalar(waiting):
+                        break
+        again = await late
+    finally:
+        await impatient.close()
+    assert (again.file.id, again.fresh) == (there.id, False)
 
 
 class Killed(BaseException):

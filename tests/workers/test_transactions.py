@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from adapters.port import OrderKey, Page
 from domain.budget import Ask
 from domain.channel import Channel, Platform, StreamName
-from domain.errors import NotFound
+from domain.errors import Transient
 from domain.finance import Transaction
 from domain.ids import ChannelId
 from domain.money import Money
@@ -54,7 +54,7 @@ class Payer(FakePort):
     async def order_transactions(self, key: OrderKey, ask: Ask) -> Page[Transaction]:
         self.asked.append(key.external_id)
         if key.external_id not in self.of_orders:
-            raise NotFound("There is no such order.")
+            raise Transient("It does not say.")
         return Page(self.of_orders[key.external_id])
 
 
@@ -132,3 +132,6 @@ async def test_of_money_that_is_held_back_for_long_it_is_asked_a_few_orders_at_a
         ("3", "DEFERRED", None),
         ("young", "DEFERRED", None),
     ]
+    # Whatever was said of them, others have their turn now.
+    await run(deps)
+    assert payer.asked == ["1", "2"]

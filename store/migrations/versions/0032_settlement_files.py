@@ -92,3 +92,6 @@ def upgrade() -> None:
         ["order_id"],
         postgresql_where=sa.text("source = 'ESTIMATE' and replaced_at is null and order_id is not null"),
     )
+    # A settlement asks it for thousands of shipments, and each would read through what waits to be put into it.
+    op.execute("alter index order_shipments_idx set (fastupdate = off)")
+    op.execute("select gin_clean_pending_list('order_shipments_idx')")

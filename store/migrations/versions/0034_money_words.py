@@ -57,5 +57,7 @@ def upgrade() -> None:
         sa.Column("fee", sa.Numeric(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("again", sa.Boolean(), nullable=False),
     )
     op.create_index("payout_movement_order_idx", "payout_movement", ["channel", "order_external_id"])
+    op.create_index("payout_movement_external_id_idx", "payout_movement", ["channel", "external_id"])

@@ -106,6 +106,8 @@ def test_datev_converts_by_the_rate_of_the_day_and_refuses_without_one() -> None
     head, *rows = rows_of(datev.write(dollars, CHART, lambda *_: Decimal("1.25")), "cp1252", ";")[1:]
     sale = next(row for row in rows if row[0] == "100,00")
     assert sale[:6] == ["100,00", "H", "USD", "1,250000", "80,00", "EUR"]
+    with pytest.raises(Invalid, match="does not fit into DATEV's 4 digits"):
+        datev.write(dollars, CHART, lambda *_: Decimal("17000"))
     assert len(head) == 125
 
 

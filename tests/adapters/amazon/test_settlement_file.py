@@ -84,6 +84,15 @@ def test_the_marketplace_is_the_one_that_rows_name_and_else_the_only_one_of_the_
     assert (told.channel, told.external_id, told.starts_at, told.ends_at) == (EU.id, "12345678901", START, END)
 
 
+def test_a_file_of_another_region_s_account_is_refused() -> None:
+    """What is once in the books of a channel stays there."""
+    ours, _ = read(file_in("DE", entries("DE"))[0])
+    assert ours.statement(EU).marketplace == "DE"
+    theirs, _ = read(file_in("US", entries("US"))[0])
+    with pytest.raises(FileRefused, match="The rows are of US, and channel eu sells in another region: in DE, FR, UK"):
+        theirs.statement(EU)
+
+
 def test_british_files_have_points_before_pence_and_days_first() -> None:
     content, _ = file_in("FR", entries("FR"))
     for before, after in ((",", "."), ("EUR", "GBP"), ("Amazon.fr", "Amazon.co.uk")):

@@ -45,6 +45,12 @@ def test_both_versions_say_the_same() -> None:
     assert read(old)[0].amount == Money(Decimal("-5.00"), "EUR")
 
 
+def test_a_version_between_says_it_as_the_older_does_and_a_bank_may_tell_only_from_when_on_money_counts() -> None:
+    body = statement(entry("5.00", "CRDT", "R1", PAID, day="").replace("<BookgDt></BookgDt>", ""))
+    [one] = read(document(body, version="04"))
+    assert (one.booked_on, one.valued_on, one.party) == (date(2026, 11, 5),) * 2 + ("AMAZON PAYMENTS EUROPE",)
+
+
 def test_the_same_line_in_another_file_is_the_same_and_equal_lines_of_a_day_are_two() -> None:
     twice = statement(entry("5.00", details=PAID), entry("5.00", details=PAID), entry("5.00", reference="NONREF"))
     first, second, third = read(document(twice))
@@ -99,7 +105,7 @@ def test_the_entries_come_to_what_the_account_gained_or_the_file_is_refused() ->
         (entry("1.00", "BOTH"), "neither CRDT nor DBIT"),
         (entry("1.00", day="<Dt>04.11.2026</Dt>"), "and no day"),
         (entry("1.00", day="<Dt>2026-02-30</Dt>"), "and no day"),
-        (entry("1.00", day=""), "and no day"),
+        (entry("1.00", day="").replace("ValDt", "ValueDt"), "and no day"),
     ],
 )
 def test_what_is_not_understood_refuses_the_file_with_its_place(told: str, words: str) -> None:
@@ -141,7 +147,7 @@ def test_a_document_type_is_refused_before_anything_of_it_is_read(head: str, enc
 )
 def test_another_document_is_refused_by_its_name(old: str, new: str) -> None:
     body = document(statement(entry("1.00"))).decode().replace(old, new).encode()
-    with pytest.raises(Unclear, match=re.escape("no CAMT.053 of version 001.02 or 001.08")):
+    with pytest.raises(Unclear, match=re.escape("no CAMT.053 of a version from 001.02 to 001.08")):
         read(body)
 
 
@@ -168,11 +174,14 @@ def test_what_only_wants_to_fill_memory_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(camt053, "LONGEST_ENTRY", 10_000)
     monkeypatch.setattr(camt053, "LONGEST_SILENCE", 200_000)
     monkeypatch.setattr(camt053, "MOST_LINES", 5)
+    monkeypatch.setattr(camt053, "MOST_PAYMENTS", 3)
     with pytest.raises(Unclear, match="one of its entries is longer"):
         read(document(statement(entry("1.00", details=f"<AddtlNtryInf>{'x' * 20_000}</AddtlNtryInf>"))))
     with pytest.raises(Unclear, match="deep"):
         read(document(statement("<a>" * 100)))
     with pytest.raises(Unclear, match="nothing comes to its end"):
         read(document(statement(f'<Ntry a="{"x" * 400_000}"/>')))
+    with pytest.raises(Unclear, match="more than 3 payments"):
+        read(document(statement(entry("1.00", details=f"<NtryDtls>{'<TxDtls/>' * 4}</NtryDtls>"))))
     with pytest.raises(Unclear, match="more than 5 lines"):
         read(document(statement(*(entry("1.00") for _ in range(6)))))

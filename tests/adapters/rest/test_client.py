@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ from adapters.rest.client import PLAN, WAITS, Operation
 from adapters.rest.errors import retry_after_s
 from adapters.transport import NothingSent
 from domain.budget import Ask
-from domain.errors import Conflict, OtherNumber, OutcomeUnknown, Refused, Throttled, Unauthorized
+from domain.errors import Conflict, NotFound, OtherNumber, OutcomeUnknown, Refused, Throttled, Unauthorized
 from domain.ids import ChannelSku
 from tests.adapters.rest.bench import (
     CHANNEL,
@@ -247,6 +248,13 @@ async def test_nothing_is_sent_that_cannot_be_made_durable(open_port: OpenPort, 
     with pytest.raises(RuntimeError):
         await open_port(wire=script.wire()).tell_stock([write(4)], Ask(), refuse)
     assert script.of("patchStock") == []
+
+
+async def test_a_shop_that_offers_no_payouts_makes_none(open_port: OpenPort) -> None:
+    port = open_port(wire=Script(in_turn(NO_LEVELS), shop=offered("products")).wire())
+    with pytest.raises(NotFound, match="does not offer `payouts`"):
+        async for _ in port.payout_pages(datetime.now(UTC), Ask()):
+            pass
 
 
 async def test_a_part_that_is_not_offered_is_never_called(open_port: OpenPort) -> None:
