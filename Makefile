@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock schema pages released composers benchmarks clean
+.PHONY: help install demo test check types house format lock schema pages released composers benchmarks clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -29,10 +29,14 @@ demo: $(READY)  ## Run the whole house on sandboxes (ACORN_PORT moves it; Ctrl-C
 test: $(READY)  ## Run every test on engines of its own
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(READY)  ## Lint, types, floors, schema, docs, lock file
+check: types house  ## Lint, types, floors, schema, docs, lock file (-j 2 does two things at a time)
+
+types: $(READY)
+	$(BIN)/mypy .
+
+house: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/acorn schema print | diff -u schema/schema.graphql - || { echo "The schema moved: review the change, then make schema."; exit 1; }
 	$(BIN)/python scripts/schema_diff.py

@@ -37,7 +37,7 @@ settings.register_profile(
     "usual",
     deadline=None,
     derandomize=True,
-    max_examples=50,
+    max_examples=30,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])

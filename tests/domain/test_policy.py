@@ -57,7 +57,7 @@ from domain.stock import Term
 
 T = TypeVar("T")
 
-# 10,000 SKU states with HYPOTHESIS_PROFILE=long, 500 otherwise; for what is no sum, a fifth of that.
+# 10,000 SKU states with HYPOTHESIS_PROFILE=long, 200 otherwise; for what is no sum, a fifth of that.
 STATES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 200
 random_states = settings(max_examples=STATES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 fewer_states = settings(random_states, max_examples=STATES // 5)

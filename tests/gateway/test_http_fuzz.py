@@ -121,7 +121,7 @@ addresses = st.one_of(
     ).map("&".join),
     st.text(alphabet=[one for one in printable if one.isprintable() and one not in ' #"<>'], max_size=80),
 )
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(answer: httpx.Response) -> None:

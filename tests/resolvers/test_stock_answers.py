@@ -197,9 +197,14 @@ async def test_no_more_is_kept_than_there_is_room_for(
     cache: StockCache = house.shelf.stock_cache
     await house.list_everywhere("A1", "B2", "C3")
     await house.stock("A1", "B2", "C3")
-    for sku in ("A1", "B2", "C3"):
-        await told_again(house, sku)
-    assert list(await cache.answers_soon(OLD, clock)) == ["B2", "C3"]
+
+    async def the_last_two() -> bool:
+        for sku in ("A1", "B2", "C3"):
+            await told_again(house, sku)
+        return list(await cache.answers_soon(OLD, clock)) == ["B2", "C3"]
+
+    # What happened while the house was filled may be told of late, and takes an answer away.
+    await until(the_last_two)
     for seconds in range(2, 2 + 2 * stock_cache.MOST_WISHES):
         await told(house, "C3", max_age=timedelta(minutes=seconds))
     clock.now += 2 * SECOND

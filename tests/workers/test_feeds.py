@@ -24,7 +24,7 @@ from store import feed as feed_store
 from store.feed import FeedState
 from store.session import Store
 from tests.workers.fake_port import make_port
-from tests.workers.house import SHORT, make_deps
+from tests.workers.house import SHORT, make_deps, until
 from workers import feeds as worker_feeds
 from workers.deps import Deps
 from workers.feeds import Feeds
@@ -204,12 +204,19 @@ async def test_pauses_grow_and_end_at_a_quarter_of_an_hour(
     teller = await telling(feed())
     teller.receivers["planning"].answers = [503] * 12
     await moved(store, "A", 5)
-    for _ in range(12):
+
+    async def heard() -> int:
         await teller.look()
-        heard = len(teller.receivers["planning"].heard)
-        await teller.look()
-        assert len(teller.receivers["planning"].heard) == heard, "it is left alone during its pause"
+        return len(teller.receivers["planning"].heard)
+
+    async def begun() -> bool:
+        return bool(await heard())
+
+    await until(begun)
+    for told in range(1, 12):
+        assert await heard() == told, "it is left alone during its pause"
         await teller.hurry()
+        assert await heard() == told + 1
     assert ceilings[:3] == [2, 4, 8]
     assert ceilings[-1] == 900
 

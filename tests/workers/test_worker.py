@@ -197,10 +197,10 @@ async def test_a_stop_is_obeyed_at_any_moment_of_the_start(
     store: Store, redis: Redis, redis_url: str, port: FakePort
 ) -> None:
     # A client of Redis that is just connecting may swallow the first cancellation.
-    for moment in range(40):
+    for moment in range(20):
         stop = asyncio.Event()
         worker = asyncio.create_task(work(make_deps(store, redis, [port]), stop, bell_url=redis_url))
-        for _ in range(moment * 2):
+        for _ in range(moment * 4):
             await asyncio.sleep(0)
         stop.set()
         async with asyncio.timeout(5):

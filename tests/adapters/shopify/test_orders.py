@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from adapters.port import OrderKey, Page
+from adapters.shopify import paging
+from adapters.shopify.document import DEEPEST
 from adapters.shopify.orders import order_status
 from adapters.shopify.platform import ShopifyPort
 from adapters.wire import Unclear
@@ -282,17 +284,22 @@ async def test_more_than_50_lines_are_read_on(open_port: OpenPort) -> None:
     assert script.asked[1] == ("OrderLines", {"id": "gid://shopify/Order/1", "after": "c1"})
 
 
-async def test_paging_starts_anew_beyond_25000_orders(open_port: OpenPort) -> None:
+async def test_paging_starts_anew_where_no_page_goes_deeper(
+    open_port: OpenPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert DEEPEST == 25_000
+    monkeypatch.setattr(paging, "DEEPEST", 500)
+
     def answer(name: str, given: dict[str, Any]) -> Any:
         start = int(given["after"] or 0)
         at = "2026-11-20T10:00:00Z"
         if given["query"].startswith("updated_at:>='2026-11-20"):
             assert given == {"query": f"updated_at:>='{at}'", "after": None}
-            return {"orders": connection(raw(25_000), raw(25_001))}
+            return {"orders": connection(raw(500), raw(501))}
         return {"orders": connection(*(raw(n) for n in range(start + 1, start + 101)), after=str(start + 100))}
 
     names = [o.refs["name"] for page in await pages(open_port(wire=Script(answer).wire())) for o in page.items]
-    assert names == [f"#{1000 + n}" for n in range(1, 25_002)]
+    assert names == [f"#{1000 + n}" for n in range(1, 502)]
 
 
 async def test_one_order_that_cannot_be_read(open_port: OpenPort) -> None:

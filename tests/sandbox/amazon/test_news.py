@@ -232,10 +232,10 @@ async def test_each_transaction_is_told_when_it_shows_and_again_when_it_is_relea
     assert {each["SellingPartnerMetadata"]["SellingPartnerId"] for each in found} == {na.id}
 
 
-async def test_of_money_only_a_refund_is_a_question(
+async def test_of_money_an_order_is_named_and_a_refund_is_told_apart(
     client: httpx.AsyncClient, app: httpx.AsyncClient, na: Seller
 ) -> None:
-    """Of the other movements nothing is kept."""
+    """What moved is asked for, and never taken from the notification."""
     await _wanting(app, na, "TRANSACTION_UPDATE")
     sku = await held(client)
     bought = {"marketplace": "US", "lines": [{"sku": sku, "quantity": 2}]}
@@ -244,7 +244,8 @@ async def test_of_money_only_a_refund_is_a_question(
     await advance(client, 2 * DAY_S)
     made = (await client.get("/_sandbox/notifications")).json()["counts"]["made"]
     found = await _told(client, made)
-    assert [understood([OURS], json.dumps(one).encode()) for one in found] == [None] * made
+    assert (HintKind.MONEY, id, "US") in (told := _hints(found))
+    assert {kind for kind, *_ in told} == {HintKind.MONEY}
     line = (await (await fresh(na)).order(id)).json()["order"]["orderItems"][0]["orderItemId"]
     refund = {"order": id, "lines": [{"id": line, "quantity": 1}]}
     (await client.post("/_sandbox/refunds", json=refund)).raise_for_status()
