@@ -361,7 +361,11 @@ async def test_long_skus_are_asked_for_in_addresses_that_servers_take(open_port:
     assert max(lengths) < LONGEST + 100
 
 
-@given(st.lists(st.text(min_size=1, max_size=60).filter(lambda one: one.isprintable()), max_size=250))
+# All that can be printed, and no character has to be thrown away for it.
+PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=60)
+
+
+@given(st.lists(PRINTABLE, max_size=250))
 def test_parts_hold_every_sku_once_and_in_order(skus: list[str]) -> None:
     made = [[unquote(one) for one in part.split(",")] for part in parts(skus)]
     assert [sku for part in made for sku in part] == skus
