@@ -18,6 +18,7 @@ from domain.errors import Invalid
 from domain.event import Event, EventKind
 from domain.ids import ChannelId, Sku, node_id
 from domain.operation import READERS, Kind
+from domain.scope import INSIDERS
 
 # Standard Webhooks asks for less than 20 kB.
 MOST_BYTES = 20_000
@@ -89,28 +90,14 @@ class Topic:
     noun: str
 
 
-_WRITERS = frozenset(
-    {
-        "channels:write",
-        "shipments:write",
-        "refunds:write",
-        "prices:write",
-        "stock:write",
-        "finance:write",
-        "operations:approve",
-        "admin",
-    }
-)
-_INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
-
 TOPICS: Mapping[str, Topic] = {
     one.name: one
     for one in (
         Topic("stock.changed.v1", EventKind.STOCK_CHANGED, frozenset({"stock:read", "admin"}), "Product"),
         Topic("order.changed.v1", EventKind.ORDER_CHANGED, frozenset({"orders:read", "admin"}), "Order"),
-        Topic("operation.changed.v1", EventKind.OPERATION_CHANGED, _INSIDERS, "Operation"),
-        Topic("channel.paused.v1", EventKind.CHANNEL_PAUSED, _INSIDERS, "Channel"),
-        Topic("channel.resumed.v1", EventKind.CHANNEL_RESUMED, _INSIDERS, "Channel"),
+        Topic("operation.changed.v1", EventKind.OPERATION_CHANGED, INSIDERS, "Operation"),
+        Topic("channel.paused.v1", EventKind.CHANNEL_PAUSED, INSIDERS, "Channel"),
+        Topic("channel.resumed.v1", EventKind.CHANNEL_RESUMED, INSIDERS, "Channel"),
         Topic("settlement.kept.v1", EventKind.SETTLEMENT_KEPT, frozenset({"finance:read", "admin"}), "Settlement"),
         Topic("webhook.paused.v1", EventKind.WEBHOOK_PAUSED, frozenset({"webhooks:write", "admin"}), "Webhook"),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from domain.scope import INSIDERS, WRITERS
+
 ALL = frozenset(
     {
         "stock:read",
@@ -29,19 +31,6 @@ ALL = frozenset(
 )
 
 _ANY = ALL
-_WRITERS = frozenset(
-    {
-        "channels:write",
-        "shipments:write",
-        "refunds:write",
-        "prices:write",
-        "stock:write",
-        "finance:write",
-        "operations:approve",
-        "admin",
-    }
-)
-_INSIDERS = frozenset({"orders:read", "finance:read", "admin"}) | _WRITERS
 
 
 def _only(*scopes: str) -> frozenset[str]:
@@ -71,10 +60,10 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.holdRules": _only("orders:read"),
     "Query.returnChains": _only("orders:read"),
     # Of which kinds is decided by READERS: whoever may read a list may see how its file comes about.
-    "Query.operation": _INSIDERS,
-    "Query.operations": _INSIDERS,
-    "Query.channels": _INSIDERS,
-    "Query.budgets": _INSIDERS,
+    "Query.operation": INSIDERS,
+    "Query.operations": INSIDERS,
+    "Query.channels": INSIDERS,
+    "Query.budgets": INSIDERS,
     "Query.stockEntries": _only("stock:write"),
     "Query.stockRules": _only("stock:write"),
     "Query.previewStockRule": _only("stock:write"),
@@ -86,19 +75,19 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Query.priceGuardVersions": _only("prices:write", "operations:approve"),
     "Query.mappingTasks": _only("catalog:write"),
     "Query.kits": _only("catalog:read", "stock:write"),
-    "Query.stockDrift": _INSIDERS,
-    "Query.oversales": _INSIDERS,
+    "Query.stockDrift": INSIDERS,
+    "Query.oversales": INSIDERS,
     "Query.priceRules": _only("prices:write", "operations:approve"),
     "Query.priceRuleVersions": _only("prices:write", "operations:approve"),
     # What prices are made of tells costs.
     "Query.previewPriceRules": _only("prices:write"),
     "Query.explainPrice": _only("prices:write"),
-    "Query.priceDrift": _INSIDERS,
+    "Query.priceDrift": INSIDERS,
     "Query.priceHistory": _PRICES,
-    "Query.orderDifferences": _INSIDERS,
-    "Query.orderComparisons": _INSIDERS,
+    "Query.orderDifferences": INSIDERS,
+    "Query.orderComparisons": INSIDERS,
     "OrderDifference.order": _only("orders:read"),
-    "Query.ledgerCheck": _INSIDERS,
+    "Query.ledgerCheck": INSIDERS,
     "Query.settlements": _MONEY,
     "Query.profit": _MONEY,
     "Query.journal": _MONEY,
@@ -164,8 +153,8 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.checkLedger": _only("stock:write"),
     "Mutation.revertOperation": _only("stock:write", "prices:write"),  # the resolver asks again, by its kind
     "Mutation.approveOperation": _only("operations:approve"),
-    "Mutation.cancelOperation": _WRITERS - {"operations:approve"},
-    "Mutation.retryOperation": _WRITERS - {"operations:approve"},
+    "Mutation.cancelOperation": WRITERS - {"operations:approve"},
+    "Mutation.retryOperation": WRITERS - {"operations:approve"},
     # Which events a key may have told is decided by its other scopes.
     "Mutation.createWebhook": _WEBHOOKS,
     "Mutation.updateWebhook": _WEBHOOKS,
@@ -174,14 +163,14 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "Mutation.replayWebhook": _WEBHOOKS,
     "Mutation.redeliverWebhook": _WEBHOOKS,
     "Mutation.testWebhook": _WEBHOOKS,
-    "Subscription.operation": _INSIDERS,
+    "Subscription.operation": INSIDERS,
     "Subscription.stock": _only("stock:read"),
     "Subscription.orders": _only("orders:read"),
     # What a storefront's key must not see through a product.
     "Product.unitCost": _only("finance:read"),
     "Product.stock": _only("stock:read"),
-    "Stock.exposure": _INSIDERS,
-    "ChannelStock.lastError": _INSIDERS,
+    "Stock.exposure": INSIDERS,
+    "ChannelStock.lastError": INSIDERS,
     "Stock.product": _only("catalog:read"),
     "Kit.product": _only("catalog:read"),
     "Oversale.order": _only("orders:read"),
@@ -201,12 +190,12 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "PriceEvent.rules": _COSTS,
     "PriceDrift.message": _PRICES,
     "OrderLine.product": _only("catalog:read"),
-    "Channel.healthy": _INSIDERS,
-    "Channel.ailments": _INSIDERS,
-    "Channel.streams": _INSIDERS,
-    "Channel.budgets": _INSIDERS,
-    "Channel.stockLag": _INSIDERS,
-    "Channel.driftCounts": _INSIDERS,
+    "Channel.healthy": INSIDERS,
+    "Channel.ailments": INSIDERS,
+    "Channel.streams": INSIDERS,
+    "Channel.budgets": INSIDERS,
+    "Channel.stockLag": INSIDERS,
+    "Channel.driftCounts": INSIDERS,
 }
 
 # What a shop's page may show to anybody, and a cache on the way may keep: an operation that selects nothing else.
