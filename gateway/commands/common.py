@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import typer
 
@@ -142,8 +142,14 @@ def report_to(
         yield lambda outcome: rows.writerow(row_of(outcome))
 
 
+class Bytes(Protocol):
+    """Tells how many bytes are done, of what, and of how many where these are not the file's own."""
+
+    def __call__(self, done: int, what: str = "", total: int = 0) -> None: ...
+
+
 @contextlib.contextmanager
-def bytes_of(file: Path, *, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+def bytes_of(file: Path, *, wanted: bool = True) -> Iterator[Bytes]:
     """A bar of the bytes of a file that are done, on the standard error, where somebody looks."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -151,8 +157,14 @@ def bytes_of(file: Path, *, wanted: bool = True) -> Iterator[Callable[[int], Non
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (wanted and console.is_terminal), transient=True) as progress:
-        bar = progress.add_task(file.name, total=file.stat().st_size)
-        yield lambda done: progress.update(bar, completed=done)
+        size = file.stat().st_size
+        bar = progress.add_task(file.name, total=size)
+
+        def tell(done: int, what: str = "", total: int = 0) -> None:
+            name = f"{file.name}: {what}" if what else file.name
+            progress.update(bar, description=name, completed=done, total=total or size)
+
+        yield tell
 
 
 def user(command: str) -> str:

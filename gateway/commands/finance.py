@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_store
+from gateway.commands.common import bytes_of, fail, report_to, told_config, told_settings, user, with_store
 
 if TYPE_CHECKING:
     from domain.channel import Channel
     from gateway.settlement_file import Outcome
     from store.session import Store
-    from workers.settlement_files import Tell
 
 app = typer.Typer(no_args_is_help=True, help="Settlements, lists as files, journals and the bank.")
 
@@ -133,8 +132,8 @@ async def _take(
             if dry_run:
                 done = await rehearsed(store, channel, file)
             else:
-                with _progress(file) as tell:
-                    done = await take(store, channel, file, by, tell)
+                with bytes_of(file) as tell:
+                    done = await take(store, channel, file, by, lambda what, done, total: tell(done, what, total))
         except FileProblem as problem:
             fail(f"{file}: {problem}")
         told(done)
@@ -148,20 +147,3 @@ async def _write(store: Store, id: str, *, packed: bool) -> bool:
         sys.stdout.buffer.write(part)
         some = True
     return some
-
-
-@contextlib.contextmanager
-def _progress(file: Path) -> Iterator[Tell]:
-    """A bar of bytes on the standard error, where somebody looks."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    size = file.stat().st_size
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(file.name, total=size)
-
-        def tell(what: str, done: int, total: int) -> None:
-            progress.update(bar, description=f"{file.name}: {what}", completed=done, total=total or size)
-
-        yield tell
