@@ -28,7 +28,7 @@ from domain.webhook import (
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_cursor, read_place, write_cursor
 from resolvers.shelf import Shelf
-from store import api_key, webhook, webhook_data
+from store import api_key, webhook, webhook_data, webhook_delivery
 from store.webhook_data import Sight
 
 OVERLAP = timedelta(days=1)
@@ -145,14 +145,14 @@ async def replay(shelf: Shelf, by: Maker, id: str, after: str | None, since: dat
 async def test(shelf: Shelf, by: Maker, id: str) -> Delivery:
     """Deliver an event that tells nothing. Raises NotFound."""
     async with shelf.store.begin() as tx:
-        return await webhook.test(tx, await webhook.lock(tx, id, by.only))
+        return await webhook_delivery.test(tx, await webhook.lock(tx, id, by.only))
 
 
 async def again(shelf: Shelf, by: Maker, key: str) -> Delivery:
     """Deliver one once more; `key` is `<webhook>/<delivery>`. Raises NotFound, Conflict."""
     id, _, delivery = key.partition("/")
     async with shelf.store.begin() as tx:
-        return await webhook.again(tx, await webhook.lock(tx, id, by.only), delivery)
+        return await webhook_delivery.again(tx, await webhook.lock(tx, id, by.only), delivery)
 
 
 async def deliveries(
@@ -161,11 +161,11 @@ async def deliveries(
     """Deliveries, newest first."""
     start = _read_start(after)
     async with shelf.store.begin() as tx:
-        found, more = await webhook.page(tx, id, first=page_size(first), after=start, state=state)
+        found, more = await webhook_delivery.page(tx, id, first=page_size(first), after=start, state=state)
 
     async def count() -> int:
         async with shelf.store.begin() as tx:
-            return await webhook.count(tx, id, state)
+            return await webhook_delivery.count(tx, id, state)
 
     return connect(found, more, after, lambda one: write_cursor("deliveries", one.place, one.id), count)
 
@@ -173,14 +173,14 @@ async def deliveries(
 async def waiting(shelf: Shelf, id: str) -> int:
     """How many deliveries wait."""
     async with shelf.store.begin() as tx:
-        return await webhook.count(tx, id, DeliveryState.PENDING)
+        return await webhook_delivery.count(tx, id, DeliveryState.PENDING)
 
 
 async def attempts(shelf: Shelf, of: Sequence[Delivery]) -> list[list[Attempt]]:
     """The tries of each, oldest first."""
     keys = [(one.webhook, one.id) for one in of]
     async with shelf.store.begin() as tx:
-        found = await webhook.attempts(tx, keys)
+        found = await webhook_delivery.attempts(tx, keys)
     return [found[key] for key in keys]
 
 
@@ -188,10 +188,12 @@ async def samples(shelf: Shelf, by: Maker, name: str, limit: int) -> list[dict[s
     """The newest events of a type, in the flat form that they are delivered in. Raises Invalid."""
     asked = topic(name, by.scopes)
     async with shelf.store.begin() as tx:
-        events = await webhook.samples(tx, asked, by.name, by.scopes, limit)
+        events = await webhook_delivery.samples(tx, asked, by.name, by.scopes, limit)
         sight = Sight(shelf.locations, shelf.safety_stock)
         told = await webhook_data.read(tx, asked, [one.subject for one in events], sight, shelf.clock())
-    return [flat(webhook.sample(asked, one, object_of(asked, one.subject)), told[one.subject]) for one in events]
+    return [
+        flat(webhook_delivery.sample(asked, one, object_of(asked, one.subject)), told[one.subject]) for one in events
+    ]
 
 
 async def _check(shelf: Shelf, by: Maker, new: NewWebhook) -> None:

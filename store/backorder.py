@@ -14,6 +14,7 @@ from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, LineId, LocationCode, OrderId, Sku
 from domain.timeline import Step, StepKind
 from store import allocation, event, ledger, order, timeline
+from store.allocation_plan import ACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ async def _write(tx: AsyncConnection, served: Sequence[tuple[_Waiting, int]]) ->
         Step(
             order=one.order,
             kind=StepKind.ALLOCATED,
-            actor=allocation.ACTOR,
+            actor=ACTOR,
             words=f"{units} of {one.sku} that it waited for have come to {one.place}",
             key=f"come:{one.line}:{one.sku}:{one.place}:{one.units - units}",
         )

@@ -18,7 +18,8 @@ from domain.ledger import EntryKind, NewEntry
 from domain.order import Order
 from domain.sourcing_rules import keeps_away
 from domain.timeline import Step, StepKind
-from store import allocation, event, ledger, order, outbound, sourcing, timeline
+from store import event, ledger, order, outbound, sourcing, timeline
+from store.allocation_plan import BEFORE_OUR_TIME
 from store.session import AnyRow, among
 from store.tables import order_allocation
 
@@ -28,7 +29,7 @@ a = order_allocation.c
 async def by_orders(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, list[Fulfillment]]:
     """What is promised at each place and has left from there, by place; an order of which nothing is or has is missing."""
     query = select(order_allocation).where(
-        among(a.order_id, ids), a.quantity + a.shipped > 0, a.location != allocation.BEFORE_OUR_TIME
+        among(a.order_id, ids), a.quantity + a.shipped > 0, a.location != BEFORE_OUR_TIME
     )
     lines: defaultdict[tuple[OrderId, LocationCode], list[FulfillmentLine]] = defaultdict(list)
     for row in await tx.execute(query.order_by(a.order_id, a.location, a.order_line_id, a.sku)):

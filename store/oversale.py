@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.allocation import Told, lapse_of
 from domain.ids import ChannelId, LineId, OrderId, Sku
 from domain.oversale import Oversale
+from store import reservation
+from store.allocation_plan import Beyond, Wish
 from store.session import AnyRow
 from store.tables import order_line, oversale
 
@@ -34,6 +39,64 @@ async def count(tx: AsyncConnection, *, channel: ChannelId | None = None) -> int
     """How many `page` would give in all."""
     query: Select[int] = select(func.count()).select_from(oversale)
     return await tx.scalar(query.where(*_filter(channel))) or 0
+
+
+async def note(tx: AsyncConnection, sold: Sequence[tuple[Wish, Beyond]]) -> None:
+    """Keep units that lines took beyond what there was, and which lag let each sale in: what the channel had been told of the SKU
+    by the time it sold it."""
+    seen_at = await reservation.now(tx)
+    told: defaultdict[int, list[Told]] = defaultdict(list)
+    asked = {
+        "skus": [wish.listed_as for wish, _ in sold],
+        "channels": [wish.order.channel for wish, _ in sold],
+        "placed": [wish.order.placed_at for wish, _ in sold],
+        "limit": _PUSHES,
+    }
+    for row in await tx.execute(_TOLD, asked):
+        told[row.number].append(Told((row.channel_sku, row.place), row.quantity, row.sent_at, row.confirmed_at))
+    lapses = [lapse_of(wish.order.placed_at, seen_at, told[number]) for number, (wish, _) in enumerate(sold, start=1)]
+    rows = [
+        {
+            "order_line_id": wish.line,
+            "sku": wish.sku,
+            "channel": wish.order.channel,
+            "units": beyond.units,
+            "stood": beyond.stood,
+            "placed_at": wish.order.placed_at,
+            "seen_at": seen_at,
+            "shown": lapse.shown,
+            "told_at": lapse.told_at,
+            "cause": lapse.cause,
+        }
+        for (wish, beyond), lapse in zip(sold, lapses, strict=True)
+    ]
+    await tx.execute(_NOTE, rows)
+
+
+# Many more than a channel is told within the time that it takes to confirm one.
+_PUSHES = 100
+
+_TOLD = text(
+    """
+    select asked.number, push.* from unnest(
+        cast(:skus as text[]), cast(:channels as text[]), cast(:placed as timestamptz[])
+    ) with ordinality as asked (sku, channel, placed_at, number)
+    cross join lateral (
+        select channel_sku, place, quantity, sent_at, confirmed_at from stock_push
+        where sku = asked.sku and channel = asked.channel and sent_at <= asked.placed_at and error_code is null
+        order by sent_at desc limit :limit
+    ) push
+    """
+)
+
+_NOTE = text(
+    """
+    insert into oversale as kept (order_line_id, sku, channel, units, placed_at, seen_at, shown, told_at, cause)
+    values (:order_line_id, :sku, :channel, :units, :placed_at, :seen_at, :shown, :told_at, :cause)
+    on conflict (order_line_id, sku) do update set
+        units = greatest(kept.units, least(kept.units, cast(:stood as integer)) + excluded.units)
+    """
+)
 
 
 def _filter(channel: ChannelId | None) -> list[ColumnElement[bool]]:

@@ -40,10 +40,12 @@ from domain.webhook import (
     may_read,
     verdict,
 )
-from store import webhook, webhook_data
+from store import webhook, webhook_data, webhook_delivery, webhook_sending
 from store.session import UNAVAILABLE, unavailable
-from store.webhook import LEASE_S, SPREAD_AT_ONCE, Due, Outcome, seal_name
+from store.webhook import LEASE_S, Due, seal_name
 from store.webhook_data import Sight
+from store.webhook_delivery import SPREAD_AT_ONCE
+from store.webhook_sending import Outcome
 from workers.backoff import jittered
 from workers.crash import point
 from workers.deps import Deps
@@ -138,7 +140,7 @@ class WebhooksOut:
     async def _spread(self) -> bool:
         for _ in range(self.spreads):
             async with self.deps.store.begin() as tx:
-                more = await webhook.spread(tx, self.spread_at_once)
+                more = await webhook_delivery.spread(tx, self.spread_at_once)
                 point("before_spread_commit")
             if not more:
                 return False
@@ -160,7 +162,7 @@ class WebhooksOut:
             while asked := self._asked([waiting[id] for id in turns], busy):
                 turns = [id for id in turns if id not in asked]
                 self.served = next(reversed(asked))
-                claimed = await webhook.claim(tx, asked, LEASE_S)
+                claimed = await webhook_sending.claim(tx, asked, LEASE_S)
                 data = await self._data(tx, waiting, claimed, broken)
                 for one in claimed:
                     if (text := data.get((one.webhook, one.id))) is not None:
@@ -229,8 +231,8 @@ class WebhooksOut:
             except Exception:
                 found.pop(key, None)
                 broken.append(self._broke(one))
-        await webhook.unreadable(tx, ended)
-        await webhook.keep_data(tx, read)
+        await webhook_sending.unreadable(tx, ended)
+        await webhook_sending.keep_data(tx, read)
         return found | read
 
     async def _read(self, tx: AsyncConnection, type: str, subjects: Sequence[str]) -> dict[str, str]:
@@ -302,7 +304,7 @@ class WebhooksOut:
             return
         try:
             async with self.deps.store.begin() as tx:
-                await webhook.record(tx, outcomes)
+                await webhook_sending.record(tx, outcomes)
                 point("inside_webhook_record")
         except UNAVAILABLE as away:
             for one in outcomes:

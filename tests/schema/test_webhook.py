@@ -18,7 +18,7 @@ from domain.target import Reach
 from domain.webhook import TOPICS, Attempt, Verdict
 from resolvers.context import Caller, Shelf
 from schema.scopes import ALL, SCOPES
-from store import api_key, event, webhook
+from store import api_key, event, webhook, webhook_delivery, webhook_sending
 from store.keyring import Keyring
 from store.session import Store
 from tests.resolvers.test_stock import House
@@ -74,7 +74,7 @@ async def happened(store: Store, *orders: str) -> None:
         )
     async with store.begin() as tx:
         await event.relay(tx)
-        while await webhook.spread(tx):
+        while await webhook_delivery.spread(tx):
             pass
 
 
@@ -250,9 +250,9 @@ async def test_deliveries_and_their_tries_page_by_page(shelf: Shelf, store: Stor
     await happened(store, "o1", "o2", "o3")
     key = one["id"].removeprefix("Webhook:")
     async with store.begin() as tx:
-        [claimed] = await webhook.claim(tx, {key: (1, False)}, 60.0)
+        [claimed] = await webhook_sending.claim(tx, {key: (1, False)}, 60.0)
         tried = Attempt(1, datetime.now(UTC), 12, 204, None)
-        await webhook.record(tx, [webhook.Outcome(claimed, tried, Verdict.TAKEN)])
+        await webhook_sending.record(tx, [webhook_sending.Outcome(claimed, tried, Verdict.TAKEN)])
     query = """query($id: ID!, $after: String) { webhookEndpoint(id: $id) { pendingCount 
         deliveries(first: 2, after: $after) {
         totalCount pageInfo { hasNextPage endCursor }

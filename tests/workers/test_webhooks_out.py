@@ -46,7 +46,7 @@ from domain.webhook import (
     WebhookState,
     envelope,
 )
-from store import api_key, channel, event, kit, ledger, webhook, webhook_data
+from store import api_key, channel, event, kit, ledger, webhook, webhook_data, webhook_delivery, webhook_sending
 from store import order as order_store
 from store.keyring import Keyring
 from store.session import Store
@@ -197,11 +197,11 @@ class House:
     async def deliveries(self, id: str) -> list[Delivery]:
         """Oldest first."""
         async with self.store.begin() as tx:
-            return (await webhook.page(tx, id, first=1_000, after=None))[0][::-1]
+            return (await webhook_delivery.page(tx, id, first=1_000, after=None))[0][::-1]
 
     async def tries(self, one: Delivery) -> list[Attempt]:
         async with self.store.begin() as tx:
-            return (await webhook.attempts(tx, [(one.webhook, one.id)]))[one.webhook, one.id]
+            return (await webhook_delivery.attempts(tx, [(one.webhook, one.id)]))[one.webhook, one.id]
 
     async def resume(self, id: str) -> None:
         async with self.store.begin() as tx:
@@ -364,7 +364,7 @@ async def test_changes_of_a_sku_that_wait_are_told_once_with_the_numbers_of_the_
         await house.tell((EventKind.STOCK_CHANGED, "A", {"sku": "A"}))
         async with house.store.begin() as tx:
             await event.relay(tx)
-            while await webhook.spread(tx):
+            while await webhook_delivery.spread(tx):
                 pass
     await house.look()
     assert len(house.receiver.heard) == 1
@@ -559,7 +559,7 @@ async def test_a_key_that_loses_one_kind_of_operation_is_told_no_more_of_it(hous
     house.receiver.says("/x", 500, 204)
     async with house.store.begin() as tx:
         await event.relay(tx)
-        assert await webhook.spread(tx)
+        assert await webhook_delivery.spread(tx)
     if read:
         await house.look()
     assert len(house.receiver.heard) == (1 if read else 0)
@@ -639,12 +639,12 @@ async def test_one_delivery_is_sent_again_and_a_test_tells_nothing_even_when_pau
     await house.look()
     async with house.store.begin() as tx:
         one = await webhook.lock(tx, id, None)
-        await webhook.again(tx, one, "evt_1")
+        await webhook_delivery.again(tx, one, "evt_1")
     await house.look()
     assert [one.id for one in house.receiver.heard] == ["evt_1", "evt_1"]
     async with house.store.begin() as tx:
         await webhook.pause(tx, id, "by hand")
-        await webhook.test(tx, one)
+        await webhook_delivery.test(tx, one)
     await house.changed("o2")
     await house.look(2)
     last = house.receiver.heard[-1].body
@@ -658,14 +658,14 @@ async def test_what_is_delivered_again_waits_and_is_kept_from_then_on(house: Hou
     await house.look()
     async with house.store.begin() as tx:
         await tx.execute(text("update webhook_delivery set made_at = now() - interval '31 days'"))
-        await webhook.again(tx, await webhook.lock(tx, id, None), "evt_1")
+        await webhook_delivery.again(tx, await webhook.lock(tx, id, None), "evt_1")
         assert (await webhook.counts(tx)).oldest_s < 86_400
-        assert await webhook.forget(tx, datetime.now(UTC) - timedelta(days=30)) == 0
+        assert await webhook_delivery.forget(tx, datetime.now(UTC) - timedelta(days=30)) == 0
     await house.look()
     async with house.store.begin() as tx:
-        assert await webhook.forget(tx, datetime.now(UTC) - timedelta(days=30)) == 0
+        assert await webhook_delivery.forget(tx, datetime.now(UTC) - timedelta(days=30)) == 0
         # The twin.
-        assert await webhook.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert await webhook_delivery.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 1
 
 
 async def test_the_flat_form_is_one_object_without_objects(house: House) -> None:
@@ -802,7 +802,7 @@ async def broke(house: House, monkeypatch: pytest.MonkeyPatch, where: str) -> No
         case "sent":
             monkeypatch.setattr("workers.webhooks_out.envelope", odd(envelope))
         case "noted":
-            monkeypatch.setattr(webhook, "_named", odd(webhook._named))
+            monkeypatch.setattr(webhook_sending, "_named", odd(webhook_sending._named))
 
 
 def odd(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -850,9 +850,9 @@ async def test_a_key_that_cannot_be_opened_and_a_note_wait_for_each_other_never(
     await house.changed("o1", "o2")
     async with house.store.begin() as tx:
         await event.relay(tx)
-        await webhook.spread(tx)
+        await webhook_delivery.spread(tx)
     async with house.store.begin() as tx:
-        [held] = await webhook.claim(tx, {id: (1, False)}, 60.0)
+        [held] = await webhook_sending.claim(tx, {id: (1, False)}, 60.0)
     blind = WebhooksOut(
         replace(house.deps, ring=Keyring([Fernet.generate_key().decode()])), lambda: None, house.out.outside
     )
@@ -873,7 +873,7 @@ async def test_a_key_that_cannot_be_opened_and_a_note_wait_for_each_other_never(
         await tx.execute(text("set local lock_timeout = '1s'"))
         await tx.execute(text("select 1 from webhook_delivery for update"))
         tried = Attempt(1, datetime.now(UTC), 1, 204, None)
-        await webhook.record(tx, [webhook.Outcome(held, tried, Verdict.TAKEN)])
+        await webhook_sending.record(tx, [webhook_sending.Outcome(held, tried, Verdict.TAKEN)])
     await look
     assert "cannot be opened" in str((await house.one(id)).reason)
 
@@ -916,7 +916,7 @@ async def test_a_backlog_of_which_statistics_know_nothing_is_claimed_in_few_pass
         await tx.execute(text(fill), {"id": id, "state": "DELIVERED", "many": 10 * many})
         await tx.execute(text("analyze webhook_delivery"))
         await tx.execute(text(fill), {"id": id, "state": "PENDING", "many": many})
-        explain = text(f"explain (analyze, format json) {webhook.CLAIM.text}")
+        explain = text(f"explain (analyze, format json) {webhook_sending.CLAIM.text}")
         given = {"webhooks": [id], "limits": [8], "testing": [False], "lease_s": 60.0, "test": TEST}
         plan = await tx.scalar(explain, given)
     assert many <= looked_at(json.loads(plan) if isinstance(plan, str) else plan) <= 20 * many

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from adapters.amazon import merchant_fulfillment, outbound_2020, outbound_2026, shipping
+from adapters.amazon import merchant_fulfillment, outbound_2020_wire, outbound_2026, shipping
 from adapters.amazon.fulfillment import OUTBOUND, outbound
 from adapters.amazon.merchant_fulfillment import MerchantFulfillment
 from adapters.amazon.outbound import known
@@ -227,18 +227,18 @@ def wrapped(name: str) -> Any:
 
 
 def test_amazons_outbound_examples_are_understood() -> None:
-    previews = read(outbound_2020.PreviewAnswer, shown("getFulfillmentPreview")).payload.fulfillment_previews
-    told = outbound_2020.speed_preview(previews[0])
+    previews = read(outbound_2020_wire.PreviewAnswer, shown("getFulfillmentPreview")).payload.fulfillment_previews
+    told = outbound_2020_wire.speed_preview(previews[0])
     assert (told.speed, told.possible, told.fees[0].amount) == (Speed.STANDARD, True, Money(Decimal("19.71"), "USD"))
-    wire = read(outbound_2020.OrderAnswer, shown("getFulfillmentOrder")).payload
-    state = outbound_2020.state_of(wire, None)
+    wire = read(outbound_2020_wire.OrderAnswer, shown("getFulfillmentOrder")).payload
+    state = outbound_2020_wire.state_of(wire, None)
     # The example has the status in capitals, which the model has not.
     assert (state.status, state.channel_status) == (OutboundStatus.PROCESSING, "PROCESSING")
     assert len(state.lines) == len(shown("getFulfillmentOrder")["payload"]["fulfillmentOrderItems"])
     shipments = shown("getFulfillmentOrder")["payload"].get("fulfillmentShipments", [])
     assert len(state.packages) == sum(len(one.get("fulfillmentShipmentPackage", [])) for one in shipments)
-    tracked = read(outbound_2020.TrackingAnswer, shown("getPackageTrackingDetails")).payload
-    assert outbound_2020.WHEREABOUTS[str(tracked.current_status)] is Whereabouts.DELIVERED
+    tracked = read(outbound_2020_wire.TrackingAnswer, shown("getPackageTrackingDetails")).payload
+    assert outbound_2020_wire.WHEREABOUTS[str(tracked.current_status)] is Whereabouts.DELIVERED
     order = replace(make_outbound(("someSku", 1)))
     preview = read(outbound_2026.PreviewAnswer, shown("getOrderPreview"))
     standard = outbound_2026.speed_preview(order, Speed.STANDARD, preview)
@@ -255,7 +255,7 @@ def test_a_status_that_is_new_is_told_with_its_word() -> None:
     wire = shown("getFulfillmentOrder")
     wire["payload"]["fulfillmentOrder"]["fulfillmentOrderStatus"] = "Teleporting"
     with pytest.raises(Unclear, match="Teleporting"):
-        outbound_2020.state_of(read(outbound_2020.OrderAnswer, wire).payload, None)
+        outbound_2020_wire.state_of(read(outbound_2020_wire.OrderAnswer, wire).payload, None)
     newer = shown("getOutboundOrder")
     newer["order"]["status"] = "TELEPORTING"
     with pytest.raises(Unclear, match="TELEPORTING"):
@@ -265,9 +265,9 @@ def test_a_status_that_is_new_is_told_with_its_word() -> None:
 def test_every_published_status_has_its_place() -> None:
     model = spapi.model("fulfillmentOutbound_2020-07-01.json")["definitions"]
     for word in model["FulfillmentOrderStatus"]["enum"]:
-        assert known(outbound_2020.STATUSES, word, "status") in OutboundStatus
+        assert known(outbound_2020_wire.STATUSES, word, "status") in OutboundStatus
     for word in model["CurrentStatus"]["enum"]:
-        assert known(outbound_2020.WHEREABOUTS, word, "status") in Whereabouts
+        assert known(outbound_2020_wire.WHEREABOUTS, word, "status") in Whereabouts
     labels = spapi.model("merchantFulfillmentV0.json")["definitions"]
     assert set(labels["ShipmentStatus"]["enum"]) == set(merchant_fulfillment.STATUSES)
     newer = spapi.model("shippingV2.json")["definitions"]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.amazon import orders, outbound_2020, outbound_2026
+from adapters.amazon import orders, outbound_2020, outbound_2020_wire, outbound_2026
 from adapters.amazon.outbound import contents
 from adapters.fulfillment import Outbound
 from adapters.port import OrderKey
@@ -485,7 +485,7 @@ def test_what_is_read_of_an_order_shows_nobody_when_it_is_printed() -> None:
     printed = (
         order,
         contents(order),
-        read(outbound_2020.Destination, address),
+        read(outbound_2020_wire.Destination, address),
         read(outbound_2026.Destination, {"deliveryAddress": address}),
     )
     for one in printed:
@@ -497,7 +497,7 @@ def test_what_cannot_be_read_is_told_without_showing_it() -> None:
     for model, raw in (
         (orders.WireOrder, {"recipient": {"deliveryAddress": buyer}}),
         (orders.ParcelsOfOne, {"order": BUYER.line1}),
-        (outbound_2020.Destination, buyer),
+        (outbound_2020_wire.Destination, buyer),
     ):
         with pytest.raises(Unclear) as raised:
             read(model, raw)

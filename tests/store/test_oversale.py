@@ -1,0 +1,157 @@
+"""Sales beyond what there was: noted once, with the lag that let each in."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, text, update
+
+from domain.order import OrderStatus
+from store.session import Store
+from store.tables import sku_stock, stock_push
+from tests.store.test_reservation import held
+from tests.store.warehouse import (
+    AMAZON,
+    MAIN,
+    SHOP,
+    A,
+    allocations,
+    an_order,
+    balance,
+    came,
+    committed,
+    entry,
+    expire,
+    later,
+    oversales,
+    posted,
+    products,
+    promisable,
+    reserved,
+    stocked,
+    wrong,
+)
+
+N1 = "302-0000001"
+
+
+async def cause(store: Store) -> tuple[Any, Any, str]:
+    (row,) = await oversales(store)
+    return row.shown, row.told_at, row.cause
+
+
+async def pushed(
+    store: Store, quantity: int, sent_at: datetime, confirmed_at: datetime | None = None, **more: Any
+) -> None:
+    values: dict[str, Any] = {
+        "channel": AMAZON,
+        "channel_sku": "their-A",
+        "place": "",
+        "sku": A,
+        "quantity": quantity,
+        "cause": "CHANGE",
+        "sent_at": sent_at,
+        "confirmed_at": confirmed_at,
+    }
+    async with store.begin() as tx:
+        await tx.execute(insert(stock_push).values(**values | more))
+
+
+async def test_a_sale_beyond_what_there_is_is_promised_and_noted_once(store: Store) -> None:
+    await stocked(store, A=3)
+    await came(store, an_order(1, {A: 2}), an_order(2, {A: 4}))
+    await came(store, an_order(2, {A: 4}, minute=1, status=OrderStatus.ON_HOLD))
+    assert await allocations(store) == {(N1, A, MAIN): (2, 0), ("302-0000002", A, MAIN): (4, 0)}
+    assert (await balance(store), await promisable(store)) == ((3, 6), -3)
+    (row,) = await oversales(store)
+    assert (row.sku, row.channel, row.units, row.cause) == (A, AMAZON, 3, "never told")
+    # Cancelled and wanted again it is still the same sale; a larger one grows.
+    await came(store, an_order(2, {A: 4}, minute=2, status=OrderStatus.CANCELLED))
+    await came(store, an_order(2, {A: 4}, minute=3))
+    assert [one.units for one in await oversales(store)] == [3]
+    await came(store, an_order(2, {A: 6}, minute=4))
+    assert [one.units for one in await oversales(store)] == [5]
+    assert await wrong(store) == []
+
+
+async def test_units_held_for_others_are_not_there_and_units_elsewhere_are(store: Store) -> None:
+    await stocked(store, A=3)
+    one = await reserved(store, lines={A: 2})
+    async with store.begin() as tx:
+        # What nobody is offered is there all the same.
+        await tx.execute(update(sku_stock).values(safety_stock=1))
+    await came(store, an_order(1, {A: 1}))
+    assert await oversales(store) == []
+    await came(store, an_order(2, {A: 1}))
+    assert [row.units for row in await oversales(store)] == [1]
+    await expire(store, one.id)
+    await came(store, an_order(3, {A: 1}))
+    assert len(await oversales(store)) == 1
+    async with store.begin() as tx:
+        await tx.execute(update(sku_stock).values(elsewhere=2))
+    await came(store, an_order(4, {A: 2}))
+    assert len(await oversales(store)) == 1
+
+
+async def test_the_lag_that_let_a_sale_in_is_named(store: Store) -> None:
+    await stocked(store, A=0)
+    await posted(store, entry(A, 1))
+    now = await later(store)
+    placed_at = now + timedelta(seconds=30)
+
+    def ago(seconds: float) -> datetime:
+        return placed_at - timedelta(seconds=seconds)
+
+    async def sold(number: int, **more: Any) -> tuple[Any, Any, str]:
+        async with store.begin() as tx:
+            await tx.execute(text("delete from oversale"))
+        await came(store, an_order(number, {A: 9}, placed_at=placed_at, **more))
+        return await cause(store)
+
+    await pushed(store, 7, ago(-5))
+    await pushed(store, 7, ago(9), channel=SHOP)
+    await pushed(store, 7, ago(9), error_code="REFUSED")
+    assert await sold(1) == (None, None, "never told")
+    await pushed(store, 4, ago(300))
+    assert await sold(2) == (
+        None,
+        ago(300),
+        "placed 300 s after the first number was told, before it was confirmed",
+    )
+    await pushed(store, 5, ago(200), ago(190))
+    shown, told_at, words = await sold(3)
+    assert (shown, told_at, words) == (5, None, "seen 0.0 s after it was placed")
+    await pushed(store, 1, ago(12.4), ago(-20))
+    assert await sold(4) == (5, ago(12.4), "placed 12.4 s after the number was lowered, before it was confirmed")
+    await pushed(store, 8, ago(3))
+    assert (await sold(5))[2] == "seen 0.0 s after it was placed"
+    await pushed(store, 0, ago(2), ago(1))
+    assert await sold(6) == (0, ago(2), "placed 2.0 s after 0 were told and confirmed")
+    await pushed(store, 2, ago(2), ago(1), place="Hamburg")
+    assert (await sold(7))[0] == 2
+
+
+async def test_a_late_order_says_how_late(store: Store) -> None:
+    await products(store, A)
+    await posted(store, entry(A, 1))
+    now = await later(store)
+    await pushed(store, 1, now - timedelta(hours=1), now - timedelta(hours=1))
+    await came(store, an_order(lines={A: 2}, placed_at=now - timedelta(seconds=340)))
+    (row,) = await oversales(store)
+    late_s = (row.seen_at - row.placed_at).total_seconds()
+    assert (late_s >= 340, await cause(store)) == (True, (1, None, f"seen {late_s:.0f} s after it was placed"))
+
+
+async def test_what_a_reservation_had_is_no_oversale(store: Store) -> None:
+    """A marketplace sold the units that were held: the marketplace's sale is the one too many."""
+    await stocked(store, A=5)
+    one = await reserved(store, lines={A: 5})
+    await came(store, an_order(1, {A: 2}))
+    await committed(store, one.id, reference="1002")
+    assert (await balance(store), await held(store, A)) == ((5, 5), [2])
+    bought = an_order(2, {A: 5}, channel=SHOP, external_id="1002")
+    await came(store, bought)
+    assert (await balance(store), await held(store, A)) == ((5, 7), [0])
+    assert [(row.channel, row.units) for row in await oversales(store)] == [(AMAZON, 2)]
+    assert await wrong(store) == []
