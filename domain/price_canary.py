@@ -163,7 +163,7 @@ def _lot(seed: str, listing: str) -> bytes:
 
 class CanaryState(Enum):
     """Where a canary stands. HALTED ended it by itself; RELEASED and CANCELLED are what a person decided meanwhile, CANCELLED is
-    also what was overtaken before it could be tried."""
+    also what was overtaken before it could be tried, or never answered."""
 
     WATCHING = "WATCHING"
     PASSED = "PASSED"
@@ -201,11 +201,13 @@ class Sold:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What is seen of a canary. `lost` are rows that failed or are parked, `unseen` those still on their way, `issues` listings
-    with an issue that they had not before. `over`: its time is over, and all of it has been sent for long enough."""
+    """What is seen of a canary. Of its `rows`, `lost` failed or are parked, `unseen` are still on their way, and to `unanswered`
+    nobody ever said a word: they prove nothing. `issues` are listings with an issue that they had not before. `over`: its time is
+    over, and all of it has been sent for long enough."""
 
     rows: int
     lost: int = 0
+    unanswered: int = 0
     unseen: int = 0
     issues: Sequence[str] = ()
     sold: Sequence[Sold] = field(default=())
@@ -222,7 +224,7 @@ class Verdict:
 
 def verdict(radius: Radius, seen: Signals) -> Verdict:
     """HALTED at the first bad sign; PASSED when its time is over without one; WATCHING until then. CANCELLED where nothing of it
-    is left to be watched."""
+    is left to be watched, or all of it has ended without an answer."""
     if not seen.rows:
         return Verdict(
             CanaryState.CANCELLED, ("Something newer has overtaken all that went first: the rest is untried.",)
@@ -230,16 +232,21 @@ def verdict(radius: Radius, seen: Signals) -> Verdict:
     reasons = (*_lost(radius, seen), *_issues(radius, seen), *_sold(radius, seen))
     if reasons:
         return Verdict(CanaryState.HALTED, reasons)
+    if seen.unanswered == seen.rows:
+        return Verdict(
+            CanaryState.CANCELLED, ("The channel answered for nothing that went first: the rest is untried.",)
+        )
     return Verdict(CanaryState.PASSED if seen.over else CanaryState.WATCHING)
 
 
 def _lost(radius: Radius, seen: Signals) -> list[str]:
     # What is on its way is lost only when there was time enough for it to be seen.
     lost = seen.lost + (seen.unseen if seen.over else 0)
-    if lost * 100 <= Fraction(radius.lost_share) * seen.rows:
+    tried = seen.rows - seen.unanswered
+    if lost * 100 <= Fraction(radius.lost_share) * tried:
         return []
     late = f", {seen.unseen} of them not seen live in time" if seen.over and seen.unseen else ""
-    return [f"{lost} of {seen.rows} prices did not come about{late}; at most {radius.lost_share:f} % may."]
+    return [f"{lost} of {tried} prices did not come about{late}; at most {radius.lost_share:f} % may."]
 
 
 def _issues(radius: Radius, seen: Signals) -> list[str]:

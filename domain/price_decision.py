@@ -14,12 +14,13 @@ MOST_AT_ONCE = 5_000
 
 
 class Verdict(Enum):
-    """What is to become of an operation: its rows are released, what has not left is withdrawn, or what it changed is taken
-    back."""
+    """What is to become of an operation: its rows are released, what has not left is withdrawn, what it changed is taken back, or
+    what came to nothing is tried again."""
 
     APPROVE = "APPROVE"
     CANCEL = "CANCEL"
     REVERT = "REVERT"
+    RETRY = "RETRY"
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,11 +149,18 @@ async def revert(shelf: Shelf, caller: Caller, correlation_id: str, one: Operati
     return made
 
 
-async def retry(shelf: Shelf, one: OperationId, kinds: frozenset[Kind]) -> Operation:
-    """Revive failed and parked items; parked ones are read back before anything is sent. Raises NotFound, Conflict."""
+async def retry(shelf: Shelf, one: OperationId, by: str, kinds: frozenset[Kind]) -> Operation:
+    """Revive failed and parked items; parked ones are read back before anything is sent. Raises NotFound, Conflict. A change of
+    more prices than MOST_AT_ONCE stays as it is until a worker has done it."""
     async with shelf.store.begin() as tx:
-        prices = await _kind(tx, one, kinds) is Kind.UPDATE_PRICES
-        revived = await (price_desk.retry(tx, one) if prices else operation.retry(tx, one))
+        if await _kind(tx, one, kinds) is Kind.UPDATE_PRICES:
+            known = await _large(tx, one)
+            if known is not None and known.progress.failed:
+                await price_decision.ask(tx, one, Verdict.RETRY, by)
+                return known
+            revived = await price_desk.retry(tx, one)
+        else:
+            revived = await operation.retry(tx, one)
     await _ring(shelf, one)
     return revived
 

@@ -368,14 +368,18 @@ strawberry.enum(
 strawberry.enum(
     PriceVerdict,
     name="PriceVerdict",
-    description="APPROVE: its rows are released. CANCEL: what has not left is withdrawn. REVERT: what it changed is taken back.",
+    description=(
+        "APPROVE: its rows are released. CANCEL: what has not left is withdrawn. REVERT: what it changed is taken back. "
+        "RETRY: what came to nothing is tried again."
+    ),
 )
 strawberry.enum(
     PriceCanaryState,
     name="PriceCanaryState",
     description=(
         "PASSED: the rest has gone, too. HALTED: it did badly; the rest was cancelled, and what had gone is taken back. "
-        "RELEASED, CANCELLED: decided by a person before it was over; CANCELLED, too, where something newer overtook all of it."
+        "RELEASED, CANCELLED: decided by a person before it was over; CANCELLED, too, where something newer overtook all of it, "
+        "or its channel answered for none of it."
     ),
 )
 strawberry.enum(

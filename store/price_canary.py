@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Numeric, cast, func, insert, l
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.errors import OutcomeUnknown, Transient
 from domain.ids import ChannelId, OperationId, Sku
 from domain.operation import ItemStatus
 from domain.price import Action, Hit, Origin, PriceWish, read_price
@@ -133,7 +134,7 @@ async def end(
 
 async def signals(tx: AsyncConnection, one: Canary) -> Signals:
     """What is seen of a canary now, by the database's clock."""
-    columns = (i.status, i.channel, i.payload, i.sent_at)
+    columns = (i.status, i.channel, i.payload, i.sent_at, i.accepted_at, i.error_code)
     rows = (await tx.execute(select(*columns).where(among(i.id, one.items)))).all()
     # What was overtaken by something newer says nothing of this change.
     mine = [row for row in rows if row.status not in _OVERTAKEN]
@@ -142,18 +143,28 @@ async def signals(tx: AsyncConnection, one: Canary) -> Signals:
     early = any(
         row.sent_at is None or row.sent_at > now - one.radius.watch / 2 for row in mine if row.status in _UNSEEN
     )
-    waits = early or any(row.status == ItemStatus.PENDING.value for row in mine)
+    waits = early or any(row.status in _UNDECIDED for row in mine)
+    unanswered = sum(map(_unanswered, mine))
     known = one.issues
     found = await _issues(tx, [row.payload["listing"] for row in mine])
     keys = {row.payload["listing"]: f"{row.channel}/{row.payload['channel_sku']}" for row in mine}
     return Signals(
         rows=len(mine),
-        lost=sum(row.status in _LOST for row in mine),
+        lost=sum(row.status in _LOST for row in mine) - unanswered,
+        unanswered=unanswered,
         unseen=sum(row.status in _UNSEEN for row in mine),
         issues=sorted(keys[id] for id, codes in found.items() if set(codes) - set(known.get(id, ()))),
         sold=await _sold(tx, one, mine, now),
         over=now >= one.until and not waits,
     )
+
+
+def _unanswered(row: AnyRow) -> bool:
+    """Has it ended without the channel's word: no call got through, or none of those that left was answered?"""
+    if row.error_code == Transient.code:
+        return row.status in _LOST
+    never_taken = row.status == ItemStatus.PARKED.value and row.accepted_at is None
+    return never_taken and row.error_code == OutcomeUnknown.code
 
 
 async def counts(tx: AsyncConnection) -> Mapping[CanaryState, int]:
@@ -285,4 +296,6 @@ _NO_CHANGE = [Origin.REVERT.value, Origin.SALE.value]
 _IN_VAIN = [one.value for one in (ItemStatus.FAILED, ItemStatus.CANCELLED, ItemStatus.SUPERSEDED)]
 _OVERTAKEN = {one.value for one in (ItemStatus.SUPERSEDED, ItemStatus.CANCELLED)}
 _LOST = {one.value for one in (ItemStatus.FAILED, ItemStatus.PARKED)}
+# Nobody knows yet whether it has left, or has come there.
+_UNDECIDED = {one.value for one in (ItemStatus.PENDING, ItemStatus.SENT)}
 _UNSEEN = {one.value for one in (ItemStatus.PENDING, ItemStatus.SENT, ItemStatus.ACCEPTED)}

@@ -186,8 +186,10 @@ async def events(tx: AsyncConnection, tracking_numbers: Collection[str]) -> dict
 
 
 async def forget(tx: AsyncConnection, before: datetime) -> int:
-    """Forget rows that have come to something and are older than `before`, at most 5,000; returns how many. Problems stay."""
-    old = select(t.id).where(t.state == RowState.DONE.value, t.at < before).limit(5_000)
+    """Forget rows that have come to something, and problems that are looked at no more, where they are older than `before`: at
+    most 5,000; returns how many."""
+    given_up = and_(t.state == RowState.PROBLEM.value, t.due_at.is_(None))
+    old = select(t.id).where(or_(t.state == RowState.DONE.value, given_up), t.at < before).limit(5_000)
     return (await tx.execute(delete(tracking_row).where(t.id.in_(old)))).rowcount
 
 

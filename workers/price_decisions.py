@@ -15,7 +15,7 @@ from datetime import datetime
 from domain.errors import Refused, Throttled
 from domain.operation import ItemError
 from domain.price_decision import Decision, Verdict
-from store import price_back, price_decision
+from store import price_back, price_decision, price_desk
 from store.price_desk import Request
 from store.session import UNAVAILABLE, Store, take_time
 from workers.deps import Deps
@@ -76,6 +76,8 @@ async def work(store: Store, one: Decision, clock: Callable[[], datetime]) -> No
                         one.asked_by, f"revert {one.operation}", clock(), correlation_id=one.correlation_id
                     )
                     made = (await price_back.take_back(tx, one.operation, request)).id
+                case Verdict.RETRY:
+                    await price_desk.retry(tx, one.operation)
             await price_decision.end(tx, one, made=made)
     except Throttled as problem:
         async with store.begin() as tx:

@@ -32,7 +32,7 @@ from store import (
     sourcing,
     tracking,
     upkeep,
-    webhook,
+    webhook_delivery,
 )
 from store.session import UNAVAILABLE
 from workers.backorders import rise
@@ -153,7 +153,7 @@ async def nightly(deps: Deps) -> None:
     await _all(deps, price_history.forget, _months_before(now, deps.prices.history_months))
     await _all(deps, report.forget, now - REPORTS_REMEMBERED)
     await _all(deps, export.forget, now - REPORTS_REMEMBERED)
-    await _all(deps, webhook.forget, now - timedelta(days=deps.webhooks.days))
+    await _all(deps, webhook_delivery.forget, now - timedelta(days=deps.webhooks.days))
     async with deps.store.begin() as tx:
         await feed.forget_deliveries(tx, now - DELIVERIES_REMEMBERED)
 

@@ -63,8 +63,8 @@ class OperationMutations:
         description="Revive failed and parked items; a parked one is read back before anything is sent again.",
     )
     async def retry_operation(self, info: Info, id: strawberry.ID) -> Payload:
-        shelf, kinds = info.context.shelf, _kinds(info)
-        return await _decided(id, lambda one: operation.retry(shelf, one, kinds))
+        shelf, by, kinds = info.context.shelf, info.context.caller.name, _kinds(info)
+        return await _decided(id, lambda one: operation.retry(shelf, one, by, kinds))
 
 
 @strawberry.type

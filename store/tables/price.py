@@ -81,7 +81,7 @@ price_decision = Table(
     Column("error_code", Text),
     Column("error_message", Text),
     Column("made", Text),
-    words("verdict", "APPROVE", "CANCEL", "REVERT"),
+    words("verdict", "APPROVE", "CANCEL", "REVERT", "RETRY"),
     Index("price_decision_due_idx", "due_at", postgresql_where=text("ended_at is null")),
 )
 

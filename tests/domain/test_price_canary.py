@@ -126,6 +126,11 @@ def test_another_change_tries_other_rows() -> None:
         (Signals(100, sold=[Sold(Sku("A"), 51, 10.0)]), CanaryState.HALTED),
         (Signals(100, sold=[Sold(Sku(f"{n}"), 1, 0.1) for n in range(10)]), CanaryState.HALTED),
         (Signals(0), CanaryState.CANCELLED),  # all of it was overtaken by something newer
+        (Signals(100, lost=1, unanswered=90, over=True), CanaryState.PASSED),
+        (Signals(100, lost=2, unanswered=90), CanaryState.HALTED),
+        (Signals(100, unanswered=99), CanaryState.WATCHING),
+        (Signals(100, unanswered=100), CanaryState.CANCELLED),
+        (Signals(100, unanswered=100, issues=["a"] * 6), CanaryState.HALTED),  # it may have come there all the same
     ],
 )
 def test_the_first_bad_sign_halts_and_time_without_one_passes(seen: Signals, state: CanaryState) -> None:

@@ -74,6 +74,30 @@ async def test_a_large_change_is_approved_and_taken_back_by_a_worker(shelf: Shel
     assert data["operation"]["status"] == "CANCELLED"
 
 
+async def test_what_failed_of_a_large_change_is_tried_again_by_a_worker(shelf: Shelf) -> None:
+    one = await asked(shelf.store, wish("A", "12"), wish("B", "12"))
+    id = node_id("Operation", one.id)
+    # Nothing has failed: that is told at once.
+    assert (await decide(shelf, "retryOperation", id))["userErrors"] == [{"code": "CONFLICT"}]
+    await carried(shelf.store, but={"A"})
+    waits = {"verdict": "RETRY", "askedBy": "boss", "endedAt": None, "revertedBy": None, "error": None}
+    answer = await decide(shelf, "retryOperation", id)
+    assert answer == {"operation": {"status": "PARTIAL", "priceDecision": waits}, "userErrors": []}
+    assert await carried(shelf.store) == []
+    await worked(shelf)
+    assert await carried(shelf.store) == ["A"]
+    data, _, _ = await ask(shelf, NOW, BOSS, id=id)
+    assert data["operation"]["status"] == "SUCCEEDED"
+    # What is not to be revived is told with the operation.
+    other = await asked(shelf.store, wish("A", "13"), wish("B", "13"))
+    await carried(shelf.store, but={"A"})
+    await asked(shelf.store, wish("A", "14"))
+    await decide(shelf, "retryOperation", node_id("Operation", other.id))
+    await worked(shelf)
+    data, _, _ = await ask(shelf, NOW, BOSS, id=node_id("Operation", other.id))
+    assert data["operation"]["priceDecision"]["error"] == {"code": "CONFLICT"}
+
+
 async def test_what_was_shown_and_has_moved_is_told_with_the_operation_and_the_author_is_refused_at_once(
     shelf: Shelf,
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, update
 
-from domain.errors import Conflict, Forbidden
+from domain.errors import Conflict, Forbidden, OutcomeUnknown
 from domain.ids import ChannelSku, OperationId, Sku
 from domain.operation import ItemStatus, Operation, OperationStatus
 from domain.price import Origin
@@ -229,6 +229,35 @@ async def test_failures_halt_it_at_once(deps: Deps) -> None:
     canary = await halted(deps, one)
     assert canary.reasons == ("2 of 2 prices did not come about; at most 10 % may.",)
     assert await reverts(deps.store, one.id) == []  # nothing had changed
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_calls_without_an_answer_say_nothing_of_a_price(shop: Store, redis: Redis, reached: bool) -> None:
+    """Whether they never got there, or got there and nobody said so."""
+    port = make_priced()
+    deps = make_deps(shop, redis, [port], timing=QUICK)
+    if reached:
+        port.whole.extend([OutcomeUnknown("It timed out.")] * 50)
+    else:
+        port.unclear.update(map(ChannelSku, SKUS))
+    ruled = [wish(sku, "5", origin=Origin.RULE, rules_version=7) for sku in SKUS]
+    one = await asked(shop, *ruled, by=WATCHER)
+    ended = {
+        ("PARKED", "OUTCOME_UNKNOWN") if reached else ("FAILED", "UPSTREAM_UNAVAILABLE"): 2,
+        ("CANCELLED", None): 38,
+    }
+    for _ in range(50):
+        await watch(deps)
+        canary = await canary_of(shop, one.id)
+        if canary.state is not CanaryState.WATCHING:
+            break
+        await drain(deps)
+        await hurry(shop)
+    assert (canary.state, len(canary.reasons)) == (CanaryState.CANCELLED, 1)
+    assert Counter((status, error) for _, status, error in await items(shop, one.id)) == ended
+    assert (await reverts(shop, one.id), port.told) == ([], [])
+    # Nobody distrusts the rules for it.
+    assert (await asked(shop, ruled[0], by=WATCHER)).status is OperationStatus.QUEUED
 
 
 async def test_what_is_not_seen_live_in_time_halts_it_and_is_taken_back(deps: Deps) -> None:

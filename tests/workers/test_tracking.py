@@ -188,15 +188,25 @@ async def test_an_order_that_cannot_ship_yet_is_looked_at_again_when_it_changes(
     assert (await reasons(store), len(await items(store))) == ([], 1)
 
 
-async def test_what_is_too_old_is_looked_at_no_more_and_stays_listed(deps: Deps, store: Store) -> None:
+async def test_what_is_too_old_is_looked_at_no_more_and_stays_listed_until_it_is_forgotten(
+    deps: Deps, store: Store
+) -> None:
     await tell(store, "d1", [parcel("1001")])
     async with store.begin() as tx:
         await tx.execute(update(tracking_row).values(at=datetime.now(UTC) - AGED))
     await settle(deps)
     async with store.begin() as tx:
         [one], _ = await tracking.problems(tx, first=10)
-        assert await tracking.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 0
     assert (one.retries_at, one.tries) == (None, 1)
+    await tell(store, "d2", [parcel("1002")])
+    await settle(deps)
+    async with store.begin() as tx:
+        assert await tracking.forget(tx, datetime.now(UTC) - AGED - timedelta(days=1)) == 0
+    # What is still looked at stays, however old.
+    async with store.begin() as tx:
+        assert await tracking.forget(tx, datetime.now(UTC) + timedelta(days=1)) == 1
+        [other], _ = await tracking.problems(tx, first=10)
+    assert other.delivery == "d2"
 
 
 async def test_a_source_speaks_for_its_own_channels_and_places_alone(deps: Deps, store: Store) -> None:
