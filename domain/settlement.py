@@ -47,7 +47,8 @@ class Settlement(Statement):
 
 class StatementRow(NamedTuple):
     """One amount of a settlement file, as it stands there; what is blank there is None. `number` counts the data lines from
-    1, the summary not among them; `extra` are columns that we do not know, by name. In the statement's currency."""
+    1, the summary not among them; `marketplace` is the code of the one that it names, None where it names none of the platform's;
+    `extra` are columns that we do not know, by name. In the statement's currency."""
 
     number: int
     kind: str
@@ -59,7 +60,7 @@ class StatementRow(NamedTuple):
     merchant_order_id: str | None = None
     adjustment_id: str | None = None
     shipment_id: str | None = None
-    marketplace_name: str | None = None
+    marketplace: str | None = None
     network: str | None = None
     item_id: str | None = None
     merchant_order_item_id: str | None = None

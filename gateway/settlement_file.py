@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from adapters.amazon.marketplaces import BY_DOMAIN, told_of_stores
+from adapters.amazon.marketplaces import told_of_stores
 from adapters.amazon.settlement_file import SettlementFile
 from adapters.gzipped import Broken
 from adapters.settlement import FileRefused
@@ -131,8 +131,7 @@ def _whereabouts(file: Path) -> tuple[str, set[str]]:
             for piece in coming.feed(next(_pieces(file), b"")):
                 reader.feed(piece)
         if reader.head is not None:
-            names = {BY_DOMAIN.get(name.lower(), "") for name in reader.stores}
-            return reader.head.total.currency, names - {""}
+            return reader.head.total.currency, reader.marketplaces
     return "", set()
 
 

@@ -1,7 +1,6 @@
 """Files of settlements: kept as they came before anybody understands them, and for ever.
 
-Whoever reads one has it in hand for a while and counts the rows that are staged; who comes behind goes on from there. Files of
-the books are never pruned.
+Whoever reads one has it in hand as long as the transaction lasts that makes it books. Files of the books are never pruned.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ f = finance_file.c
 p = finance_file_part.c
 
 PART_BYTES = 1024 * 1024
-HAND_S = 60.0
 # A store may be slow; whoever died over a file that was coming leaves nothing but its parts.
 COMING_S = 3600.0
 
@@ -41,7 +39,7 @@ class FileState(Enum):
 
 
 class OutOfHand(HouseError):
-    """Somebody else has the file in hand by now; who is told so stops, and has changed nothing."""
+    """The file was given up while it came; who is told so stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class NewFile:
 @dataclass(frozen=True, slots=True)
 class FinanceFile:
     """A file that is kept. `sha256` is of its `size` bytes, unpacked; None while it is coming. `rows_read` of its rows are
-    staged, or in the books."""
+    in the books."""
 
     id: str
     channel: ChannelId
@@ -79,7 +77,6 @@ class FinanceFile:
     settlement: str | None
     at: datetime
     ended_at: datetime | None
-    fence: int
 
 
 async def begin(tx: AsyncConnection, new: NewFile) -> FinanceFile:
@@ -124,7 +121,7 @@ async def forget(tx: AsyncConnection, file: str) -> None:
 async def arrived(tx: AsyncConnection, file: str, sha256: str, size: int, *, utf8: bool) -> FinanceFile:
     """All of it has come. The file that holds these bytes: where they came before, that one, and nothing is kept of this one but
     its report."""
-    values = {"sha256": sha256, "bytes": size, "utf8": utf8, "due_at": func.clock_timestamp()}
+    values = {"sha256": sha256, "bytes": size, "utf8": utf8}
     try:
         async with tx.begin_nested():
             row = (
@@ -155,50 +152,32 @@ async def unreadable(tx: AsyncConnection, file: str, sha256: str, size: int, rea
 
 
 async def claim(tx: AsyncConnection, file: str, *, again: bool = False) -> FinanceFile | None:
-    """Take a file in hand that waits to be read, for HAND_S from now and from each batch on; `again`: one that was refused too.
-    None where somebody has it in hand, or nothing is to be done."""
+    """Take a file in hand that waits to be read, until `tx` ends, as soon as nobody else has it; `again`: one that was refused
+    too. None where nothing is to be done."""
     waits = _reading() if not again else f.state.in_([FileState.READING.value, FileState.REFUSED.value])
     # What could not be unpacked has no bytes to be read.
     there = select(p.number).where(p.file == f.id).exists()
     row = (
         await tx.execute(
             update(finance_file)
-            .where(f.id == file, waits, f.sha256.is_not(None), there, f.due_at <= func.clock_timestamp())
-            .values(
-                state=FileState.READING.value,
-                reason=None,
-                ended_at=None,
-                fence=f.fence + 1,
-                due_at=from_now(HAND_S),
-            )
+            .where(f.id == file, waits, f.sha256.is_not(None), there)
+            .values(state=FileState.READING.value, reason=None, ended_at=None)
             .returning(finance_file)
         )
     ).one_or_none()
     return None if row is None else _file(row)
 
 
-async def read(tx: AsyncConnection, file: FinanceFile, before: int, now: int) -> None:
-    """`now` of its rows are staged, `before` this transaction `before`. Raises OutOfHand when somebody else reads it."""
-    values = {"rows_read": now, "due_at": from_now(HAND_S)}
-    await _held(tx, file, values, f.rows_read == before)
-
-
-async def kept(tx: AsyncConnection, file: FinanceFile, settlement: str, rows: int, dialect: Mapping[str, Any]) -> None:
-    """Its settlement is in the books. Raises OutOfHand."""
+async def kept(tx: AsyncConnection, file: str, settlement: str, rows: int, dialect: Mapping[str, Any]) -> None:
+    """The settlement of a file in hand is in the books."""
     values = {"settlement_id": settlement, "rows_read": rows, "dialect": dict(dialect)}
-    await _held(tx, file, _ended(FileState.KEPT) | values)
+    await tx.execute(update(finance_file).where(f.id == file).values(**_ended(FileState.KEPT), **values))
 
 
-async def refused(tx: AsyncConnection, file: FinanceFile, reason: str, dialect: Mapping[str, Any]) -> None:
-    """Nothing of it is in the books. Raises OutOfHand."""
-    values = {"reason": storable(reason), "rows_read": 0, "dialect": dict(dialect)}
-    await _held(tx, file, _ended(FileState.REFUSED) | values)
-
-
-async def lay_down(tx: AsyncConnection, file: FinanceFile) -> None:
-    """Whoever had it in hand has stopped: the next may begin at once."""
-    mine = (f.id == file.id) & (f.fence == file.fence) & _reading()
-    await tx.execute(update(finance_file).where(mine).values(due_at=func.clock_timestamp()))
+async def refused(tx: AsyncConnection, file: str, reason: str, dialect: Mapping[str, Any]) -> None:
+    """Nothing of a file in hand is in the books."""
+    values = {"reason": storable(reason), "dialect": dict(dialect)}
+    await tx.execute(update(finance_file).where(f.id == file).values(**_ended(FileState.REFUSED), **values))
 
 
 async def by_id(tx: AsyncConnection, id: str) -> FinanceFile | None:
@@ -242,7 +221,7 @@ async def refused_counts(tx: AsyncConnection) -> dict[ChannelId, int]:
 async def read_again(tx: AsyncConnection, file: str) -> FinanceFile | None:
     """Let a refused file wait to be read once more; None for one that is not refused, or whose bytes are not kept."""
     there = select(p.number).where(p.file == f.id).exists()
-    values = {"state": FileState.READING.value, "reason": None, "ended_at": None, "due_at": func.clock_timestamp()}
+    values = {"state": FileState.READING.value, "reason": None, "ended_at": None}
     row = (
         await tx.execute(
             update(finance_file)
@@ -272,8 +251,20 @@ async def known_reports(tx: AsyncConnection, channel: ChannelId, reports: Collec
 
 async def unfinished(tx: AsyncConnection, channel: ChannelId) -> list[str]:
     """The files of a channel that are all here and that nobody has in hand, though they are not read to their end."""
-    waits = (f.channel == channel, _reading(), f.sha256.is_not(None), f.due_at <= func.clock_timestamp())
-    return list(await tx.scalars(select(f.id).where(*waits).order_by(f.at, f.id)))
+    waits = select(f.id).where(f.channel == channel, _reading(), f.sha256.is_not(None)).order_by(f.at, f.id)
+    return list(await tx.scalars(waits.with_for_update(skip_locked=True)))
+
+
+async def parts(tx: AsyncConnection, file: str, at_once: int) -> AsyncIterator[list[bytes]]:
+    """The bytes of a file, so many parts at a time, each as `pack` packed it."""
+    first = 0
+    while True:
+        among = (p.file == file, p.number >= first, p.number < first + at_once)
+        found = list(await tx.scalars(select(p.packed).where(*among).order_by(p.number)))
+        if not found:
+            return
+        yield found
+        first += at_once
 
 
 async def content(store: Store, file: str) -> AsyncIterator[bytes]:
@@ -305,12 +296,6 @@ async def _the_first(tx: AsyncConnection, file: str, sha256: str) -> FinanceFile
     return _file(row)
 
 
-async def _held(tx: AsyncConnection, file: FinanceFile, values: Mapping[str, Any], *also: ColumnElement[bool]) -> None:
-    mine = update(finance_file).where(f.id == file.id, f.fence == file.fence, _reading(), *also).values(**values)
-    if not (await tx.execute(mine)).rowcount:
-        raise OutOfHand(f"File {file.id} is read by somebody else by now.")
-
-
 def _wanted(channel: ChannelId | None, state: FileState | None) -> list[ColumnElement[bool]]:
     wanted = [] if channel is None else [f.channel == channel]
     return wanted if state is None else [*wanted, f.state == state.value]
@@ -321,8 +306,7 @@ def _reading() -> ColumnElement[bool]:
 
 
 def _ended(state: FileState) -> dict[str, Any]:
-    # Whoever wants to read it once more need not wait.
-    return {"state": state.value, "ended_at": func.now(), "due_at": func.now()}
+    return {"state": state.value, "ended_at": func.now()}
 
 
 def _file(row: AnyRow) -> FinanceFile:
@@ -344,5 +328,4 @@ def _file(row: AnyRow) -> FinanceFile:
         settlement=row.settlement_id,
         at=row.at,
         ended_at=row.ended_at,
-        fence=row.fence,
     )

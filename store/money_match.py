@@ -18,8 +18,12 @@ from domain.channel import Channel
 from domain.ids import ChannelId
 from domain.money_match import OF_NO_ORDER, Rule
 
-NAMED = ("order_external_id", "merchant_order_id", "adjustment_id", "shipment_id", "item_id", "channel_sku", "event")
-"""What a line names."""
+COLUMNS = """
+    channel, marketplace, source, stage, event, class, part, kind, amount_kind, description, amount, currency, units,
+    posted_at, day, settlement_id, row, order_external_id, shipment_id, adjustment_id, item_id, channel_sku,
+    order_id, order_line_id, sku, matched_by, cause, extra
+"""
+"""Of `money_line`, where lines of settlements are added."""
 
 MERCHANT_ORDER_ID = "merchant-order-id"
 """Where `money_line.extra` has the merchant's own id of an order, should it be another one than the order's."""
@@ -53,8 +57,9 @@ DAY = "case when s.event = 'SALE' and t.sale_day is not null then t.sale_day els
 async def tie(
     tx: AsyncConnection, channel: Channel, marketplace: str | None, source: str, values: Mapping[str, Any]
 ) -> None:
-    """Let `money_tie` hold, until `tx` ends, what the lines of `source` are tied to: a query with the columns NAMED, and `key`,
-    which is the same for lines that name the same. Lines of no order have their day in `marketplace`."""
+    """Let `money_tie` hold, until `tx` ends, what the lines of `source` are tied to: a query with the columns that a line names
+    (ids of orders, adjustments, shipments and items, a SKU, a marketplace), and `key`, which is the same for lines that name the
+    same. Lines that name no marketplace and are of no order have their day in `marketplace`."""
     await tx.execute(_TABLE)
     await tx.execute(text("truncate money_tie"))
     clock = {"marketplace": marketplace, **clocks(channel)}
@@ -80,49 +85,62 @@ def _asked(rule: TextClause, channel: ChannelId) -> dict[str, Any]:
 _TABLE = text(
     """
     create temporary table if not exists money_tie (
-        key uuid not null,
+        key bigint not null,
         order_external_id text, merchant_order_id text, adjustment_id text, shipment_id text, item_id text, channel_sku text,
-        event text not null,
         order_id text, order_line_id text, sku text, marketplace text, placed_at timestamptz, matched_by text,
         zone text, sale_day date
     ) on commit delete rows
     """
 )
 
-# A sketch of an order has no lines to tie to: its own ones replace them. Of a SKU with several meanings at several marketplaces
-# the one of this marketplace holds.
-_ORDERS = """
-    insert into money_tie (
-        key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, event,
-        order_id, order_line_id, sku, marketplace, placed_at, matched_by
-    )
-    select named.*, o.id, coalesce(item.id, line.id), coalesce(item.sku, line.sku, mapped.sku), o.marketplace, o.placed_at,
-        case when item.id is not null then 'ORDER_ITEM' when line.id is not null then 'ORDER_SKU'
-            when o.id is not null then 'ORDER' end
-    from (
-        select distinct key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, event
-        from ({source}) lines
-    ) named
-    left join "order" o on o.channel = :channel and o.external_id = named.order_external_id
-    left join order_line item on item.order_id = o.id and item.external_id = named.item_id and o.whole
+# A sketch of an order has no lines to tie to: its own ones replace them.
+ITS_LINE = """
+    left join order_line item on item.order_id = o.id and item.external_id = {named}.item_id and o.whole
     left join lateral (
         select min(id) id, min(sku) sku from order_line
-        where item.id is null and o.whole and order_id = o.id and channel_sku = named.channel_sku
+        where item.id is null and o.whole and order_id = o.id and channel_sku = {named}.channel_sku
         having count(*) = 1
     ) line on true
-    left join (
-        select channel_sku, coalesce(
-            min(sku) filter (where marketplace = coalesce(:marketplace, '')),
-            case when count(distinct sku) = 1 then min(sku) end
-        ) sku
-        from listing where channel = :channel and sku is not null group by channel_sku
-    ) mapped on mapped.channel_sku = named.channel_sku
 """
+"""Which line of the order `o` is meant, and LINE_ID and LINE_SKU of it: by its own id, else by a SKU that no other has."""
+LINE_ID = "coalesce(item.id, line.id)"
+LINE_SKU = "coalesce(item.sku, line.sku)"
+MATCHED_FIRST = f"""
+    case when item.id is not null then '{Rule.ORDER_ITEM.value}' when line.id is not null then '{Rule.ORDER_SKU.value}'
+        when o.id is not null then '{Rule.ORDER.value}' end
+"""
+"""By which of the first rules a line is tied that names its order."""
+
+# Of a SKU with several meanings at several marketplaces the one of this marketplace holds.
+_ORDERS = f"""
+    insert into money_tie (
+        key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku,
+        order_id, order_line_id, sku, marketplace, placed_at, matched_by
+    )
+    select named.key, named.order_external_id, named.merchant_order_id, named.adjustment_id, named.shipment_id, named.item_id,
+        named.channel_sku, o.id, {LINE_ID}, coalesce({LINE_SKU}, here.sku, anywhere.sku),
+        coalesce(o.marketplace, named.marketplace), o.placed_at, {MATCHED_FIRST}
+    from (
+        select distinct key, order_external_id, merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, marketplace
+        from ({{source}}) lines
+    ) named
+    left join "order" o on o.channel = :channel and o.external_id = named.order_external_id
+    {ITS_LINE.format(named="named")}
+    left join (
+        select channel_sku, marketplace, min(sku) sku from listing
+        where channel = :channel and sku is not null group by channel_sku, marketplace
+    ) here on here.channel_sku = named.channel_sku and here.marketplace = coalesce(named.marketplace, :marketplace, '')
+    left join (
+        select channel_sku, min(sku) sku from listing
+        where channel = :channel and sku is not null group by channel_sku having count(distinct sku) = 1
+    ) anywhere on anywhere.channel_sku = named.channel_sku
+"""  # noqa: S608 - words of ours
 
 _MERCHANT = text(
     """
     update money_tie t
-    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, matched_by = 'MERCHANT_ORDER_ID'
+    set order_id = o.id, marketplace = coalesce(o.marketplace, t.marketplace), placed_at = o.placed_at,
+        matched_by = 'MERCHANT_ORDER_ID'
     from "order" o
     where t.order_id is null and t.merchant_order_id is not null
         and o.channel = :channel and o.external_id = t.merchant_order_id
@@ -154,7 +172,8 @@ _SHIPMENT = text(
     )
     , one as (select key, min(order_id) order_id from found group by key having count(distinct order_id) = 1)
     update money_tie t
-    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, matched_by = 'SHIPMENT_ID'
+    set order_id = o.id, marketplace = coalesce(o.marketplace, t.marketplace), placed_at = o.placed_at,
+        matched_by = 'SHIPMENT_ID'
     from one join "order" o on o.id = one.order_id
     where t.key = one.key
     """
@@ -194,7 +213,7 @@ _ADJUSTMENT = text(
         union
         select wanted.key, line.order_id, line.sku from wanted
         join money_line line on line.channel = :channel and line.adjustment_id = wanted.adjustment_id
-        where line.replaced_at is null and line.cause is null
+        where line.replaced_at is null and (line.cause is null or line.cause = 'UNCLASSIFIED')
             and (line.order_id is not null or wanted.channel_sku is null and line.sku is not null)
     )
     , one as (
@@ -202,8 +221,8 @@ _ADJUSTMENT = text(
         from found group by key having count(distinct order_id) = 1 or count(order_id) = 0 and count(distinct sku) = 1
     )
     update money_tie t
-    set order_id = o.id, marketplace = o.marketplace, placed_at = o.placed_at, sku = coalesce(t.sku, one.sku),
-        matched_by = 'ADJUSTMENT'
+    set order_id = o.id, marketplace = coalesce(o.marketplace, t.marketplace), placed_at = o.placed_at,
+        sku = coalesce(t.sku, one.sku), matched_by = 'ADJUSTMENT'
     from one left join "order" o on o.id = one.order_id
     where t.key = one.key
     """

@@ -1,4 +1,4 @@
-"""Settlements become books: staged a batch at a time, then kept in one transaction, or not at all.
+"""Settlements become books: in one transaction, a batch of rows at a time, or not at all.
 
 Every line is tied as far as it can be (`store/money_match.py`); what it replaces (the channel's transactions that it covers, what
 we had reckoned) stands no more from the same transaction on, so that nothing counts twice. A settlement that is kept is never
@@ -10,54 +10,27 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
-from hashlib import blake2b
 
-import orjson
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Channel
-from domain.errors import Conflict, Invalid, Refused
+from domain.errors import Conflict, Refused
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId, derived_id, order_id
 from domain.money import Money
-from domain.money_class import Event, MoneyClass, part_of
 from domain.money_line import MoneyLine, Source, Stage
-from domain.money_words import Classify
 from domain.residual import Missing, Tie
-from domain.settlement import Statement, StatementRow
+from domain.settlement import Statement
 from domain.settlement_chain import Link, missing
-from store import copying, event, locks, money_line, money_match, money_transaction
+from store import event, locks, money_line, money_match, money_transaction, settlement_rows
 from store.session import take_time
-from store.tables import money_staged, settlement
+from store.settlement_rows import Written
+from store.tables import settlement
 
 c = settlement.c
-s = money_staged.c
-
-_STAGED = (
-    "file",
-    "row",
-    "event",
-    "class",
-    "part",
-    "kind",
-    "amount_kind",
-    "description",
-    "amount",
-    "posted_at",
-    "key",
-    "order_external_id",
-    "merchant_order_id",
-    "adjustment_id",
-    "shipment_id",
-    "item_id",
-    "channel_sku",
-    "units",
-    "extra",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,93 +50,61 @@ def settlement_id(one: Statement) -> str:
     return derived_id("settlement", one.channel, one.external_id)
 
 
-async def stage(tx: AsyncConnection, content: bytes) -> None:
-    """Put rows of a file, as `written` made them, on their way. They stay until `settle` or `unstage`, or until the database
-    crashes: see `staged`."""
-    await copying.plain(tx, "money_staged", _STAGED, content)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The books, open for a settlement of this id with us; `known`: it was kept before."""
+
+    channel: Channel
+    settlement: str
+    currency: str
+    known: bool
 
 
-def written(file: str, rows: Sequence[StatementRow], meaning: Classify) -> bytes:
-    """Rows as they are staged, with what their words mean. Raises Invalid for one that no database can hold."""
-    lines: list[str] = []
-    # Words are few, and rows of one item stand together: what has been written out is not written out again.
-    words: dict[tuple[str, str, str], tuple[Event, bool, str]] = {}
-    names: tuple[object, ...] = ()
-    named = when = ""
-    since: datetime | None = None
-    for row in rows:
-        (number, kind, amount_kind, description, amount, at, order, merchants, adjustment, shipment, _, _, item, _, _, sku,
-         units, extra) = row  # fmt: skip
-        told = words.get((kind, amount_kind, description))
-        if told is None:
-            event, of = meaning(kind, amount_kind, description)
-            telling = _cells(event.value, of.value, part_of(of, event).value, kind, amount_kind, description)
-            told = words[kind, amount_kind, description] = event, of is MoneyClass.SALE, telling
-        event, sold, telling = told
-        if (these := (event, order, merchants, adjustment, shipment, item, sku)) != names:
-            names, key = these, _key(event, order, merchants, adjustment, shipment, item, sku)
-            other = merchants if merchants != order else None
-            named = _cells(key, order, other, adjustment, shipment, item, sku)
-        if at is not since:
-            since, when = at, at.isoformat()
-        if sold and units and amount < 0 and event is Event.SALE:
-            # What takes a sale back takes back its units: they are sold once.
-            units = -abs(units)
-        counted = units if sold and units is not None else ""
-        more = _cells(orjson.dumps(extra).decode()) if extra else ""
-        lines.append(f"{file}\t{number}\t{telling}\t{amount!s}\t{when}\t{named}\t{counted}\t{more}\n")
-    content = "".join(lines)
-    if "\0" in content:
-        raise Invalid("A row has a NUL character, which no database can hold.")
-    return content.encode()
+async def open_books(tx: AsyncConnection, channel: Channel, external_id: str, currency: str) -> Opened:
+    """Open the books for the rows of a settlement, which come to `write` and end with `settle`: nobody else writes books until
+    `tx` ends."""
+    await _turn(tx)
+    await tx.execute(_WORK_MEM)
+    await settlement_rows.begin(tx)
+    id = derived_id("settlement", channel.id, external_id)
+    known = await tx.scalar(select(c.id).where(c.id == id)) is not None
+    return Opened(channel, id, currency, known)
 
 
-async def staged(tx: AsyncConnection, file: str) -> int:
-    """How many rows of a file are staged: the first so many, since they come in their order. 0 too where a crash of the database
-    has emptied them."""
-    return await tx.scalar(select(func.count()).where(s.file == file)) or 0
+async def write(tx: AsyncConnection, opened: Opened) -> Written:
+    """Take the rows that `settlement_rows.send` has put in place, and say what they come to."""
+    if opened.known:
+        return await settlement_rows.keep_back(tx)
+    return await settlement_rows.write(tx, opened.channel, opened.settlement, opened.currency)
 
 
-async def unstage(tx: AsyncConnection, file: str) -> None:
-    """Forget what is staged of a file."""
-    await tx.execute(delete(money_staged).where(s.file == file))
-
-
-async def settle(tx: AsyncConnection, channel: Channel, statement: Statement, file: str) -> Kept:
-    """Keep a settlement of the rows that are staged of a file: all of it, or nothing. Afterwards none of them is staged.
+async def settle(tx: AsyncConnection, opened: Opened, statement: Statement, written: Written) -> Kept:
+    """Keep the settlement whose rows were all written; `written` is what they come to together. Whoever cannot has to take back
+    `tx`, since lines are there already.
 
     What was kept before under the same id stays as it is. Raises Refused for rows that do not come to the total, Conflict for
     other contents than those that were kept.
     """
-    await _turn(tx)
-    await tx.execute(_WORK_MEM)
-    # Or the planner takes a million rows for a few hundred.
-    await tx.execute(_ANALYZE)
-    added, rows = (await tx.execute(_STAGED_SUM, {"file": file})).one()
-    if added != statement.total.amount:
+    if written.added != statement.total.amount:
         raise Refused(
-            f"The rows of settlement {statement.external_id} come to {added:f}, its total is {statement.total.amount:f} "
-            f"{statement.total.currency}: the difference is {added - statement.total.amount:f}."
+            f"The rows of settlement {statement.external_id} come to {written.added:f}, its total is "
+            f"{statement.total.amount:f} {statement.total.currency}: the difference is "
+            f"{written.added - statement.total.amount:f}."
         )
-    id = await _open(tx, statement, rows)
-    if id is None:
-        values = {"file": file, "settlement": settlement_id(statement)}
+    if opened.known:
+        values = {"settlement": opened.settlement}
         await _refuse_others(tx, statement, await tx.scalar(_OTHER_ROWS, values) or 0)
     else:
-        await money_match.tie(tx, channel, statement.marketplace, _ROWS, {"file": file})
-        values = {
-            "file": file,
-            "channel": statement.channel,
-            "currency": statement.total.currency,
-            "settlement": id,
-        }
-        await tx.execute(_KEEP, values)
-        await money_transaction.cover(tx, id)
+        await _open(tx, statement, written.rows)
+        # Or the planner takes a million rows for a few hundred.
+        await tx.execute(_ANALYZE)
+        await money_match.tie(tx, opened.channel, statement.marketplace, "select * from settlement_left", {})
+        await settlement_rows.write_left(tx, opened.channel, opened.settlement, opened.currency)
+        await money_transaction.cover(tx, opened.settlement)
         # As `money_line.billed`, without the orders' names passing through here.
         await tx.execute(_ESTIMATE_ANEW)
         await tx.execute(_ESTIMATES, {"why": _told_by(statement)})
-    await unstage(tx, file)
-    return await _kept(tx, statement, fresh=id is not None)
+    return await _kept(tx, statement, fresh=not opened.known)
 
 
 async def keep(tx: AsyncConnection, statement: Statement, lines: Sequence[MoneyLine]) -> Kept:
@@ -307,46 +248,9 @@ async def _kept(tx: AsyncConnection, one: Statement, *, fresh: bool) -> Kept:
     return Kept(id, fresh, rows, tie.matched_rows, tie.difference)
 
 
-def _cells(*cells: str | None) -> str:
-    """Cells of a line as COPY reads them."""
-    line = "\t".join([cell or "" for cell in cells])
-    if line.count("\t") != len(cells) - 1 or "\\" in line or "\n" in line or "\r" in line:
-        return "\t".join([(cell or "").translate(_ESCAPES) for cell in cells])
-    return line
-
-
-def _key(event: Event, *names: str | None) -> str:
-    """Of all that a row names; the same for the rows of one item."""
-    named = "\x1f".join([event.value, *[name or "" for name in names]])
-    return blake2b(named.encode(), digest_size=16).hexdigest()
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
 # For this transaction alone: a million rows are joined in memory.
 _WORK_MEM = text("set local work_mem = '128MB'")
-_ANALYZE = text("analyze money_staged (file, key)")
-_STAGED_SUM = text("select coalesce(sum(amount), 0) added, count(*) rows from money_staged where file = :file")
-_ROWS = "select * from money_staged where file = :file"
-_KEEP = text(
-    f"""
-    insert into money_line (
-        channel, marketplace, source, stage, event, class, part, kind, amount_kind, description, amount, currency, units,
-        posted_at, day, settlement_id, row, order_external_id, shipment_id, adjustment_id, item_id, channel_sku,
-        order_id, order_line_id, sku, matched_by, cause, extra
-    )
-    select
-        cast(:channel as text), t.marketplace, 'SETTLEMENT', 'SETTLED', s.event, s.class, s.part,
-        coalesce(s.kind, ''), coalesce(s.amount_kind, ''), coalesce(s.description, ''), s.amount, cast(:currency as text),
-        s.units, s.posted_at, {money_match.DAY}, cast(:settlement as text), s.row, s.order_external_id, s.shipment_id,
-        s.adjustment_id, s.item_id, s.channel_sku, t.order_id, t.order_line_id, t.sku,
-        {money_match.MATCHED_BY}, {money_match.CAUSE},
-        case when s.merchant_order_id is null then s.extra
-            else coalesce(s.extra, '{{}}') || jsonb_build_object('{money_match.MERCHANT_ORDER_ID}', s.merchant_order_id) end
-    from money_staged s join money_tie t on t.key = s.key
-    where s.file = :file
-    """  # noqa: S608 - words of ours
-)
+_ANALYZE = text("analyze settlement_left (key)")
 _TOLD_BEFORE = "A settlement told it before its order was known."
 _CAN_BE_TIED = """
     line.settlement_id is not null and line.cause in ('ORDER_UNKNOWN', 'LINE_UNKNOWN', 'SKU_UNMAPPED')
@@ -367,8 +271,8 @@ _OPEN_LINES = text(
     """  # noqa: S608 - words of ours
 )
 _LINES_AGAIN = f"""
-    select cast(md5(cast(id as text)) as uuid) as key, order_external_id,
-        extra ->> '{money_match.MERCHANT_ORDER_ID}' merchant_order_id, adjustment_id, shipment_id, item_id, channel_sku, event
+    select id as key, order_external_id, extra ->> '{money_match.MERCHANT_ORDER_ID}' merchant_order_id, adjustment_id,
+        shipment_id, item_id, channel_sku, marketplace
     from money_line where id = any(cast(:ids as bigint[]))
 """  # noqa: S608 - words of ours
 # An order that is not kept any more, or a SKU that is not mapped any more, unties nothing.
@@ -377,7 +281,7 @@ _REMATCH = text(
     with again as (
         select s.id, t.marketplace, {money_match.DAY} as day, t.order_id, t.order_line_id, t.sku,
             {money_match.MATCHED_BY} matched_by, {money_match.CAUSE} cause
-        from money_line s join money_tie t on t.key = cast(md5(cast(s.id as text)) as uuid)
+        from money_line s join money_tie t on t.key = s.id
         where s.id = any(cast(:ids as bigint[]))
     )
     , gone as (
@@ -393,11 +297,7 @@ _REMATCH = text(
                 is distinct from (again.order_id, again.order_line_id, again.sku, again.matched_by, again.cause)
         returning line.*
     )
-    insert into money_line (
-        channel, marketplace, source, stage, event, class, part, kind, amount_kind, description, amount, currency, units,
-        posted_at, day, settlement_id, row, order_external_id, shipment_id, adjustment_id, item_id, channel_sku,
-        order_id, order_line_id, sku, matched_by, cause, extra
-    )
+    insert into money_line ({money_match.COLUMNS})
     select gone.channel, again.marketplace, gone.source, gone.stage, gone.event, gone.class, gone.part, gone.kind,
         gone.amount_kind, gone.description, gone.amount, gone.currency, gone.units, gone.posted_at, again.day,
         gone.settlement_id, gone.row, gone.order_external_id, gone.shipment_id, gone.adjustment_id, gone.item_id,
@@ -410,13 +310,12 @@ _REMATCH = text(
 _OTHER_ROWS = text(
     """
     select count(*) + (
-        select abs(line_count - (select count(*) from money_staged where file = :file))
-        from settlement where id = :settlement
+        select abs(line_count - (select count(*) from settlement_left)) from settlement where id = :settlement
     )
     from (
-        select coalesce(kind, ''), coalesce(amount_kind, ''), coalesce(description, ''), amount, posted_at, order_external_id,
-            shipment_id, adjustment_id, item_id, channel_sku
-        from money_staged where file = :file
+        select kind, amount_kind, description, amount, posted_at, order_external_id, shipment_id, adjustment_id, item_id,
+            channel_sku
+        from settlement_left
         except all
         select kind, amount_kind, description, amount, posted_at, order_external_id, shipment_id, adjustment_id, item_id,
             channel_sku
@@ -436,7 +335,8 @@ _ESTIMATES = text(
     """
     update money_line set replaced_at = now(), replaced_why = :why where id in (
         select id from money_line
-        where source = 'ESTIMATE' and replaced_at is null and order_id in (select order_id from money_tie)
+        where source = 'ESTIMATE' and replaced_at is null
+            and order_id in (select order_id from settlement_order union select order_id from money_tie)
         order by id for update
     )
     """
@@ -444,7 +344,8 @@ _ESTIMATES = text(
 _ESTIMATE_ANEW = text(
     """
     insert into estimate_due (order_id, since)
-    select distinct order_id, now() from money_tie where order_id is not null order by order_id
+    select order_id, now() from (select order_id from settlement_order union select order_id from money_tie) billed
+    where order_id is not null order by order_id
     on conflict (order_id) do update set since = excluded.since
     """
 )

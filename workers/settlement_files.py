@@ -1,40 +1,43 @@
-"""Files of settlements become books: kept as they came, read and staged a batch at a time, then settled in one transaction.
+"""Files of settlements become books: kept as they came, then read and written in one transaction, a batch at a time.
 
-Who dies over one loses nothing: what had not come to its end is forgotten, what had is read on from the last batch. The same
-bytes again change nothing.
+Who dies over one loses nothing: what had not come to its end is forgotten, what had is read anew. The same bytes again change
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import codecs
+import gzip
 import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
-from uuid import uuid4
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
 
-from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.gzipped import MAGIC, Broken, Unpacking
 from adapters.settlement import Read, Reader
 from domain.channel import Channel
 from domain.errors import Refused
-from domain.money_words import Classify
 from domain.settlement import Statement, StatementRow
-from store import finance_file, money_word, settlement
-from store.finance_file import PART_BYTES, FileState, FinanceFile, NewFile, OutOfHand
+from store import finance_file, money_word, settlement, settlement_rows
+from store.finance_file import PART_BYTES, FinanceFile, NewFile
 from store.session import Store, take_time
-from store.settlement import Kept
+from store.settlement import Kept, Opened
+from store.settlement_rows import Batch, Written
 
 log = logging.getLogger(__name__)
 
 # What is at hand in the processor's cache is read half as fast again as a mebibyte at once.
 BITE = 64 * 1024
+PARTS = 4
+"""So many parts of a file are read while the database writes what was read of those before."""
 MOST_BYTES = 4 * 1024**3
-LOOK_EVERY_S = 0.5
 
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Told what is done now, and how far: bytes behind, and bytes in all (0 where nobody knows)."""
@@ -100,22 +103,16 @@ async def take(
 ) -> Imported:
     """Make a file books that is here to its last byte, once, whoever else is at it; `again`: one that was refused before too.
     Computes for seconds at a time: where others wait for the event loop, run it by `workers.price_files.apart`."""
-    while True:
-        async with store.begin() as tx:
-            # Whoever makes books of it holds it as long as it takes.
-            await take_time(tx)
-            mine = await finance_file.claim(tx, file, again=again)
-            there = mine or await finance_file.by_id(tx, file)
-        assert there is not None, "what has arrived is never forgotten"
+    kept: Kept | None = None
+    async with store.begin() as tx:
+        # Whoever makes books of it holds it as long as it takes.
+        await take_time(tx)
+        mine = await finance_file.claim(tx, file, again=again)
         if mine is not None:
-            try:
-                return await _taken(store, channel, read, mine, tell)
-            except OutOfHand:
-                log.warning("settlement_file.out_of_hand", extra={"file": file})
-                continue
-        if there.state is not FileState.READING:
-            return Imported(there, fresh=False)
-        await asyncio.sleep(LOOK_EVERY_S)
+            kept = await _taken(tx, channel, read, mine, tell)
+        there = await finance_file.by_id(tx, file)
+    assert there is not None, "what has arrived is never forgotten"
+    return Imported(there, fresh=mine is not None, kept=kept)
 
 
 async def rehearse(
@@ -128,16 +125,10 @@ async def rehearse(
         for chunk in chunks():
             deque(first.feed(chunk), maxlen=0)
         first.close()
-        reader = read(utf8=first.utf8)
+        pieces = (piece for chunk in chunks() for piece in again.feed(chunk))
         async with store.begin() as tx, tx.begin_nested() as tried:
             await take_time(tx)
-            file = f"rehearsal:{uuid4()}"
-            rows = Rows(reader, (await money_word.dictionary(tx)).of(reader.words), file, 0)
-            for content in (piece for chunk in chunks() for piece in again.feed(chunk)):
-                await settlement.stage(tx, rows.next(content).written)
-            await settlement.stage(tx, rows.last().written)
-            statement = reader.statement(channel)
-            kept = await settlement.settle(tx, channel, statement, file)
+            kept, statement = await _made(tx, channel, read(utf8=first.utf8), None, _together(pieces))
             await tried.rollback()
     except Broken as problem:
         raise Refused(f"The file {problem}") from problem
@@ -207,122 +198,131 @@ class Coming:
 async def _keep_parts(
     store: Store, file: FinanceFile, coming: Coming, chunks: AsyncIterator[bytes], tell: Tell
 ) -> None:
-    """Keep the bytes, each part as soon as it is full."""
+    """Keep the bytes, each part as soon as it is full: while one is packed, the next comes."""
     part, number = bytearray(), 0
+    packing: deque[asyncio.Future[bytes]] = deque()
+
+    def begin() -> None:
+        full = bytes(part[:PART_BYTES])
+        packing.append(asyncio.get_running_loop().run_in_executor(None, finance_file.pack, full))
+        del part[:PART_BYTES]
 
     async def keep() -> None:
-        packed = await asyncio.to_thread(finance_file.pack, bytes(part[:PART_BYTES]))
+        nonlocal number
+        packed = await packing.popleft()
         async with store.begin() as tx:
             await finance_file.add_part(tx, file.id, number, packed)
-        del part[:PART_BYTES]
+        number += 1
+        tell("kept as it came", coming.size_as_it_came, 0)
 
     async for chunk in chunks:
         for piece in coming.feed(chunk):
             part += piece
             while len(part) >= PART_BYTES:
-                await keep()
-                number += 1
-                tell("kept as it came", coming.size_as_it_came, 0)
+                begin()
+                if len(packing) > 1:
+                    await keep()
     part += coming.close()
-    if part or not number:
+    while part or not (number or packing):
+        begin()
+    while packing:
         await keep()
-    tell("kept as it came", coming.size_as_it_came, 0)
 
 
-async def _taken(store: Store, channel: Channel, read: Read, file: FinanceFile, tell: Tell) -> Imported:
-    """A file that we have in hand, made books or refused."""
+async def _taken(tx: AsyncConnection, channel: Channel, read: Read, file: FinanceFile, tell: Tell) -> Kept | None:
+    """A file that we have in hand, made books; None where it is refused."""
     reader: Reader | None = None
+
+    async def pieces() -> AsyncIterator[Iterable[bytes]]:
+        done = 0
+        async for parts in finance_file.parts(tx, file.id, PARTS):
+            yield map(gzip.decompress, parts)
+            done += len(parts) * PART_BYTES
+            tell("read", min(done, file.size), file.size)
+
     try:
-        reader = read(file.content_type, utf8=file.utf8)
-        await _staged(store, file, reader, tell)
-        statement = reader.statement(channel, file.marketplace)
-        async with store.begin() as tx:
-            # Held until the end, so that nobody takes a file for given up whose books take long.
-            await finance_file.read(tx, file, reader.rows, reader.rows)
-            kept = await settlement.settle(tx, channel, statement, file.id)
-            await finance_file.kept(tx, file, kept.settlement, reader.rows, reader.dialect)
-    except OutOfHand:
-        raise
+        async with tx.begin_nested():
+            reader = read(file.content_type, utf8=file.utf8)
+            kept, _ = await _made(tx, channel, reader, file.marketplace, pieces())
+            await finance_file.kept(tx, file.id, kept.settlement, reader.rows, reader.dialect)
     except Refused as problem:
-        async with store.begin() as tx:
-            await finance_file.refused(tx, file, problem.message, reader.dialect if reader else {})
-            await settlement.unstage(tx, file.id)
+        await finance_file.refused(tx, file.id, problem.message, reader.dialect if reader else {})
         log.warning("settlement_file.refused", extra={"file": file.id, "channel": channel.id, "why": problem.message})
-        kept = None
-    except Exception:
-        async with store.begin() as tx:
-            await finance_file.lay_down(tx, file)
-        raise
-    async with store.begin() as tx:
-        there = await finance_file.by_id(tx, file.id)
-    assert there is not None, "what has arrived is never forgotten"
-    return Imported(there, fresh=True, kept=kept)
+        return None
+    return kept
 
 
-async def _staged(store: Store, file: FinanceFile, reader: Reader, tell: Tell) -> None:
-    """Stage all rows of a file that are not staged yet: while the database takes one batch, the next is read. Raises Refused."""
-    async with store.begin() as tx:
-        there = await settlement.staged(tx, file.id)
-        if there != file.rows_read:
-            await settlement.unstage(tx, file.id)
-            await finance_file.read(tx, file, file.rows_read, 0)
-            there = 0
-        meaning = (await money_word.dictionary(tx)).of(reader.words)
-    rows, done = Rows(reader, meaning, file.id, there), 0
-    batch = Batch(there, there, b"")
-    async for content in finance_file.content(store, file.id):
-        _, batch = await asyncio.gather(_stage(store, file, batch), asyncio.to_thread(rows.next, content))
-        done += len(content)
-        tell("read", done, file.size)
-    await _stage(store, file, batch)
-    await _stage(store, file, rows.last())
-
-
-class Batch(NamedTuple):
-    """Rows as they are staged: those behind the first `before`, up to the number `last`."""
-
-    before: int
-    last: int
-    written: bytes
+async def _made(
+    tx: AsyncConnection,
+    channel: Channel,
+    reader: Reader,
+    marketplace: str | None,
+    pieces: AsyncIterator[Iterable[bytes]],
+) -> tuple[Kept, Statement]:
+    """A file read from its first byte to its last, and made books. Raises Refused; what was written is to be taken back then."""
+    meaning = (await money_word.dictionary(tx)).of(reader.words)
+    books, batch = _Books(tx, channel, reader), Batch(b"", b"", b"")
+    async for several in _rows(reader, pieces):
+        async with books.writing(batch):
+            batch = settlement_rows.written(several, meaning)
+    async with books.writing(batch):
+        statement = reader.statement(channel, marketplace)
+    return await settlement.settle(tx, await books.open(), statement, books.written), statement
 
 
 @dataclass(slots=True)
-class Rows:
-    """The rows of a file as they are staged, but for the first so many, which are `there`."""
+class _Books:
+    """The books, open for the settlement of a file as soon as its first rows come. `written` is what they come to so far."""
 
+    tx: AsyncConnection
+    channel: Channel
     reader: Reader
-    meaning: Classify
-    file: str
-    there: int
+    written: Written = field(default_factory=lambda: Written(0, Decimal(0)))
+    _opened: Opened | None = None
 
-    def next(self, content: bytes) -> Batch:
-        """The rows that end in the next bytes. Raises Refused."""
-        bites = (content[at : at + BITE] for at in range(0, len(content), BITE))
-        return self._batch(self.reader.feed(bite) for bite in bites)
+    async def open(self) -> Opened:
+        """Open them, if they are not yet: rows stand behind the head of their file."""
+        if self._opened is None:
+            head = self.reader.head
+            assert head is not None, "a file without one is refused"
+            self._opened = await settlement.open_books(self.tx, self.channel, head.external_id, head.total.currency)
+        return self._opened
 
-    def last(self) -> Batch:
-        """The last rows, when there are no more bytes. Raises Refused."""
-        return self._batch(self.reader.close() for _ in range(1))
-
-    def _batch(self, read: Iterable[Sequence[StatementRow]]) -> Batch:
-        before, written = self.there, []
-        for rows in read:
-            rows = [row for row in rows if row.number > self.there] if rows and rows[0].number <= self.there else rows
-            if rows:
-                written.append(settlement.written(self.file, rows, self.meaning))
-                self.there = rows[-1].number
-        return Batch(before, self.there, b"".join(written))
-
-
-async def _stage(store: Store, file: FinanceFile, batch: Batch) -> None:
-    """Raises OutOfHand."""
-    if not batch.written:
-        return
-    async with store.begin() as tx:
-        # What is staged is lost with the database's memory anyway, and then begun anew.
-        await tx.execute(_LOSABLE)
-        await settlement.stage(tx, batch.written)
-        await finance_file.read(tx, file, batch.before, batch.last)
+    @asynccontextmanager
+    async def writing(self, batch: Batch) -> AsyncIterator[None]:
+        """The database writes a batch while the block computes, which says nothing to it."""
+        if not batch.rows:
+            yield
+            return
+        opened = await self.open()
+        await settlement_rows.send(self.tx, batch)
+        task = asyncio.create_task(settlement.write(self.tx, opened))
+        # One turn of the loop to say it, one to send it off: then it is under way, however long we compute.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            rows, added = await task
+            self.written = Written(self.written.rows + rows, self.written.added + added)
 
 
-_LOSABLE = text("set local synchronous_commit = off")
+async def _rows(
+    reader: Reader, pieces: AsyncIterator[Iterable[bytes]]
+) -> AsyncIterator[Iterable[Sequence[StatementRow]]]:
+    """The rows of a file, a batch at a time, read when they are asked for. Raises Refused."""
+    async for piece in pieces:
+        yield (reader.feed(part[at : at + BITE]) for part in piece for at in range(0, len(part), BITE))
+    yield (reader.close() for _ in range(1))
+
+
+async def _together(pieces: Iterator[bytes]) -> AsyncIterator[Iterable[bytes]]:
+    """So many of them as are written at once."""
+    found, size = list[bytes](), 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= PARTS * PART_BYTES:
+            yield found
+            found, size = [], 0
+    yield found

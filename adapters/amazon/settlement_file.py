@@ -99,7 +99,7 @@ _ANEW = "Fetch the file from Amazon once more, as it is there, without opening i
 
 
 class SettlementFile:
-    """A `adapters.settlement.Reader` of one file. `stores` are the marketplaces that its rows have named so far."""
+    """A `adapters.settlement.Reader` of one file."""
 
     words = AMAZON
 
@@ -117,7 +117,8 @@ class SettlementFile:
         # Of the second line, as it stands there.
         self._whole: tuple[str, ...] = ()
         self._sum = Decimal(0)
-        self.stores: set[str] = set()
+        # What rows have named so far, with the marketplace's code; what the seller sold elsewhere is of none.
+        self._stores: dict[str, str | None] = {}
         self._mark = self._instants = self._days = ""
         self._amounts: dict[str, Decimal] = {}
         self._day: dict[str, str] = {}
@@ -180,17 +181,18 @@ class SettlementFile:
             "decimalMark": self._mark or None,
             "instants": self._instants or None,
             "dates": self._days or None,
-            "marketplaces": sorted(self.stores),
+            "marketplaces": sorted(self._stores),
             "unknownColumns": [name for name, _ in self._unknown],
         }
 
-    def _named(self) -> set[str]:
-        """The marketplaces that rows name; what the seller sold elsewhere is of none."""
-        return {BY_DOMAIN[name.lower()] for name in self.stores if name.lower() in BY_DOMAIN}
+    @property
+    def marketplaces(self) -> set[str]:
+        """Those that its rows have named so far."""
+        return {code for code in self._stores.values() if code is not None}
 
     def _refuse_of_another_region(self, channel: Channel) -> None:
         """A channel is an account in one region. Books are never changed, so nothing of another account may get there."""
-        named = self._named()
+        named = self.marketplaces
         own = {marketplace(code).region for code in channel.marketplaces}
         if named and own and not any(marketplace(code).region in own for code in named):
             raise FileRefused(
@@ -199,7 +201,7 @@ class SettlementFile:
             )
 
     def _marketplace(self, channel: Channel, currency: str) -> str | None:
-        named = {code for code in self._named() if marketplace(code).currency == currency}
+        named = {code for code in self.marketplaces if marketplace(code).currency == currency}
         if not named:
             named = {code for code in channel.marketplaces if marketplace(code).currency == currency}
         return next(iter(named)) if len(named) == 1 else None
@@ -314,7 +316,7 @@ class SettlementFile:
     def _rows(self, lines: list[str]) -> list[StatementRow]:
         assert self.head is not None
         width, pick, unknown, quoted = len(self._names), self._pick, self._unknown, self._quoted
-        amounts, units, stores = self._amounts, self._units, self.stores
+        amounts, units, stores = self._amounts, self._units, self._stores
         posted, at = "\n", self.head.ends_at  # as no cell is
         own, currency = self.head.external_id, self.head.total.currency
         made: list[StatementRow] = []
@@ -352,12 +354,13 @@ class SettlementFile:
                 _remember(units, count, number)
             if store not in stores:
                 self._store(store)
+            code = stores[store]
             self.rows += 1
             self._sum += value
             made.append(
                 _new(StatementRow, (
                     self.rows, kind, amount_kind, description, value, at, order or None, merchant_order or None,
-                    adjustment or None, shipment or None, store or None, network or None, item or None,
+                    adjustment or None, shipment or None, code, network or None, item or None,
                     merchant_item or None, adjustment_item or None, sku or None, number,
                     {name: cells[place] for name, place in unknown if cells[place]} or None if unknown else None,
                 ))
@@ -446,8 +449,8 @@ class SettlementFile:
         return int(cell)
 
     def _store(self, name: str) -> None:
-        self.stores.add(name)
-        if len(self.stores) > NAMES:
+        self._stores[name] = BY_DOMAIN.get(name.lower())
+        if len(self._stores) > NAMES:
             raise self._refused(
                 f"more than {NAMES} marketplaces are named, which no settlement has", "marketplace-name", name
             )

@@ -26,7 +26,6 @@ from store.tables.channel import budget_use, channel_state, exchange, hint, quar
 from store.tables.export import export_file, export_part
 from store.tables.finance import estimate_due, money_assignment, money_line, settlement
 from store.tables.finance_file import finance_file, finance_file_part
-from store.tables.finance_staged import money_staged
 from store.tables.hold import hold_rule, order_hold
 from store.tables.journal import journal, journal_posting
 from store.tables.label import label
@@ -115,7 +114,6 @@ __all__ = [
     "money_assignment",
     "money_group",
     "money_line",
-    "money_staged",
     "money_transaction",
     "money_word",
     "operation",

@@ -29,14 +29,13 @@ finance_file = Table(
     Column("utf8", Boolean, nullable=False, server_default=text("true")),
     Column("state", Text, nullable=False, server_default="READING"),
     Column("reason", Text),
-    # Rows that are staged, and in the end those of the settlement.
+    # Of its settlement; none until that is in the books.
     Column("rows_read", Integer, nullable=False, server_default="0"),
     # How it is written, as far as it was read.
     Column("dialect", JSONB),
     Column("settlement_id", Text, ForeignKey("settlement.id")),
-    # Who has it in hand has it until then; each hand has a fence of its own.
+    # Until then it may be coming still.
     instant("due_at", now=True),
-    Column("fence", BigInteger, nullable=False, server_default="0"),
     instant("at", now=True),
     instant("ended_at", nullable=True),
     words("state", "READING", "KEPT", "REFUSED"),

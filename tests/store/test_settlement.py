@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import ColumnElement, Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,9 +32,9 @@ from domain.order import Order, OrderLine, OrderStatus, Shipment
 from domain.product import FulfilledBy
 from domain.residual import Missing, Tie
 from domain.settlement import SettlementKind, Statement, StatementRow
-from store import locks, money_line, money_transaction, order, settlement
+from store import locks, money_line, money_transaction, order, settlement, settlement_rows
 from store.session import Store
-from store.tables import estimate_due, listing, money_staged, outbound_line, outbound_order, product
+from store.tables import estimate_due, listing, outbound_line, outbound_order, product
 from store.tables import money_line as line_table
 from store.tables import settlement as settlement_table
 from workers.deps import Deps
@@ -124,18 +124,31 @@ def a_statement(rows: Iterable[StatementRow], external_id: str = "1001", **more:
     return Statement(**given | more)
 
 
-async def staged(store: Store, rows: Sequence[StatementRow], file: str = "f") -> None:
-    async with store.begin() as tx:
-        await settlement.stage(tx, settlement.written(file, rows, partial(classify, AMAZON)))
-
-
 async def settled(
-    store: Store, rows: Sequence[StatementRow], external_id: str = "1001", channel: Channel = US, **more: Any
+    store: Store,
+    rows: Sequence[StatementRow],
+    external_id: str = "1001",
+    channel: Channel = US,
+    at_once: int = 3,
+    **more: Any,
 ) -> settlement.Kept:
-    await staged(store, rows)
     async with store.begin() as tx:
-        statement = a_statement(rows, external_id, channel=channel.id, **more)
-        return await settlement.settle(tx, channel, statement, "f")
+        return await keep(tx, rows, a_statement(rows, external_id, channel=channel.id, **more), channel, at_once)
+
+
+async def keep(
+    tx: AsyncConnection, rows: Sequence[StatementRow], statement: Statement, channel: Channel = US, at_once: int = 3
+) -> settlement.Kept:
+    """Keep a settlement of rows that come so many at a time."""
+    opened = await settlement.open_books(tx, channel, statement.external_id, statement.total.currency)
+    count, added = 0, Decimal(0)
+    for first in range(0, len(rows), at_once):
+        await settlement_rows.send(
+            tx, settlement_rows.written([rows[first : first + at_once]], partial(classify, AMAZON))
+        )
+        written = await settlement.write(tx, opened)
+        count, added = count + written.rows, added + written.added
+    return await settlement.settle(tx, opened, statement, settlement_rows.Written(count, added))
 
 
 async def lines(store: Store, kept: settlement.Kept) -> dict[int | None, MoneyLine]:
@@ -149,8 +162,8 @@ async def lines(store: Store, kept: settlement.Kept) -> dict[int | None, MoneyLi
 
 def test_what_takes_a_sale_back_takes_back_its_units() -> None:
     rows = [a_row(1, 20, units=2), a_row(2, -20, units=2), a_row(3, -20, "Refund", units=2), a_row(4, 20, units=2)]
-    staged = settlement.written("f", rows, partial(classify, AMAZON)).decode().splitlines()
-    assert [line.split("\t")[-2] for line in staged] == ["2", "-2", "2", "2"]
+    sent = settlement_rows.written([rows], partial(classify, AMAZON)).rows.decode().splitlines()
+    assert [line.split("\t")[-2] for line in sent] == ["2", "-2", "2", "2"]
 
 
 def tie(one: MoneyLine) -> tuple[Any, ...]:
@@ -284,9 +297,6 @@ async def test_the_same_again_changes_nothing_and_other_contents_are_refused(sto
     ):
         with pytest.raises(Conflict, match="was kept on"):
             await settled(store, others)
-        async with store.begin() as tx:
-            assert await settlement.staged(tx, "f") == len(others), "it is for the caller to unstage"
-            await settlement.unstage(tx, "f")
     after = await lines(store, kept)
     assert {number: one.amount for number, one in after.items()} == {
         number: one.amount for number, one in before.items()
@@ -303,10 +313,8 @@ async def test_a_total_that_is_wrong_by_a_cent_keeps_nothing(store: Store) -> No
             await settlement.keep(tx, payout, [movement(1, "20"), movement(2, "-3.01")])
     assert await rows_of(store, settlement_table) == await rows_of(store, line_table) == 0
     # The twin.
-    async with store.begin() as tx:
-        await settlement.settle(tx, US, a_statement(rows), "f")
+    await settled(store, rows)
     assert (await rows_of(store, settlement_table), await rows_of(store, line_table)) == (1, 2)
-    assert await rows_of(store, money_staged) == 0
 
 
 async def test_what_lines_say_is_kept_as_it_stood(store: Store) -> None:
@@ -334,7 +342,7 @@ async def test_what_lines_say_is_kept_as_it_stood(store: Store) -> None:
         (MoneyClass.SALE, -3),
     ]
     with pytest.raises(Invalid, match="NUL"):
-        await staged(store, [a_row(1, 1, order_id="\0")])
+        await settled(store, [a_row(1, 1, order_id="\0")])
 
 
 async def test_a_sale_counts_on_the_day_it_was_made_by_the_marketplaces_clock(store: Store) -> None:
@@ -356,6 +364,36 @@ async def test_a_sale_counts_on_the_day_it_was_made_by_the_marketplaces_clock(st
     for one in found.values():
         placed_at = PLACED if one.order_id is not None else None
         assert one.day == day_of(one.event, placed_at, one.posted_at, channel.zone(one.marketplace))
+
+
+async def test_a_line_of_no_order_is_of_the_marketplace_that_it_names(store: Store) -> None:
+    """Files may be of several; a SKU of several meanings means what it does there."""
+    await mapped(store, "A", "B")
+    async with store.begin() as tx:
+        for marketplace, sku in (("US", "A"), ("CA", "B")):
+            row = {"id": marketplace, "channel": US.id, "marketplace": marketplace, "channel_sku": "Z", "sku": sku}
+            more = {"external_id": "Z", "status": "ACTIVE", "fulfilled_by": "MERCHANT", "as_of": POSTED}
+            await tx.execute(insert(listing).values(**row, **more))
+        await order.upsert(tx, [an_order("1", "A")])
+    channel = replace(US, zones={**US.zones, "CA": "Asia/Tokyo"})
+    rows = [
+        other(1, -1, "Storage Fee", sku="Z", marketplace="CA"),
+        other(2, -1, "Storage Fee", sku="Z", marketplace="US"),
+        other(3, -1, "Storage Fee", sku="Z"),
+        a_row(4, 20, order_id="1", sku="A", marketplace="CA"),
+        a_row(5, 20, order_id="2", sku="A", marketplace="CA"),
+    ]
+    kept = await settled(store, rows, channel=channel, marketplace=None)
+    found = await lines(store, kept)
+    assert [(one.marketplace, one.sku) for one in found.values()] == [
+        ("CA", "B"), ("US", "A"), (None, None), ("US", "A"), ("CA", "A"),
+    ]  # fmt: skip
+    assert [one.day for one in found.values()][:2] == [date(2026, 11, 5), date(2026, 11, 4)]
+    # And so it is when its order comes to be known.
+    async with store.begin() as tx:
+        await order.upsert(tx, [an_order("3", "A")])
+    assert await rematched(store, channel) == 0
+    assert (await lines(store, kept))[1].marketplace == "CA"
 
 
 async def test_what_was_reckoned_gives_way_and_is_reckoned_anew(store: Store) -> None:
@@ -413,7 +451,6 @@ async def test_a_settlement_that_dies_at_any_statement_leaves_nothing(
     async with store.begin() as tx:
         await order.upsert(tx, [mine])
         await money_line.add(tx, [movement(1, 20, order_id=mine.id)])
-    await staged(store, rows)
     before = await all_rows(store)
     execute, left = AsyncConnection.execute, 0
 
@@ -431,7 +468,7 @@ async def test_a_settlement_that_dies_at_any_statement_leaves_nothing(
             with monkeypatch.context() as mocked:
                 mocked.setattr(AsyncConnection, "execute", dying)
                 async with store.begin() as tx:
-                    kept = await settlement.settle(tx, US, a_statement(rows), "f")
+                    kept = await keep(tx, rows, a_statement(rows))
             break
         except Dead:
             assert await all_rows(store) == before
@@ -446,9 +483,9 @@ class Dead(Exception):
 
 
 async def all_rows(store: Store) -> dict[str, int]:
-    return {
-        str(one): await rows_of(store, one) for one in (settlement_table, line_table, money_staged, estimate_due)
-    } | {"standing": await rows_of(store, line_table, line_table.c.replaced_at.is_(None))}
+    return {str(one): await rows_of(store, one) for one in (settlement_table, line_table, estimate_due)} | {
+        "standing": await rows_of(store, line_table, line_table.c.replaced_at.is_(None))
+    }
 
 
 async def rows_of(store: Store, table: Table, *where: ColumnElement[bool]) -> int:
@@ -502,10 +539,11 @@ async def books(new_database: Callable[[], str]) -> AsyncIterator[Store]:
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.permutations(COMES), st.sets(st.sampled_from(COMES)))
+@given(st.permutations(COMES), st.sets(st.sampled_from(COMES)), st.integers(1, 5))
 async def test_what_stands_in_the_end_is_the_same_in_whatever_order_things_come(
-    books: Store, comes: list[str], looked_after: set[str]
+    books: Store, comes: list[str], looked_after: set[str], at_once: int
 ) -> None:
+    """And in however many parts."""
     channel = replace(US, id=ChannelId(f"amazon-{uuid4().hex[:8]}"))
     ids = {order_id(channel.id, name): name for name in ("1", "2")}
     kept: dict[str, settlement.Kept] = {}
@@ -513,7 +551,7 @@ async def test_what_stands_in_the_end_is_the_same_in_whatever_order_things_come(
         if one in BOOKS:
             period = (STARTS, ENDS) if one == SALE else (ENDS, ENDS + timedelta(days=14))
             dates = {"starts_at": period[0], "ends_at": period[1]}
-            kept[one] = await settled(books, BOOKS[one], one, channel, **dates)
+            kept[one] = await settled(books, BOOKS[one], one, channel, at_once, **dates)
         else:
             await come(books, channel, one)
         if one in looked_after:
@@ -618,14 +656,8 @@ async def test_who_finds_somebody_at_the_books_leaves_them(store: Store) -> None
 
 async def test_two_who_keep_the_same_at_once_keep_it_once(store: Store) -> None:
     rows = [a_row(1, 20, order_id="1")]
-    for file in ("a", "b"):
-        await staged(store, rows, file)
-
-    async def keep(file: str) -> bool:
-        async with store.begin() as tx:
-            return (await settlement.settle(tx, US, a_statement(rows), file)).fresh
-
-    assert sorted(await asyncio.gather(keep("a"), keep("b"))) == [False, True]
+    kept = await asyncio.gather(settled(store, rows), settled(store, rows))
+    assert sorted(one.fresh for one in kept) == [False, True]
     assert await rows_of(store, line_table) == 1
 
 
@@ -663,32 +695,37 @@ STAGED = st.builds(
     item_id=NAMES,
     sku=NAMES,
     **dict.fromkeys(("merchant_order_id", "merchant_order_item_id", "merchant_adjustment_item_id"), st.none()),
-    **dict.fromkeys(("marketplace_name", "network", "units"), st.none()),
+    **dict.fromkeys(("marketplace", "network", "units"), st.none()),
     extra=st.dictionaries(TEXTS, TEXTS, max_size=2).map(lambda extra: extra or None),
 )
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STAGED, max_size=4))
-async def test_rows_are_staged_as_they_are(books: Store, rows: list[StatementRow]) -> None:
+async def test_rows_come_as_they_are(books: Store, rows: list[StatementRow]) -> None:
     """Whatever signs their texts have."""
     numbered = [row._replace(number=number) for number, row in enumerate(rows, 1)]
     async with books.begin() as tx:
-        content = settlement.written("g", numbered, lambda *_words: (Event.REFUND, MoneyClass.SHIPPING))
-        await settlement.stage(tx, content)
-        assert await settlement.staged(tx, "g") == len(rows)
-        found = await tx.execute(select(money_staged).where(money_staged.c.file == "g").order_by(money_staged.c.row))
+        await settlement_rows.begin(tx)
+        sent = settlement_rows.written(
+            [numbered[:1], numbered[1:]], lambda *_words: (Event.REFUND, MoneyClass.SHIPPING)
+        )
+        await settlement_rows.send(tx, sent)
+        written = await settlement_rows.keep_back(tx)
+        assert written == (len(rows), sum((row.amount for row in rows), Decimal(0)))
+        found = await tx.execute(text("select * from settlement_left order by row"))
         told = [
             StatementRow(
                 row.row,
-                row.kind or "",
-                row.amount_kind or "",
-                row.description or "",
+                row.kind,
+                row.amount_kind,
+                row.description,
                 row.amount,
                 row.posted_at,
                 order_id=row.order_external_id,
                 adjustment_id=row.adjustment_id,
                 shipment_id=row.shipment_id,
+                marketplace=row.marketplace,
                 item_id=row.item_id,
                 sku=row.channel_sku,
                 extra=row.extra,
@@ -696,5 +733,3 @@ async def test_rows_are_staged_as_they_are(books: Store, rows: list[StatementRow
             for row in found
         ]
         assert told == numbered
-        await settlement.unstage(tx, "g")
-        assert await settlement.staged(tx, "g") == 0

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 
 from sqlalchemy import func, insert, select
 
@@ -14,7 +13,6 @@ from adapters.amazon.settlement_file import SettlementFile
 from domain.channel import Channel, Platform
 from domain.ids import ChannelId, ChannelSku, Sku, line_id, order_id
 from domain.money import Money
-from domain.money_words import AMAZON, classify
 from domain.order import Order, OrderLine, OrderStatus
 from domain.product import FulfilledBy
 from domain.settlement import Statement, StatementRow
@@ -28,7 +26,7 @@ from store import money_line, order, settlement
 from store.session import Store
 from store.tables import listing, product
 from store.tables import money_line as line_table
-from tests.store.test_settlement import rematched
+from tests.store.test_settlement import keep, rematched
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ZONES = {"US": "America/Los_Angeles", "DE": "Europe/Berlin", "FR": "Europe/Paris", "JP": "Asia/Tokyo"}
@@ -110,10 +108,9 @@ async def test_settlements_of_four_stores_tie_out_once_their_orders_are_there(st
         assert (statement.external_id, statement.total.amount) == (one.id, one.total)
         # Twice: as it came, and, in the name of another, as files can be.
         for name, each in ((one.id, rows), (f"{one.id}b", twisted(rows, one.id))):
+            made = replace(statement, external_id=name)
             async with store.begin() as tx:
-                await settlement.stage(tx, settlement.written(name, each, partial(classify, AMAZON)))
-                made = replace(statement, external_id=name)
-                became = await settlement.settle(tx, channels[one.account.seller], made, name)
+                became = await keep(tx, each, made, channels[one.account.seller], 100)
             assert became.rows == len(each)
             kept[became.settlement] = made
         if number == 4:

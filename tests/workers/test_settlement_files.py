@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.amazon.settlement_file import SettlementFile
 from adapters.gzipped import Broken
@@ -22,19 +23,20 @@ from domain.channel import Channel, Platform
 from domain.errors import Refused, Transient
 from domain.ids import ChannelId
 from domain.money_line import Source, Stage
-from store import finance_file
+from store import finance_file, settlement_rows
+from store import settlement as settlement_store
 from store.finance_file import FileState, NewFile
 from store.money_line import lines_of
 from store.session import Store
 from store.tables import finance_file as finance_file_table
-from store.tables import finance_file_part, money_line, money_staged, settlement
+from store.tables import finance_file_part, money_line, settlement
 from tests.adapters.amazon.settlements import STORES, entries, file_in, is_utf8
 from workers import settlement_files
 from workers.settlement_files import Coming, Imported, bring, import_settlement, rehearse, take
 
 EU = Channel(ChannelId("eu"), Platform.AMAZON, "EU", sandbox=True, marketplaces=("US", "DE", "FR", "JP"))
 NEW = NewFile(EU.id, "settlement.txt", "somebody")
-TABLES = (settlement, money_line, money_staged, finance_file_part)
+TABLES = (settlement, money_line, finance_file_part)
 
 
 async def chunks(content: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
@@ -47,7 +49,7 @@ async def imported(store: Store, content: bytes, **more: Any) -> Imported:
 
 
 async def counts(store: Store) -> tuple[int, ...]:
-    """Settlements, lines of money, rows on their way, parts of files."""
+    """Settlements, lines of money, parts of files."""
     async with store.begin() as tx:
         return tuple([await tx.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES])
 
@@ -81,7 +83,7 @@ async def test_a_file_becomes_books_to_the_cent_and_stays_as_it_came(store: Stor
         (Source.SETTLEMENT, Stage.SETTLED, kept.settlement)
     }
     assert total == sum((one.amount for one in wanted), Decimal(0))
-    assert await counts(store) == (1, len(wanted), 0, 1)
+    assert await counts(store) == (1, len(wanted), 1)
     assert await bytes_of(store, file.id) == content
     packed = b"".join([part async for part in finance_file.packed(store, file.id)])
     assert gzip.decompress(packed) == content
@@ -111,7 +113,7 @@ async def test_two_at_once_are_one(store: Store) -> None:
     assert sorted(one.fresh for one in done) == [False, False, False, True]
     assert len({one.file.id for one in done}) == 1
     assert {one.file.state for one in done} == {FileState.KEPT}
-    assert await counts(store) == (1, len(entries("US")), 0, 1)
+    assert await counts(store) == (1, len(entries("US")), 1)
 
 
 async def test_who_brings_what_becomes_books_waits_for_it_however_long(store: Store, database_url: str) -> None:
@@ -143,74 +145,74 @@ class Killed(BaseException):
     """What no handler answers: as if the process were gone."""
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files come in many parts, each of them written by itself."""
+    monkeypatch.setattr(settlement_files, "PART_BYTES", 2_000)
+    monkeypatch.setattr(settlement_files, "PARTS", 1)
+
+
 @pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.usefixtures("small")
 async def test_who_dies_at_any_row_leaves_what_the_next_ends_with_the_same_totals(
     store: Store, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    monkeypatch.setattr(settlement_files, "PART_BYTES", 2_000)
     wanted = [one for number in range(5) for one in entries("DE", number)]
     file = await bring(store, NEW, chunks(file_in("DE", wanted)[0]))
-    stage, staged = settlement_files._stage, 0
+    write, written = settlement_store.write, 0
 
-    async def dying(*args: Any) -> None:
-        nonlocal staged
-        await stage(*args)
-        staged += bool(args[-1].written)
-        if args[-1].written and staged == at:
+    async def dying(tx: AsyncConnection, opened: settlement_store.Opened) -> settlement_rows.Written:
+        nonlocal written
+        done = await write(tx, opened)
+        assert done.rows < len(wanted)
+        written += 1
+        if written == at:
             raise Killed
+        return done
 
-    monkeypatch.setattr(settlement_files, "_stage", dying)
-    with pytest.raises(Killed):
-        await take(store, EU, SettlementFile, file.id)
-    there = await counts(store)
-    assert there[:2] == (0, 0)
-    assert 0 < there[2] < len(wanted)
+    with monkeypatch.context() as mocked:
+        mocked.setattr(settlement_store, "write", dying)
+        with pytest.raises(Killed):
+            await take(store, EU, SettlementFile, file.id)
+    assert (await counts(store))[:2] == (0, 0)
     async with store.begin() as tx:
-        # Its time is over.
-        await tx.execute(text("update finance_file set due_at = now()"))
         assert await finance_file.unfinished(tx, EU.id) == [file.id]
     done = await take(store, EU, SettlementFile, file.id)
     assert done.kept is not None
     assert done.kept.rows == len(wanted)
-    assert (await counts(store))[:3] == (1, len(wanted), 0)
+    assert (await counts(store))[:2] == (1, len(wanted))
     async with store.begin() as tx:
         assert await tx.scalar(select(func.sum(money_line.c.amount))) == sum((one.amount for one in wanted), Decimal(0))
         assert await finance_file.unfinished(tx, EU.id) == []
 
 
-async def test_rows_that_a_crash_of_the_database_took_are_staged_anew(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settlement_files, "PART_BYTES", 500)
-    wanted = entries("DE")
+@pytest.mark.usefixtures("small")
+async def test_who_has_a_file_in_hand_has_it_to_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [one for number in range(5) for one in entries("DE", number)]
     file = await bring(store, NEW, chunks(file_in("DE", wanted)[0]))
-    async with store.begin() as tx:
-        # As if five were staged, and are gone.
-        await tx.execute(text("update finance_file set rows_read = 5"))
-    done = await take(store, EU, SettlementFile, file.id)
-    assert done.kept is not None
-    assert (await counts(store))[:3] == (1, len(wanted), 0)
+    write = settlement_store.write
+    others: list[asyncio.Task[Imported]] = []
 
+    async def slow(tx: AsyncConnection, opened: settlement_store.Opened) -> settlement_rows.Written:
+        if not others:
+            async with store.begin() as looking:
+                assert await finance_file.unfinished(looking, EU.id) == []
+            others.append(asyncio.create_task(take(store, EU, SettlementFile, file.id)))
+            waiting = text(
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            )
+            while True:
+                async with store.begin() as looking:
+                    if await looking.scalar(waiting):
+                        break
+        return await write(tx, opened)
 
-async def test_who_was_taken_for_dead_writes_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    content, _ = file_in("DE", entries("DE"))
-    file = await bring(store, NEW, chunks(content))
-    stage = settlement_files._stage
-    theirs: list[Imported] = []
-
-    async def slow(*args: Any) -> None:
-        monkeypatch.setattr(settlement_files, "_stage", stage)
-        async with store.begin() as tx:
-            await tx.execute(text("update finance_file set due_at = now()"))
-        theirs.append(await take(store, EU, SettlementFile, file.id))
-        await stage(*args)
-
-    monkeypatch.setattr(settlement_files, "_stage", slow)
+    monkeypatch.setattr(settlement_store, "write", slow)
     mine = await take(store, EU, SettlementFile, file.id)
-    assert [one.fresh for one in theirs] == [True]
-    assert not mine.fresh
-    assert mine.file == theirs[0].file
-    assert await counts(store) == (1, len(entries("DE")), 0, 1)
+    theirs = await others[0]
+    assert (mine.fresh, theirs.fresh, theirs.kept) == (True, False, None)
+    assert mine.file == theirs.file
+    assert (await counts(store))[:2] == (1, len(wanted))
 
 
 @given(st.binary(max_size=5_000), st.integers(1, 3_000), st.integers(1, 3_000))
@@ -243,7 +245,7 @@ async def test_a_packed_file_that_was_cut_is_refused_and_is_not_the_whole_one(st
         done = await imported(store, PACKED[:place])
         assert done.file.state is FileState.REFUSED
         assert "was cut" in (done.file.reason or "")
-    assert await counts(store) == (0, 0, 0, 0)
+    assert await counts(store) == (0, 0, 0)
     assert (await imported(store, PACKED)).kept is not None
 
 
@@ -275,11 +277,11 @@ async def test_a_hostile_file_is_refused_whole_and_says_why(store: Store, name: 
     assert done.fresh or done.file.size == 0
     assert (done.kept, done.file.state, done.file.settlement) == (None, FileState.REFUSED, None)
     assert words in (done.file.reason or "")
-    assert (await counts(store))[:3] == (0, 0, 0)
+    assert (await counts(store))[:2] == (0, 0)
     again = await imported(store, content)
     assert (again.fresh, again.file) == (False, done.file)
     # What can be unpacked can be looked at, and is read once more for who asks.
-    if (await counts(store))[3]:
+    if (await counts(store))[2]:
         assert await bytes_of(store, done.file.id) == (
             gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         )
@@ -309,7 +311,7 @@ async def test_a_corrected_file_of_the_same_settlement_is_refused_and_the_books_
     other = await imported(store, file_in("DE", entries("DE")[:-1])[0])
     assert other.file.state is FileState.REFUSED
     assert "12345678901" in (other.file.reason or "")
-    assert (await counts(store))[:3] == before[:3]
+    assert (await counts(store))[:2] == before[:2]
 
 
 async def test_a_rehearsal_tells_what_would_be_and_leaves_nothing(store: Store) -> None:
@@ -319,7 +321,7 @@ async def test_a_rehearsal_tells_what_would_be_and_leaves_nothing(store: Store) 
     kept, statement = await rehearse(store, EU, SettlementFile, told)
     assert (kept.fresh, kept.rows) == (True, len(entries("DE")))
     assert statement.marketplace == "DE"
-    assert await counts(store) == (0, 0, 0, 0)
+    assert await counts(store) == (0, 0, 0)
     done = await imported(store, CONTENT)
     assert done.kept is not None
     assert (done.kept.rows, done.kept.matched_rows, done.kept.difference) == (
@@ -333,4 +335,4 @@ async def test_a_settlement_of_nothing_is_one_too(store: Store) -> None:
     done = await imported(store, file_in("JP", [])[0])
     assert done.kept is not None
     assert (done.file.state, done.kept.rows, done.kept.difference.amount) == (FileState.KEPT, 0, Decimal(0))
-    assert await counts(store) == (1, 0, 0, 1)
+    assert await counts(store) == (1, 0, 1)

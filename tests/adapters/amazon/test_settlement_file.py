@@ -40,7 +40,7 @@ def test_each_store_s_manner_is_found_out(store: str, told: bool) -> None:
         len(wanted), "other-transaction", "other-transaction", SUBSCRIPTIONS[store], wanted[-1].amount, AT
     )
     assert rows[5] == StatementRow(
-        6, "Refund", "ItemPrice", "Principal", wanted[5].amount, AT, wanted[5].order, None, "A1", "S1", wanted[5].store,
+        6, "Refund", "ItemPrice", "Principal", wanted[5].amount, AT, wanted[5].order, None, "A1", "S1", store,
         "AFN", "2", None, None, "SKU-2", 1,
     )  # fmt: skip
     head = reader.head
@@ -50,6 +50,30 @@ def test_each_store_s_manner_is_found_out(store: str, told: bool) -> None:
     assert head.total.amount == sum((row.amount for row in rows), Decimal(0))
     assert reader.dialect["decimalMark"] == MARKS[store]
     assert reader.dialect["charset"] == CHARSETS[store]
+
+
+def test_a_british_file_has_days_as_in_europe_and_decimals_as_in_america() -> None:
+    wanted = entries("DE")
+    content, _ = file_in("DE", wanted)
+    for there, here in ((b",", b"."), (b"EUR", b"GBP"), (b"Amazon.de", b"Amazon.co.uk"), (b"b\xfchr", b"uhr")):
+        assert there in content
+        content = content.replace(there, here)
+    reader, rows = read(content)
+    assert [row.amount for row in rows] == [one.amount for one in wanted]
+    assert {row.posted_at for row in rows} == {AT}
+    assert {row.marketplace for row in rows} == {"UK", None}
+    assert (reader.dialect["decimalMark"], reader.dialect["instants"]) == (".", "DD.MM.YYYY")
+    assert reader.statement(EU).marketplace == "UK"
+    assert reader.statement(EU).total == Money(sum((one.amount for one in wanted), Decimal(0)), "GBP")
+
+
+def test_a_row_names_its_marketplace_by_its_code_where_it_is_one_of_amazon_s() -> None:
+    wanted = entries("DE")
+    elsewhere = [wanted[0].with_(store="Amazon.fr"), wanted[1].with_(store="Non-Amazon"), *wanted[2:]]
+    reader, rows = read(file_in("DE", elsewhere)[0])
+    assert [row.marketplace for row in rows[:3]] == ["FR", None, "DE"]
+    assert reader.marketplaces == {"DE", "FR"}
+    assert reader.statement(EU).marketplace is None, "euros are of both"
 
 
 @given(st.sampled_from(STORES), st.integers(1, 400))
