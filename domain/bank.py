@@ -6,6 +6,8 @@ same matches, and one that was made when less was known is taken back when it is
     PERSON       somebody said so
     REFERENCE    the line's words name the payout, the amount is the payout's, and no line that names it sends it back
     AMOUNT_DATE  same amount, booked within days of the payout, and neither of them has another one, and the line names no payout
+
+What the bank calls a reversal is no payout, and what it may take back is none for certain.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ OVERDUE = timedelta(days=9)
 """After so long every bank has shown a payout, weekends and a holiday included."""
 FAR = timedelta(days=60)
 """Nobody takes a line for a payout that is further away."""
+
+REVERSAL = "RvslInd"
+"""What stands behind the words of a line that the bank calls a reversal: ISO 20022's own name for it."""
 
 _APART = re.compile(r"[\s+:;,|]+")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{8,30}")
@@ -70,6 +75,11 @@ class BankLine:
     def id(self) -> str:
         """The same line, from whichever file, has the same one."""
         return derived_id("bank line", self.account, self.key)
+
+    @property
+    def reversal(self) -> bool:
+        """Whether it takes back another line. Its amount is what it does itself: below 0 where what had come is taken back."""
+        return self.words.endswith(REVERSAL)
 
 
 class Keys:
@@ -214,9 +224,9 @@ def matched(
     named = [(p, q) for p, q in told if p.id in open_payouts]
     sure, unsure = _pairs([(p, q) for p, q in named if p.total == q.amount])
     # What was paid and sent back is not paid.
-    back = {p.id for p, q in named if q.amount == -p.total}
-    unsure += [pair for pair in sure if pair[0] in back]
-    sure = [pair for pair in sure if pair[0] not in back]
+    back = {p.id for p, q in named if q.amount == -p.total} | _taken_back(open_lines.values())
+    unsure += [pair for pair in sure if not back.isdisjoint(pair)]
+    sure = [pair for pair in sure if back.isdisjoint(pair)]
     doubts |= dict.fromkeys(unsure, Doubt.SEVERAL)
     matches += [Match(line, payout, MatchRule.REFERENCE) for payout, line in sure]
     for payout, line in sure:
@@ -225,11 +235,11 @@ def matched(
         if p.id in open_payouts and q.id in open_lines and p.total != q.amount:
             same = p.total.currency == q.amount.currency
             doubts[p.id, q.id] = Doubt.AMOUNT_DIFFERS if same else Doubt.CURRENCY_DIFFERS
-    alike = list(_alike(open_payouts.values(), open_lines.values()))
+    alike = list(_alike(open_payouts.values(), (one for one in open_lines.values() if not one.reversal)))
     near = [(p, q) for p, q in alike if p.paid_on - timedelta(days=EARLY) <= q.booked_on <= due_by(p.paid_on, days)]
     sure, unsure = _pairs(near)
     # What names several, another amount or another payout, is no case for counting days.
-    named_in_vain = {one for pair in doubts for one in pair} | {q.id for _, q in told}
+    named_in_vain = {one for pair in doubts for one in pair} | {q.id for _, q in told} | back
     for pair in sure:
         if not named_in_vain.isdisjoint(pair):
             doubts.setdefault(pair, Doubt.SEVERAL)
@@ -244,6 +254,23 @@ def matched(
     return Matched(
         tuple(sorted(matches, key=lambda one: one.line)), tuple(sorted(left, key=lambda one: (one.payout, one.line)))
     )
+
+
+def _taken_back(lines: Collection[BankLine]) -> set[str]:
+    """The reversals among these, and what each may take back: of the same account and amount, booked until then; where some of
+    these have a name in common with it, they alone."""
+    by_amount: defaultdict[tuple[str, Money], list[BankLine]] = defaultdict(list)
+    for one in lines:
+        if not one.reversal:
+            by_amount[one.account, one.amount].append(one)
+    found: set[str] = set()
+    for back in (one for one in lines if one.reversal):
+        alike = by_amount[back.account, -back.amount]
+        near = [one for one in alike if timedelta(0) <= back.booked_on - one.booked_on <= FAR]
+        called = names(back.words)
+        meant = [one for one in near if not called.isdisjoint(names(one.words))]
+        found |= {back.id, *(one.id for one in meant or near)}
+    return found
 
 
 def _named(payouts: Iterable[Payout], lines: Iterable[BankLine]) -> list[tuple[Payout, BankLine]]:

@@ -51,10 +51,8 @@ BANDS: tuple[tuple[timedelta, Band], ...] = (
 )
 """What is younger than each of these falls into its band; what is in none is older."""
 
-
-def band_of(age: timedelta) -> Band:
-    """The band of an age."""
-    return next((band for below, band in BANDS if age < below), Band.OLDER)
+PLACED_BEFORE = timedelta(days=90)
+"""Hardly any order was placed longer before its money was posted: it is billed when it leaves, and refunded within two months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,8 @@ class Residual:
     def todo(self) -> str:
         """What to do next."""
         assert self.line.cause is not None
-        return WORDS[self.line.cause][1]
+        posted_on = self.line.posted_at.date()
+        return WORDS[self.line.cause][1].format(since=posted_on - PLACED_BEFORE, until=posted_on + timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +156,9 @@ class Missing:
 WORDS: Mapping[Cause, tuple[str, str]] = {
     Cause.ORDER_UNKNOWN: (
         "It names an order, a shipment or an adjustment that is not here.",
-        "Read the orders of that time (backfillOrders): it is tied as soon as its order is here. Or say what it belongs to "
-        "(assignResidual).",
+        "Read the orders of that time (backfillOrders from {since} to {until}, or from earlier on): those from more than 60 days "
+        "before the channel was first read are not here by themselves. It is tied as soon as its order is here. Or say what it "
+        "belongs to (assignResidual).",
     ),
     Cause.LINE_UNKNOWN: (
         "Its order is here, and none of the order's lines is meant, or more than one could be.",
@@ -177,7 +177,7 @@ WORDS: Mapping[Cause, tuple[str, str]] = {
         "Wait for the order's charges to be told; or take it as it stands (assignResidual).",
     ),
 }
-"""Why, and what to do next."""
+"""Why, and what to do next; `since` and `until` are the days between which the order of a line was placed."""
 
 
 def rule_words(matched_by: str) -> str | None:

@@ -27,6 +27,33 @@ CAUSES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a settlement took the place of: so many transactions, which come to `told`; `by_period` of them name neither it nor
+    its group, and are taken for its own since they moved in its period.
+
+    `differing` are the orders that the transactions tell of, and the settlement not, or not the same sum; what is of no order is
+    one more where no line of the settlement is of none either. `difference` is what the settlement has beyond them there.
+    """
+
+    transactions: int
+    by_period: int
+    told: Money
+    differing: int
+    difference: Money
+
+    @property
+    def warning(self) -> str | None:
+        """For people; None where nothing was lost."""
+        if not self.differing:
+            return None
+        rest = f"{self.difference.amount:f} {self.difference.currency}"
+        return (
+            f"It took the place of {self.transactions:,} transactions, {self.by_period:,} of them by their dates alone, and "
+            f"tells {self.differing:,} orders otherwise: {rest} beside what they told. See `comparison`."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Views:
     """What the two tell of one order, by the channel's id; None for all that is of no order."""
 

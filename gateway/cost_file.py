@@ -11,12 +11,14 @@ from enum import Enum
 from itertools import islice
 from typing import BinaryIO
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from domain.cost import CostLayer, NewCost
 from domain.errors import Invalid
 from domain.ids import Sku
 from domain.money import Money, parse_money
 from gateway.rows import FileProblem, Row, csv_rows, json_rows, shown
-from store import cost
+from store import cost, product
 from store.cost import Kept
 from store.session import Store
 
@@ -52,10 +54,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked: who asks, and whether it is only to be told what would happen."""
+    """What is asked: who asks, and whether it is only to be told what would happen. Without `new_skus` costs of SKUs that no
+    product has are refused."""
 
     actor: str
     dry_run: bool = False
+    new_skus: bool = False
     json_lines: bool = False
 
 
@@ -104,10 +108,26 @@ def report_row(one: Outcome) -> Sequence[object]:
 
 async def _take(store: Store, wanted: Wanted, batch: Sequence[Read]) -> list[Outcome]:
     async with store.begin() as tx, tx.begin_nested() as tried:
+        if not wanted.new_skus:
+            batch = await _of_products(tx, batch)
         kept = iter(await cost.keep(tx, [said for _, said in batch if isinstance(said, NewCost)], wanted.actor))
         if wanted.dry_run:
             await tried.rollback()
     return [_outcome(row, said if isinstance(said, Invalid) else next(kept)) for row, said in batch]
+
+
+async def _of_products(tx: AsyncConnection, batch: Sequence[Read]) -> list[Read]:
+    """The rows; one of a SKU that no product has says nothing. What was told of such a SKU can be withdrawn all the same."""
+    known = await product.by_skus(tx, {said.sku for _, said in batch if isinstance(said, NewCost)})
+
+    def checked(said: NewCost | Invalid) -> NewCost | Invalid:
+        if isinstance(said, Invalid) or said.withdrawn or said.sku in known:
+            return said
+        return Invalid(
+            f"No product has the SKU {said.sku}: mend it, or say --new-skus for what is bought before it is listed."
+        )
+
+    return [(row, checked(said)) for row, said in batch]
 
 
 def _outcome(row: Row, became: Kept | Invalid) -> Outcome:

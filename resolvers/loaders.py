@@ -34,7 +34,7 @@ from domain.product import Listing, Product
 from domain.profit import OrderMoney
 from domain.residual import ClassSum, KeptLine, Tie
 from domain.settlement import Settlement
-from domain.settlement_compare import Views
+from domain.settlement_compare import Replaced, Views
 from domain.sourcing import Decided
 from domain.timeline import Step
 from domain.tracking import ParcelEvent
@@ -254,6 +254,10 @@ class Loaders:
         return DataLoader(self._comparisons)
 
     @cached_property
+    def replaced_by_settlement(self) -> DataLoader[str, Replaced | None]:
+        return DataLoader(self._replaced)
+
+    @cached_property
     def file_by_settlement(self) -> DataLoader[str, settlement_file.File | None]:
         return DataLoader(self._settlement_files)
 
@@ -283,6 +287,10 @@ class Loaders:
             told = await settlement.comparisons(self._shelf, [id for id, most in keys if most == first], first)
             found |= {(id, first): views for id, views in told.items()}
         return [found[key] for key in keys]
+
+    async def _replaced(self, ids: list[str]) -> list[Replaced | None]:
+        found = await settlement.replaced(self._shelf, ids)
+        return [found.get(id) for id in ids]
 
     async def _settlement_files(self, ids: list[str]) -> list[settlement_file.File | None]:
         found = await settlement_file.of_settlements(self._shelf, ids)

@@ -27,7 +27,7 @@ from domain.residual import (
     Tie,
 )
 from domain.settlement import Settlement
-from domain.settlement_compare import Views
+from domain.settlement_compare import Replaced, Views
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_cursor, read_moment_cursor, write_cursor
 from resolvers.request import check_word
@@ -159,6 +159,12 @@ async def comparisons(shelf: Shelf, ids: Collection[str], first: int) -> Mapping
     """Where each settlement and the transactions that it holds do not tell the same, the greatest differences first."""
     async with shelf.store.begin() as tx:
         return {id: await money_transaction.compare(tx, id, first) for id in ids}
+
+
+async def replaced(shelf: Shelf, ids: Collection[str]) -> Mapping[str, Replaced]:
+    """What each settlement took the place of; one that took none's is missing."""
+    async with shelf.store.begin() as tx:
+        return await money_transaction.replaced(tx, ids)
 
 
 async def missing(shelf: Shelf, channel: ChannelId | None) -> Sequence[Missing]:

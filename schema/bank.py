@@ -78,6 +78,10 @@ class BankLine:
     def words(self, root: strawberry.Parent[KeptLine]) -> str:
         return root.line.words
 
+    @strawberry.field(description="Whether the bank says that it takes back another line. Such a line is no payout.")
+    def reversal(self, root: strawberry.Parent[KeptLine]) -> bool:
+        return root.line.reversal
+
     @strawberry.field(description="Who has paid, or was paid.")
     def party(self, root: strawberry.Parent[KeptLine]) -> str | None:
         return root.line.party

@@ -18,12 +18,12 @@ from executor import batched
 from resolvers import journal
 from resolvers.connection import Connection
 from resolvers.journal import Shown
-from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import JournalEntryKind, MoneyClass, MoneyEvent
 from schema.info import Info, Parents
 from schema.money import Money
+from schema.money_line import settlements
 from schema.payload import UserError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def _pages(
 
 
 async def _settlements(found: Sequence[Shown], info: Parents) -> Sequence[object]:
-    return await load_each(info.context.loaders.settlement_by_id, [one.entry.settlement for one in found])
+    return await settlements([one.entry for one in found], info)
 
 
 @strawberry.type(description="An amount on one side of an account. `debit` or `credit` is 0.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import strawberry
 
@@ -59,8 +59,16 @@ async def _order_lines(lines: Sequence[domain.KeptLine], info: Parents) -> Seque
     ]
 
 
-async def _settlements(lines: Sequence[domain.KeptLine], info: Parents) -> Sequence[object]:
-    return await load_each(info.context.loaders.settlement_by_id, [one.settlement for one in lines])
+class OfSettlement(Protocol):
+    """Whatever is of a settlement, by its id; None where it is of none."""
+
+    @property
+    def settlement(self) -> str | None: ...
+
+
+async def settlements(found: Sequence[OfSettlement], info: Parents) -> Sequence[object]:
+    """The settlement of each."""
+    return await load_each(info.context.loaders.settlement_by_id, [one.settlement for one in found])
 
 
 async def _cost_layers(lines: Sequence[domain.KeptLine], info: Parents) -> Sequence[object]:
@@ -139,7 +147,7 @@ class MoneyLine(Node):
         graphql_type=Annotated["Settlement", strawberry.lazy("schema.settlement")] | None,
         description="The settlement or payout that it is a line of; null before there is one.",
     )
-    @batched(_settlements)
+    @batched(settlements)
     async def settlement(
         self, info: Info, root: strawberry.Parent[domain.KeptLine]
     ) -> settlement_domain.Settlement | None:

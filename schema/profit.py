@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,10 +16,10 @@ from domain.money import Money as Amount
 from domain.money_line import Stage
 from executor import batched
 from resolvers import profit
-from resolvers.loaders import load_each
 from schema.enums import MoneyStage, ProfitChangeKind, ProfitDimension
-from schema.info import Info, Parents
+from schema.info import Info
 from schema.money import Money
+from schema.money_line import settlements
 
 if TYPE_CHECKING:
     from schema.settlement import Settlement
@@ -203,10 +202,6 @@ class OrderFinance(_Sums):
         return _by_stage(root)
 
 
-async def _settlements(changes: Sequence[domain.Change], info: Parents) -> Sequence[object]:
-    return await load_each(info.context.loaders.settlement_by_id, [one.settlement for one in changes])
-
-
 @strawberry.type(
     description=(
         "What was added to the figures for one reason, in one currency. Where all costs were known, the changes between two "
@@ -228,7 +223,7 @@ class ProfitChange(_Sums):
         graphql_type=Annotated["Settlement", strawberry.lazy("schema.settlement")] | None,
         description="The one that was kept.",
     )
-    @batched(_settlements)
+    @batched(settlements)
     async def settlement(
         self, info: Info, root: strawberry.Parent[domain.Change]
     ) -> settlement_domain.Settlement | None:

@@ -14,7 +14,7 @@ from domain import settlement as domain
 from domain.bank import KeptLine
 from domain.ids import ChannelId, node_id, node_key
 from domain.money import Money as Amount
-from domain.settlement_compare import CAUSES, Views
+from domain.settlement_compare import CAUSES, Replaced, Views
 from executor import batched
 from resolvers import settlement
 from resolvers.connection import USUAL, Connection, page_size
@@ -81,6 +81,10 @@ async def _comparisons(
     return await load_each(info.context.loaders.settlement_comparison, [(one.id, page_size(first)) for one in found])
 
 
+async def _replaced(found: Sequence[domain.Settlement], info: Parents) -> Sequence[object]:
+    return await load_each(info.context.loaders.replaced_by_settlement, [one.id for one in found])
+
+
 @strawberry.type(
     description="What a settlement and the transactions that were told before it say of one order, where that differs."
 )
@@ -96,6 +100,28 @@ class SettlementComparison:
     @strawberry.field(description="The cause in words.")
     def words(self, root: strawberry.Parent[Views]) -> str:
         return CAUSES[root.cause]
+
+
+@strawberry.type(
+    description="The transactions that a settlement took the place of, and where the two do not say the same."
+)
+class SettlementReplaced:
+    transactions: int
+    by_period: int = strawberry.field(
+        description=(
+            "Of these, those that name neither it nor its group: they moved in its marketplace, currency and period, and nothing "
+            "else says that they are of it."
+        )
+    )
+    told: Money = strawberry.field(description="What they came to.")
+    differing: int = strawberry.field(
+        description=(
+            "Orders that they tell of, and it does not, or not with the same sum. What is of no order is one more where it has "
+            "no line of that kind."
+        )
+    )
+    difference: Money = strawberry.field(description="What it has of those beyond the transactions.")
+    warning: str | None = strawberry.field(description="The same in words; null where nothing differs.")
 
 
 @strawberry.type(description="A settlement that must be there, since those around it do not join.")
@@ -207,6 +233,14 @@ class Settlement(Node):
         self, info: Info, root: strawberry.Parent[domain.Settlement], first: int | None = USUAL
     ) -> list[Views]:
         return await info.context.loaders.settlement_comparison.load((root.id, page_size(first)))
+
+    @strawberry.field(
+        graphql_type=SettlementReplaced | None,
+        description="The transactions that it took the place of; null where there were none.",
+    )
+    @batched(_replaced)
+    async def replaced(self, info: Info, root: strawberry.Parent[domain.Settlement]) -> Replaced | None:
+        return await info.context.loaders.replaced_by_settlement.load(root.id)
 
     @strawberry.field(graphql_type=MoneyLineConnection, description="Its lines as they stand now, by row.")
     async def lines(

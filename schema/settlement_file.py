@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -13,12 +12,12 @@ from domain import settlement as settlement_domain
 from domain.ids import node_id
 from executor import batched
 from resolvers import settlement_file
-from resolvers.loaders import load_each
 from resolvers.settlement_file import File
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import SettlementFileState
-from schema.info import Info, Parents
+from schema.info import Info
+from schema.money_line import settlements
 from schema.payload import UserError
 from schema.settlement import Settlement
 
@@ -29,10 +28,6 @@ def _file_id(root: File) -> strawberry.ID:
 
 def _dialect(root: File) -> str | None:
     return json.dumps(root.dialect, ensure_ascii=False) if root.dialect else None
-
-
-async def _settlements(files: Sequence[File], info: Parents) -> Sequence[object]:
-    return await load_each(info.context.loaders.settlement_by_id, [one.settlement for one in files])
 
 
 @strawberry.type(description="The file of a settlement as it came. It is kept for good.")
@@ -46,7 +41,7 @@ class SettlementFile:
     size: int = strawberry.field(description="Its bytes, unpacked; 0 where they are not kept.")
     state: SettlementFileState
     reason: str | None = strawberry.field(description="Why it was refused.")
-    rows_read: int = strawberry.field(description="How many of its rows are read so far.")
+    rows_read: int = strawberry.field(description="How many rows its settlement has; 0 until it is kept.")
     dialect: str | None = strawberry.field(resolver=_dialect, description="How it is written, as JSON.")
     at: datetime = strawberry.field(description="When it came.")
     ended_at: datetime | None = strawberry.field(description="When it was kept or refused.")
@@ -66,7 +61,7 @@ class SettlementFile:
         return None if link is None else link.url
 
     @strawberry.field(graphql_type=Settlement | None, description="What became of it.")
-    @batched(_settlements)
+    @batched(settlements)
     async def settlement(self, info: Info, root: strawberry.Parent[File]) -> settlement_domain.Settlement | None:
         return None if root.settlement is None else await info.context.loaders.settlement_by_id.load(root.settlement)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Text, and_, func, insert, literal, or_, select, tuple_, union_all, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -208,7 +208,8 @@ def _open(query: Select[Any], channel: ChannelId | None) -> Select[Any]:
 async def _lines(tx: AsyncConnection, payouts: Sequence[Payout]) -> list[BankLine]:
     """The lines that may be one of the payouts, by amount or by name."""
     told = sorted({name.casefold() for one in payouts for name in one.names})
-    amounts = select(s.total, s.currency).where(s.total != 0)
+    # What takes one back is of the opposite amount.
+    amounts = union_all(*(select(amount, s.currency).where(s.total != 0) for amount in (s.total, -s.total)))
     named = b.names.op("&&")(literal(told, ARRAY(Text)))
     rows = await tx.execute(select(bank_line).where(or_(tuple_(b.amount, b.currency).in_(amounts), named)))
     return [_line(row) for row in rows]

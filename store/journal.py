@@ -13,10 +13,26 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import (
+    Boolean,
+    Date,
+    Integer,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.chain import AT_POOL, PieceKind
 from domain.chart import Chart
 from domain.errors import Conflict, Invalid, NotFound
 from domain.ids import ChannelId
@@ -37,8 +53,11 @@ from domain.journal import (
 from domain.money import Money
 from domain.money_class import Event, MoneyClass
 from store import locks
+from store.money_line import standing
+from store.profit_atoms import left, sku_of_listing, sku_of_order, told_by_most, told_restocks
+from store.profit_sums import in_force, layers
 from store.session import AnyRow, among, take_time
-from store.tables import journal, journal_posting
+from store.tables import journal, journal_posting, money_line, order, restock
 
 j, p = journal.c, journal_posting.c
 
@@ -75,60 +94,15 @@ _BOOKED = text(
     select settlement_id, event, class, cause is not null as open, currency, counts, sum(amount) amount, count(*) lines
     from line group by settlement_id, event, class, cause is not null, currency, counts"""  # noqa: S608 - words of ours
 )
-# `domain.cost.in_force` as SQL.
-_LAYERS = """, newest as (
-        select distinct on (sku, valid_from) sku, valid_from, currency, withdrawn, amount + coalesce(extra, 0) landed
-        from unit_cost where made_at <= :known_at order by sku, valid_from, revision desc
-    ), layer as (
-        select sku, currency, landed, valid_from, lead(valid_from) over (partition by sku order by valid_from) until
-        from newest where not withdrawn
-    )"""
-_IN_FORCE = "layer.sku = u.sku and layer.valid_from <= u.day and (layer.until is null or u.day < layer.until)"
-_SOLD = text(
-    f"""{_LINES}{_LAYERS}, u as (
-        select channel, settlement_id, coalesce(sku, channel_sku, '') sku, day, sum(units) units, count(*) lines
-        from line where counts and class = 'SALE' and event = 'SALE' and units is not null
-        group by channel, settlement_id, coalesce(sku, channel_sku, ''), day
+_LINE = (
+    text(f"{_LINES} select * from line")  # noqa: S608 - words of ours
+    .columns(
+        *(column(name, Text) for name in ("settlement_id", "event", "class", "channel", "sku", "channel_sku")),
+        column("units", Integer),
+        column("day", Date),
+        column("counts", Boolean),
     )
-    select u.channel, u.settlement_id, layer.currency, case when layer.sku is null then u.sku end sku,
-        sum(u.units * layer.landed) cost, sum(u.units)::integer units, sum(u.lines)::integer lines
-    from u left join layer on {_IN_FORCE}
-    group by u.channel, u.settlement_id, layer.currency, case when layer.sku is null then u.sku end"""  # noqa: S608 - words of ours
-)
-# Units come back for what they had cost when they were sold, by whoever tells of more of them: `store.profit_atoms.restocks`. An
-# order that no settlement has sold units of has no cost in any journal, so nothing of it comes back there.
-_BACK = text(
-    f"""with told as (
-        select r.*, starts_with(r.reference, :pool) by_pool,
-            sum(r.units) filter (where starts_with(r.reference, :pool)) over g of_pool,
-            sum(r.units) filter (where not starts_with(r.reference, :pool)) over g of_channel
-        from restock r
-        where (cardinality(cast(:channels as text[])) = 0 or r.channel = any(cast(:channels as text[])))
-            and r.known_at <= :known_at and (r.replaced_at is null or r.replaced_at > :known_at)
-        window g as (
-            partition by r.channel, coalesce(r.order_external_id, r.reference), r.channel_sku, r.kind = :never_left
-        )
-    ){_LAYERS}, u as (
-        select t.channel, t.units, coalesce(sold.day, timezone(cast(:zone as text), t.at)::date) as day, coalesce(
-            (select l.sku from order_line l where l.order_id = o.id and l.channel_sku = t.channel_sku and l.sku is not null
-                order by l.position limit 1),
-            (select l.sku from listing l where l.channel = t.channel and l.channel_sku = t.channel_sku and l.sku is not null
-                order by l.marketplace limit 1),
-            t.channel_sku) sku
-        from told t left join "order" o on o.channel = t.channel and o.external_id = t.order_external_id
-            left join lateral (
-                select l.day from money_line l
-                where l.order_id = o.id and l.class = 'SALE' and l.event = 'SALE' and l.settlement_id is not null
-                    and l.units is not null and l.known_at <= :known_at and (l.replaced_at is null or l.replaced_at > :known_at)
-                order by l.channel_sku is distinct from t.channel_sku, l.day limit 1
-            ) sold on true
-        where timezone(cast(:zone as text), t.at)::date between :first and :last
-            and t.by_pool = (coalesce(t.of_pool, 0) > coalesce(t.of_channel, 0))
-            and (sold.day is not null or (o.id is null and t.kind <> :never_left))
-    )
-    select u.channel, layer.currency, -sum(u.units * layer.landed) cost, -sum(u.units)::integer units, count(*)::integer lines
-    from u join layer on {_IN_FORCE}
-    group by u.channel, layer.currency"""  # noqa: S608 - words of ours
+    .subquery("line")
 )
 
 
@@ -292,18 +266,108 @@ async def _booked(tx: AsyncConnection, wanted: dict[str, Any], settled: dict[str
 async def _goods(tx: AsyncConnection, wanted: dict[str, Any]) -> tuple[list[Goods], tuple[Uncosted, ...]]:
     found: list[Goods] = []
     missing: defaultdict[str, int] = defaultdict(int)
-    for row in await tx.execute(_SOLD, wanted):
+    for row in await tx.execute(_sold(wanted["known_at"]), wanted):
         if row.currency is None:
             missing[row.sku] += row.units
         else:
             cost = Money(row.cost, row.currency)
             found.append(Goods(ChannelId(row.channel), row.settlement_id, cost, row.units, row.lines))
-    for row in await tx.execute(_BACK, wanted | {"pool": AT_POOL, "never_left": PieceKind.REFUNDED.value}):
+    for row in await tx.execute(_back(wanted)):
         found.append(Goods(ChannelId(row.channel), None, Money(row.cost, row.currency), row.units, row.lines))
     named = sorted(missing.items(), key=lambda one: (-one[1], one[0]))
     rest = sum(units for _, units in named[MOST_UNCOSTED:])
     uncosted = [Uncosted(sku, units) for sku, units in named[:MOST_UNCOSTED]]
     return found, (*uncosted, *([Uncosted("", rest)] if rest else []))
+
+
+def _sold(known_at: datetime) -> Select[Any]:
+    """What the units that were sold had cost, by settlement; `sku` is told where nobody has told a cost of it."""
+    of = _LINE.c
+    sku = func.coalesce(of.sku, of.channel_sku, literal_column("''"))
+    sale = of["class"] == MoneyClass.SALE.value, of.event == Event.SALE.value, of.units.is_not(None)
+    u = (
+        select(
+            of.channel,
+            of.settlement_id,
+            sku.label("sku"),
+            of.day,
+            func.sum(of.units).label("units"),
+            func.count().label("lines"),
+        )
+        .where(of.counts, *sale)
+        .group_by(of.channel, of.settlement_id, sku, of.day)
+        .subquery("u")
+    )
+    layer = layers(known_at)
+    uncosted = case((layer.c.sku.is_(None), u.c.sku))
+    return (
+        select(
+            u.c.channel,
+            u.c.settlement_id,
+            layer.c.currency,
+            uncosted.label("sku"),
+            func.sum(u.c.units * layer.c.landed).label("cost"),
+            cast(func.sum(u.c.units), Integer).label("units"),
+            cast(func.sum(u.c.lines), Integer).label("lines"),
+        )
+        .select_from(u.outerjoin(layer, in_force(layer, u.c.sku, u.c.day)))
+        .group_by(u.c.channel, u.c.settlement_id, layer.c.currency, uncosted)
+    )
+
+
+def _back(wanted: dict[str, Any]) -> Select[Any]:
+    """What the units that came back had cost when they were sold, by channel. An order that no settlement has sold units of has
+    no cost in any journal, so nothing of it comes back there."""
+    known_at, channels = wanted["known_at"], wanted["channels"]
+    told = told_restocks(standing(known_at, restock.c), *([among(restock.c.channel, channels)] if channels else []))
+    o, its = order.c, money_line.c
+    sold = (
+        select(its.day)
+        .where(
+            its.order_id == o.id,
+            its["class"] == MoneyClass.SALE.value,
+            its.event == Event.SALE.value,
+            its.settlement_id.is_not(None),
+            its.units.is_not(None),
+            standing(known_at, its),
+        )
+        .order_by(its.channel_sku.is_distinct_from(told.c.channel_sku), its.day)
+        .limit(1)
+        .correlate(order, told)
+        .lateral("sold")
+    )
+    came_on = cast(func.timezone(wanted["zone"], told.c.at), Date)
+    u = (
+        select(
+            told.c.channel,
+            told.c.units,
+            func.coalesce(sold.c.day, came_on).label("day"),
+            func.coalesce(sku_of_order(told), sku_of_listing(told), told.c.channel_sku).label("sku"),
+        )
+        .select_from(
+            told.outerjoin(
+                order, and_(o.channel == told.c.channel, o.external_id == told.c.order_external_id)
+            ).outerjoin(sold, true())
+        )
+        .where(
+            came_on.between(wanted["first"], wanted["last"]),
+            told_by_most(told),
+            or_(sold.c.day.is_not(None), and_(o.id.is_(None), left(told))),
+        )
+        .subquery("u")
+    )
+    layer = layers(known_at)
+    return (
+        select(
+            u.c.channel,
+            layer.c.currency,
+            (-func.sum(u.c.units * layer.c.landed)).label("cost"),
+            cast(-func.sum(u.c.units), Integer).label("units"),
+            func.count().label("lines"),
+        )
+        .select_from(u.join(layer, in_force(layer, u.c.sku, u.c.day)))
+        .group_by(u.c.channel, layer.c.currency)
+    )
 
 
 def _names(some: Sequence[Entry], chart: Chart) -> dict[str, str]:

@@ -10,11 +10,12 @@ in whatever order it came:
   same order, or of just its amount, or has money of the order that nothing else explains, then its release has only not been told
   yet, and the settlement holds it.
 - A settlement's own lines are the books. Where the channel's two views differ, what is missing from the settlement is missing
-  until another one tells of it: rather too little than twice. `compare` says what differs.
+  until another one tells of it: rather too little than twice. `replaced` says how much, `compare` of which order.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -30,11 +31,13 @@ from domain.finance import DEFERRED, Transaction, counted_once
 from domain.ids import ChannelId, ChannelSku, OrderId, Sku, order_id
 from domain.money import Money
 from domain.money_line import Source
-from domain.settlement_compare import ViewCause, Views
+from domain.settlement_compare import Replaced, ViewCause, Views
 from domain.transaction_lines import Known, Meaning, lines_of, order_of
 from store import locks, money_line, order
 from store.session import AnyRow, among
 from store.tables import listing, money_group, money_transaction, settlement
+
+log = logging.getLogger(__name__)
 
 c = money_transaction.c
 
@@ -56,8 +59,9 @@ async def keep(tx: AsyncConnection, channel: Channel, told: Sequence[Transaction
 
 
 async def cover(tx: AsyncConnection, settlement_id: str) -> int:
-    """A settlement was kept: the transactions that it holds stand no more; how many these are. Call it in the transaction that
-    adds the settlement, behind its lines and before their orders are billed."""
+    """A settlement was kept: the transactions that it holds stand no more; how many these are. Whoever reads the log is told, and
+    warned where the settlement does not tell the same. Call it in the transaction that adds the settlement, behind its lines and
+    before their orders are billed."""
     channel = ChannelId(
         (await tx.execute(select(settlement.c.channel).where(settlement.c.id == settlement_id))).scalar_one()
     )
@@ -67,7 +71,24 @@ async def cover(tx: AsyncConnection, settlement_id: str) -> int:
     early = await _place_early(tx, channel, None)
     if early:
         await tx.execute(_END_EARLY, {"channel": channel, "keys": sorted(early)})
+    if found or early:
+        await _tell(tx, channel, settlement_id)
     return found + len(early)
+
+
+async def replaced(tx: AsyncConnection, settlement_ids: Collection[str]) -> dict[str, Replaced]:
+    """What each kept settlement took the place of; one that took none's is missing."""
+    rows = await tx.execute(_REPLACED, {"settlements": sorted(settlement_ids)})
+    return {
+        row.settlement_id: Replaced(
+            row.transactions,
+            row.by_period,
+            Money(row.told, row.currency),
+            row.differing,
+            Money(row.difference, row.currency),
+        )
+        for row in rows
+    }
 
 
 async def match_again(tx: AsyncConnection, channel: Channel, meaning: Meaning, limit: int) -> int:
@@ -123,6 +144,14 @@ async def compare(tx: AsyncConnection, settlement_id: str, limit: int = 1000) ->
         Views(row.order_external_id, Money(row.settled, row.currency), Money(row.told, row.currency), _cause(row))
         for row in rows
     ]
+
+
+async def _tell(tx: AsyncConnection, channel: ChannelId, settlement_id: str) -> None:
+    for id, one in (await replaced(tx, {settlement_id})).items():
+        extra = {"channel": channel, "settlement": id, "transactions": one.transactions, "by_period": one.by_period}
+        log.info("settlement.replaced", extra=extra)
+        if one.warning is not None:
+            log.warning("settlement.told_otherwise", extra=extra | {"orders": one.differing, "reason": one.warning})
 
 
 def _cause(row: AnyRow) -> ViewCause:
@@ -428,18 +457,29 @@ _FOUND = text(
 )
 # By our order where there is one: what a settlement has in its column for orders may be something else. What the channel ships
 # for a shop has no order of the channel's.
+_SETTLED = """
+        select m.settlement_id, coalesce(
+                case when m.matched_by is distinct from 'MCF' then m.order_id end, m.order_external_id, ''
+            ) of_order, max(m.order_external_id) named, sum(m.amount) amount
+        from money_line m where m.settlement_id = any({which}) and m.replaced_at is null group by 1, 2
+"""
+_TOLD = """
+        select t.settlement_id, coalesce(o.id, t.order_external_id, '') of_order, max(t.order_external_id) named,
+            sum(t.amount) amount, count(*) transactions, count(*) filter (
+                where t.status is distinct from 'DEFERRED' and t.status is distinct from 'DEFERRED_RELEASED'
+                    and t.settlement_external_id is distinct from s.external_id
+                    and not exists (
+                        select from money_group g where g.channel = t.channel and g.group_id = t.group_id
+                            and g.settlement_external_id = s.external_id
+                    )
+            ) by_period
+        from money_transaction t join settlement s on s.id = t.settlement_id left join "order" o on o.id = t.order_id
+        where t.settlement_id = any({which}) and t.counts group by 1, 2
+"""
 _COMPARE = text(
-    """
-    with settled as (
-        select coalesce(case when m.matched_by is distinct from 'MCF' then m.order_id end, m.order_external_id, '') of_order,
-            max(m.order_external_id) named, sum(m.amount) amount
-        from money_line m where m.settlement_id = :settlement and m.replaced_at is null group by 1
-    ),
-    told as (
-        select coalesce(o.id, t.order_external_id, '') of_order, max(t.order_external_id) named, sum(t.amount) amount
-        from money_transaction t left join "order" o on o.id = t.order_id
-        where t.settlement_id = :settlement and t.counts group by 1
-    )
+    f"""
+    with settled as ({_SETTLED.format(which="array[cast(:settlement as text)]")}),
+    told as ({_TOLD.format(which="array[cast(:settlement as text)]")})
     select coalesce(o.external_id, told.named, settled.named) order_external_id, s.currency,
         coalesce(settled.amount, 0) settled, coalesce(told.amount, 0) told,
         settled.of_order is not null settled_of, told.of_order is not null told_of
@@ -447,5 +487,21 @@ _COMPARE = text(
     join settlement s on s.id = :settlement
     where settled.amount is distinct from told.amount
     order by abs(coalesce(settled.amount, 0) - coalesce(told.amount, 0)) desc, of_order limit :limit
-    """
+    """  # noqa: S608 - words of ours
+)
+# Transactions leave out much of what is of no order: that the settlement has other such lines says nothing.
+_REPLACED = text(
+    f"""
+    with told as materialized ({_TOLD.format(which="cast(:settlements as text[])")}),
+    settled as ({_SETTLED.format(which="array(select settlement_id from told)")}),
+    beside as (
+        select told.*, settled.amount is distinct from told.amount and (of_order <> '' or settled.amount is null) differs,
+            coalesce(settled.amount, 0) settled
+        from told left join settled using (settlement_id, of_order)
+    )
+    select s.id settlement_id, s.currency, sum(transactions)::bigint transactions, sum(by_period)::bigint by_period,
+        sum(amount) told, count(*) filter (where differs) differing,
+        coalesce(sum(settled - amount) filter (where differs), 0) difference
+    from beside join settlement s on s.id = settlement_id group by s.id
+    """  # noqa: S608 - words of ours
 )

@@ -18,10 +18,11 @@ from domain.apportion import refunds_of
 from domain.channel import Channel
 from domain.ids import ChannelId, OrderId, order_id
 from domain.money import Money
+from domain.money_class import MoneyClass
 from domain.money_line import MoneyLine, Source
 from domain.money_words import source_of
 from domain.payout import Movement
-from domain.payout_lines import Known, Place, lines_of
+from domain.payout_lines import AMOUNT, Known, Place, lines_of
 from domain.residual import PERSON
 from domain.settlement import SettlementKind, Statement
 from store import chain, money_word, order, settlement
@@ -38,14 +39,30 @@ p, c, s = payout_movement.c, money_line.c, settlement_table.c
 WHY = "its order, what was refunded of it, or its other payments are known better"
 
 
-async def known(tx: AsyncConnection, channel: ChannelId, ids: Collection[str]) -> set[str]:
-    """Those payouts of a channel, by its ids, that are kept."""
-    rows = await tx.scalars(
-        select(s.external_id).where(
-            s.channel == channel, s.kind == SettlementKind.PAYOUT.value, among(s.external_id, ids)
+async def total(tx: AsyncConnection, channel: ChannelId, id: str) -> Money | None:
+    """What a payout of a channel, by its id, was kept with; None where it is not kept."""
+    of = s.channel == channel, s.kind == SettlementKind.PAYOUT.value, s.external_id == id
+    row = (await tx.execute(select(s.total, s.currency).where(*of))).one_or_none()
+    return None if row is None else Money(row.total, row.currency)
+
+
+async def came_back(tx: AsyncConnection, channel: Channel, net: Money, since: datetime) -> bool:
+    """Whether just that sum was moved between accounts since then, in a payout that is kept: so a payout that failed came back to
+    the balance as one sum, and what it was made of is in no other."""
+    rows = await tx.execute(
+        select(p.kind, p.reason)
+        .distinct()
+        .where(
+            p.channel == channel.id,
+            p.at >= since,
+            p.amount - p.fee == net.amount,
+            p.currency == net.currency,
+            p.order_external_id.is_(None),
+            ~p.again,
         )
     )
-    return set(rows)
+    meaning = (await money_word.dictionary(tx)).of(source_of(channel.platform, Source.SETTLEMENT) or "")
+    return any(meaning(row.kind, AMOUNT, row.reason)[1] is MoneyClass.TRANSFER for row in rows)
 
 
 async def before(tx: AsyncConnection, channel: ChannelId, currency: str, at: datetime) -> datetime | None:

@@ -132,12 +132,13 @@ def _wanted(ask: Ask, of: Any) -> list[ColumnElement[bool]]:
 def restocks(ask: Ask, places: Sequence[Place]) -> Select[Any]:
     """Units that came back into stock, as atoms: on their day, for what a unit had cost when it was sold. Nobody holds them back
     or estimates them: their stage is SETTLED."""
-    told = _told_restocks(ask)
+    told = told_restocks(standing(ask.known_at, r), *_of_orders(ask))
     zone, usual = _zones(places, "zone"), _zones(places, "usual")
     clock = func.coalesce(zone.c.zone, usual.c.zone, "UTC")
     day = cast(func.timezone(clock, told.c.at), Date)
     sold_on = cast(func.timezone(clock, o.placed_at), Date)
-    sku = func.coalesce(_sku_of_order(told), _sku_of_listing(told, places))
+    marketplaces = sorted({marketplace for _, marketplace, _ in places})
+    sku = func.coalesce(sku_of_order(told), sku_of_listing(told, among(listing.c.marketplace, marketplaces)))
     back = (
         select(
             told.c.channel,
@@ -161,11 +162,10 @@ def restocks(ask: Ask, places: Sequence[Place]) -> Select[Any]:
         .outerjoin(order, and_(o.channel == told.c.channel, o.external_id == told.c.order_external_id))
         .outerjoin(zone, and_(zone.c.channel == told.c.channel, zone.c.marketplace == func.coalesce(o.marketplace, "")))
         .outerjoin(usual, and_(usual.c.channel == told.c.channel, usual.c.marketplace == ""))
-        # A pool and the channel that sold them may tell of the same units, which come back once: whoever tells of more counts.
         .where(
-            told.c.by_pool == (func.coalesce(told.c.of_pool, 0) > func.coalesce(told.c.of_channel, 0)),
+            told_by_most(told),
             # What nobody has billed is estimated without them.
-            or_(told.c.kind != _NEVER_LEFT, _billed_units(ask)),
+            or_(left(told), _billed_units(ask)),
         )
         .subquery("back")
     )
@@ -178,18 +178,10 @@ def _billed_units(ask: Ask) -> ColumnElement[bool]:
     return select(c.id).where(c.order_id == o.id, *sold, standing(ask.known_at)).correlate(order).exists()
 
 
-def _told_restocks(ask: Ask) -> Subquery:
+def told_restocks(*held: ColumnElement[bool]) -> Subquery:
+    """Restocks that `held` holds for, with how many units pools and channels tell of the same."""
     by_pool = func.starts_with(r.reference, AT_POOL)
     group = (r.channel, func.coalesce(r.order_external_id, r.reference), r.channel_sku, r.kind == _NEVER_LEFT)
-    known = ask.known_at
-    held = (
-        [r.replaced_at.is_(None)]
-        if known is None
-        else [r.known_at <= known, or_(r.replaced_at.is_(None), r.replaced_at > known)]
-    )
-    if ask.orders is not None:
-        names = select(o.channel, o.external_id).where(among(o.id, ask.orders))
-        held.append(tuple_(r.channel, r.order_external_id).in_(names))
     return (
         select(
             restock,
@@ -202,19 +194,36 @@ def _told_restocks(ask: Ask) -> Subquery:
     )
 
 
-def _sku_of_order(told: Subquery) -> ColumnElement[Any]:
+def told_by_most(told: Subquery) -> ColumnElement[bool]:
+    """A pool and the channel that sold them may tell of the same units, which come back once: whoever tells of more counts."""
+    of_pool: ColumnElement[bool] = func.coalesce(told.c.of_pool, 0) > func.coalesce(told.c.of_channel, 0)
+    return told.c.by_pool == of_pool
+
+
+def left(told: Subquery) -> ColumnElement[bool]:
+    """Whether the units had left before they came back."""
+    return told.c.kind != _NEVER_LEFT
+
+
+def _of_orders(ask: Ask) -> list[ColumnElement[bool]]:
+    if ask.orders is None:
+        return []
+    names = select(o.channel, o.external_id).where(among(o.id, ask.orders))
+    return [tuple_(r.channel, r.order_external_id).in_(names)]
+
+
+def sku_of_order(told: Subquery) -> ColumnElement[Any]:
+    """Our SKU by the order that came back."""
     its = order_line.c
     found = select(its.sku).where(its.order_id == o.id, its.channel_sku == told.c.channel_sku, its.sku.is_not(None))
     return found.order_by(its.position).limit(1).correlate(order, told).scalar_subquery()
 
 
-def _sku_of_listing(told: Subquery, places: Sequence[Place]) -> ColumnElement[Any]:
-    its, marketplaces = listing.c, sorted({marketplace for _, marketplace, _ in places})
+def sku_of_listing(told: Subquery, *which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Our SKU by the first listing of the channel's, of those that `which` holds for."""
+    its = listing.c
     found = select(its.sku).where(
-        its.channel == told.c.channel,
-        among(its.marketplace, marketplaces),
-        its.channel_sku == told.c.channel_sku,
-        its.sku.is_not(None),
+        its.channel == told.c.channel, *which, its.channel_sku == told.c.channel_sku, its.sku.is_not(None)
     )
     return found.order_by(its.marketplace).limit(1).correlate(told).scalar_subquery()
 

@@ -156,7 +156,7 @@ async def prepare(tx: AsyncConnection) -> None:
     await tx.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
 
-def _layers(known_at: datetime | None) -> Subquery:
+def layers(known_at: datetime | None) -> Subquery:
     """What a unit of each SKU cost from a day on until another, by what was known at an instant (`domain.cost.in_force`)."""
     newest = (
         select(u.sku, u.valid_from, u.currency, u.withdrawn, (u.amount + func.coalesce(u.extra, _ZERO)).label("landed"))
@@ -169,14 +169,15 @@ def _layers(known_at: datetime | None) -> Subquery:
     return select(newest, ends.label("ends")).where(~newest.c.withdrawn).subquery("layer")
 
 
+def in_force(layer: Subquery, sku: ColumnElement[Any], day: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a layer is that of a SKU on a day."""
+    return and_(layer.c.sku == sku, layer.c.valid_from <= day, or_(layer.c.ends.is_(None), layer.c.ends > day))
+
+
 def _costed(atoms: Subquery, ask: Ask, known_at: datetime | None) -> Subquery:
     """Atoms with what a unit of each cost, by its layer or by the catalog, and with the currency in which they are told."""
-    layer = _layers(known_at)
-    its = and_(
-        layer.c.sku == atoms.c.unit_sku,
-        layer.c.valid_from <= atoms.c.priced_on,
-        or_(layer.c.ends.is_(None), layer.c.ends > atoms.c.priced_on),
-    )
+    layer = layers(known_at)
+    its = in_force(layer, atoms.c.unit_sku, atoms.c.priced_on)
     catalog = and_(layer.c.sku.is_(None), product.c.sku == atoms.c.unit_sku)
     cost_currency = func.coalesce(layer.c.currency, product.c.cost_currency)
     return (

@@ -3,6 +3,9 @@
 A payout is kept when its money is on its way to the bank for good; before, it is told again. One whose movements do not come to
 it, or cannot be understood, stays out with the reason in the quarantine, and is asked for again as long as it is young. One whose
 movements cannot be read holds up no other: what stopped it is told when all others are kept, and the cursor stays before it.
+
+One that the bank has declined stays out, too: it may be paid after all, or its movements by another payout. Only where its sum
+has come back as a movement of another one, nobody else tells what it was made of: it is kept as if it had been paid.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ OVERLAP = timedelta(days=1)
 WAITED_FOR = timedelta(days=30)
 """A payout that is not kept by then, for whatever reason, holds up the cursor no longer."""
 
-PAID, ENDED = "paid", frozenset({"failed", "canceled"})
+PAID, FAILED, CANCELED = "paid", "failed", "canceled"
+DECLINED = "The bank has declined it. Nothing of it is in the books before it is paid, by itself or by another payout."
 
 
 def tells_of_payouts(port: Port) -> bool:
@@ -88,21 +92,32 @@ def _until(told: datetime, waits: Sequence[datetime], oldest: datetime) -> datet
 
 async def _keep(deps: Deps, port: Payouts, one: Payout, ask: Ask) -> bool | None:
     """Whether a payout is new in the books; None where it has to be looked at again."""
-    if (status := one.status.casefold()) != PAID:
-        return False if status in ENDED else None
+    if (status := one.status.casefold()) not in (PAID, FAILED):
+        return False if status == CANCELED else None
     async with deps.store.begin() as tx:
-        if await payout.known(tx, one.channel, {one.id}):
-            return False
+        before = await payout.total(tx, one.channel, one.id)
+        back = status == PAID or await payout.came_back(tx, deps.channels[one.channel], one.net, one.issued_at)
+    if before is not None:
+        if before != one.net:
+            await _stays_out(deps, one, [_rejected(one, f"It is in the books with {before.amount} {before.currency}.")])
+        return False
+    if not back:
+        await _stays_out(deps, one, [_rejected(one, DECLINED)])
+        return None
     movements, rejected = await _movements(port, one, ask)
     if not rejected:
         rejected = await _book(deps, one, movements)
     if not rejected:
         return True
+    await _stays_out(deps, one, rejected)
+    return None
+
+
+async def _stays_out(deps: Deps, one: Payout, rejected: Sequence[Rejected]) -> None:
     async with deps.store.begin() as tx:
         await quarantine.keep(tx, rejected)
     extra = {"channel": one.channel, "payout": one.id, "reason": rejected[0].reason}
     log.warning("payout.not_kept", extra=extra)
-    return None
 
 
 async def _movements(port: Payouts, one: Payout, ask: Ask) -> tuple[list[Movement], list[Rejected]]:

@@ -1,7 +1,8 @@
 """Statements of accounts as banks send them: CAMT.053, versions 001.02 to 001.08, read element by element in bounded memory.
 
 A file is taken whole or not at all. Where a statement says what the account held before and after, its booked entries must come
-to the difference. Source: ISO 20022, BankToCustomerStatement, message definition reports of camt.053.001.02 and 001.08; versions
+to the difference. CdtDbtInd says what an entry itself does, that of a reversal too: one that is DBIT, with RvslInd, takes back a
+credit. Source: ISO 20022, BankToCustomerStatement, message definition reports of camt.053.001.02 and 001.08; versions
 between name what is read here as one of these two does (Swiss banks send 001.04).
 """
 
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from adapters.wire import Unclear
-from domain.bank import BankLine, Keys, account_of
+from domain.bank import REVERSAL, BankLine, Keys, account_of
 from domain.errors import Invalid
 from domain.money import Money, minor_digits
 
@@ -257,15 +258,19 @@ class _Statement:
         told = _one(entry.fields, "BookgDt/Dt", "BookgDt/DtTm")
         booked_on = valued_on if not told and valued_on is not None else _day(told, "BookgDt")
         reference = _one(entry.fields, "AcctSvcrRef")
+        reversal = _flag(_one(entry.fields, "RvslInd"), "RvslInd")
         parts = _parts(amount, entry.details)
         lines = []
         for money, details in parts:
             words = _words(entry.fields, details)
-            party = _party(details, credit=amount.amount >= 0)
+            # Those of a reversal are those of what it takes back.
+            party = _party(details, credit=(amount.amount >= 0) is not reversal)
             if reference.upper() in _NO_REFERENCE:
                 reference = ""
             key = self._keys.of(reference, words, party, booked_on, money)
-            lines.append(BankLine(account, key, booked_on, money, words[:LONGEST_WORDS], party, valued_on))
+            words = words[:LONGEST_WORDS]
+            words = f"{words} {REVERSAL}".strip() if reversal else words
+            lines.append(BankLine(account, key, booked_on, money, words, party, valued_on))
         return lines
 
     def check(self) -> None:
@@ -330,6 +335,13 @@ def _amount(told: str, currency: str) -> Money:
     if round(money.amount, minor_digits(currency)) != money.amount:
         raise Unclear(f"{told} has more decimals than {currency}")
     return money
+
+
+def _flag(told: str, name: str) -> bool:
+    """As XML Schema writes booleans; left out, it is false."""
+    if told not in ("", "true", "1", "false", "0"):
+        raise Unclear(f"{name} is {told[:10]!r}, neither true nor false")
+    return told in ("true", "1")
 
 
 def _day(told: str, name: str) -> date:

@@ -19,6 +19,9 @@ def costs_import(
         typer.Argument(help="CSV (sku,valid_from,amount,currency[,extra,withdrawn,reason]) or JSON Lines, in UTF-8."),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    new_skus: Annotated[
+        bool, typer.Option("--new-skus", help="Take costs of SKUs too that no product has yet; else they are refused.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Where the report goes; by default to the standard output.")
     ] = None,
@@ -27,7 +30,9 @@ def costs_import(
     from gateway.cost_file import REPORT, Result, Wanted, report_row, run
     from gateway.rows import FileProblem
 
-    wanted = Wanted(user("acorn costs"), dry_run, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json"))
+    wanted = Wanted(
+        user("acorn costs"), dry_run, new_skus, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json")
+    )
     try:
         with (
             file.open("rb") as opened,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -98,6 +99,25 @@ def test_a_payout_that_the_bank_has_sent_back_is_not_paid() -> None:
     back = line("back", "-10", MONDAY + timedelta(days=2), "RETURNED REF12345")
     found = matched([payout("p", "10", MONDAY, "REF12345")], [paid, back])
     assert (found.matches, {one.line for one in found.candidates}) == ((), {paid.id, back.id})
+
+
+def test_a_reversal_is_no_payout_and_makes_what_it_may_take_back_uncertain() -> None:
+    paid, later = line("k"), MONDAY + timedelta(days=2)
+    back = line("back", "-10", later, "STORNO RvslInd")
+    assert matched([payout("p")], [paid, back]).matches == ()
+    # The same amount once more is not that line, and neither is what was booked behind it or on another account.
+    assert len(matched([payout("p")], [paid, line("back", "-10", later, "STORNO")]).matches) == 1
+    assert len(matched([payout("p")], [line("k", on=later + timedelta(days=1)), back]).matches) == 1
+    assert len(matched([payout("p")], [paid, replace(back, account="DE2")]).matches) == 1
+    # Which one it is shows by a name in common.
+    one, two = line("one", words="E2E0001"), line("two", "10", MONDAY + timedelta(days=1), "PAYOUT REF12345")
+    storno = line("back", "-10", later, "STORNO E2E0001 RvslInd")
+    found = matched([payout("p", "10", MONDAY, "REF12345")], [one, two, storno])
+    assert [each.line for each in found.matches] == [two.id]
+    # What we owed is not paid by it, nor is what we are owed by a debit that is taken back.
+    for amount in ("10", "-10"):
+        assert matched([payout("p", amount)], [line("k", amount, words="RvslInd")]).matches == ()
+        assert len(matched([payout("p", amount)], [line("k", amount)]).matches) == 1
 
 
 def test_a_line_that_names_one_payout_is_not_taken_for_another_one_of_its_amount() -> None:

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from domain.cost import NewCost
 from domain.errors import Invalid
@@ -20,7 +20,7 @@ from gateway.cost_file import Outcome, Result, Wanted
 from gateway.rows import FileProblem
 from store import cost, fx
 from store.session import Store
-from store.tables import fx_rate, unit_cost
+from store.tables import fx_rate, product, unit_cost
 
 COSTS = b"""sku;valid_from;amount;currency;extra;reason
 MUG;2026-11-01;4.20;EUR;;
@@ -32,9 +32,9 @@ POT;2026-11-01;;;;
 """
 
 
-async def taken(store: Store, file: bytes, *, dry_run: bool = False) -> list[Outcome]:
+async def taken(store: Store, file: bytes, *, dry_run: bool = False, new_skus: bool = True) -> list[Outcome]:
     told: list[Outcome] = []
-    await cost_file.run(store, BytesIO(file), Wanted("ann", dry_run), told.append)
+    await cost_file.run(store, BytesIO(file), Wanted("ann", dry_run, new_skus), told.append)
     return told
 
 
@@ -82,6 +82,20 @@ async def test_the_same_file_again_changes_nothing(store: Store) -> None:
     file = COSTS.splitlines(keepends=True)
     await taken(store, b"".join(file[:2]))
     assert [one.result for one in await taken(store, b"".join(file[:2]))] == [Result.SAME]
+
+
+async def test_costs_of_skus_that_no_product_has_are_refused_unless_they_are_meant(store: Store) -> None:
+    file = b"sku,valid_from,amount,currency\nMUG,2026-11-01,4.20,EUR\nMUGG,2026-11-01,4.20,EUR\n"
+    async with store.begin() as tx:
+        await tx.execute(insert(product).values(sku="MUG", title="Mug"))
+    told = await taken(store, file, new_skus=False)
+    assert [one.result for one in told] == [Result.NEW, Result.REFUSED]
+    assert "No product has the SKU MUGG" in told[1].reason
+    async with store.begin() as tx:
+        assert await cost.revisions(tx, {Sku("MUGG")}) == {}
+    assert [one.result for one in await taken(store, file)] == [Result.SAME, Result.NEW]
+    withdrawn = b"sku,valid_from,withdrawn\nMUGG,2026-11-01,true\n"
+    assert [one.result for one in await taken(store, withdrawn, new_skus=False)] == [Result.REVISED]
 
 
 RATES = "base,quote,day,rate,source\nEUR,USD,2026-11-27,1.0850,\nEUR,JPY,2026-11-27,165.3,bank\n"

@@ -13,6 +13,8 @@ def test_costs_are_tried_taken_and_taken_again_with_a_report_by_row(acorn: Acorn
     file, report = tmp_path / "costs.csv", tmp_path / "report.csv"
     file.write_text("sku,validFrom,amount,currency\nMUG,2026-11-01,4.20,EUR\nCUP,soon,1,EUR\n", encoding="utf-8")
     told = acorn("costs", "import", str(file), "--dry-run")
+    assert "2 refused. Nothing was kept" in told.stderr
+    told = acorn("costs", "import", str(file), "--dry-run", "--new-skus")
     assert told.exit_code == 1
     assert "1 new, 1 refused. Nothing was kept: this was a dry run." in told.stderr
     rows = list(csv.reader(io.StringIO(told.stdout)))
@@ -22,7 +24,7 @@ def test_costs_are_tried_taken_and_taken_again_with_a_report_by_row(acorn: Acorn
     ]
     assert rows[2][:4] == ["3", "CUP", "soon", "refused"]
     for result in ("new", "same"):
-        acorn("costs", "import", str(file), "--report", str(report))
+        acorn("costs", "import", str(file), "--new-skus", "--report", str(report))
         assert f"2,MUG,2026-11-01,{result},1,4.20 EUR," in report.read_text(encoding="utf-8")
     missing = acorn("costs", "import", str(tmp_path / "no.csv"))
     assert (missing.exit_code, "cannot be read: No such file" in missing.stderr) == (1, True)

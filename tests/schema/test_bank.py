@@ -98,6 +98,18 @@ async def test_a_file_is_taken_once_and_its_lines_find_their_payouts(shelf: Shel
     assert data["settlements"]["nodes"] == [{"payment": {"words": "E2E Payout STL12345"}}]
 
 
+async def test_a_payout_that_the_bank_reverses_is_awaited_again(shelf: Shelf) -> None:
+    await payout(shelf.store, "80.90", "STL12345")
+    await taken(shelf.store, booked("80.90", "AMAZON"))
+    assert [one["match"]["rule"] for one in await lines(shelf)] == ["AMOUNT_DATE"]
+    await taken(shelf.store, booked("-80.90", "STORNO", "2026-11-18").replace("<Sts>", "<RvslInd>true</RvslInd><Sts>"))
+    data, errors, _ = await ask(shelf, "{ bankLines { nodes { reversal match { rule } } } }", READER)
+    assert errors == []
+    assert data["bankLines"]["nodes"] == [{"reversal": True, "match": None}, {"reversal": False, "match": None}]
+    [open] = await awaited(shelf)
+    assert [one["doubt"] for one in open["candidates"]] == ["SEVERAL"]
+
+
 async def test_a_file_with_one_bad_line_leaves_nothing_and_a_dry_run_neither(shelf: Shelf) -> None:
     good = booked("80.90", "Payout STL12345")
     with pytest.raises(FileProblem, match="Nothing was kept: entry 3 of statement ST-1: 'NaN' is no amount"):

@@ -26,13 +26,13 @@ from domain.money import Money
 from domain.money_class import Event, MoneyClass
 from domain.money_line import Cause, MoneyLine, Source, Stage
 from domain.money_said import Said, Words
-from domain.residual import PERSON
+from domain.residual import BANDS, PERSON, Band
 from domain.settlement import SettlementKind, Statement
 from resolvers import settlement as resolver
 from resolvers.context import Caller
 from resolvers.shelf import Shelf
 from schema.scopes import ALL
-from store import cost, finance_file, money_assign, money_word, order, product, settlement, stream
+from store import cost, finance_file, money_assign, money_word, order, product, settlement, settlement_view, stream
 from store.keyring import Keyring
 from store.session import Store
 from store.tables import estimate_due, money_line
@@ -273,6 +273,20 @@ async def test_from_a_line_to_its_order_its_cost_and_back(shelf: Shelf) -> None:
     assert (errors, data["order"]["moneyLines"]) == ([], [])
 
 
+async def test_each_age_has_its_band(shelf: Shelf) -> None:
+    now = datetime.now(UTC)
+    for below, _ in BANDS:
+        for age in (below - timedelta(seconds=1), below):
+            id = await kept(shelf.store, [sale("1.00")], str(age))
+            async with shelf.store.begin() as tx:
+                await tx.execute(
+                    update(table).where(table.c.id == node_key("Settlement", id)).values(kept_at=now - age)
+                )
+    async with shelf.store.begin() as tx:
+        sums = await settlement_view.residual_sums(tx, now)
+    assert {one.age: one.lines for one in sums} == {Band.WEEK: 1, Band.MONTH: 2, Band.QUARTER: 2, Band.OLDER: 1}
+
+
 RESIDUALS = """query($of: ResidualFilter) { residuals(filter: $of) { totalCount nodes {
     cause words todo since age line { id amount { amount } settlement { externalId } } } }
     residualSummary { channel { id } cause age lines amount { amount } } }"""
@@ -292,7 +306,7 @@ async def test_what_is_left_is_listed_by_age_with_what_to_do(shelf: Shelf) -> No
         ("1.00", "ORDER_UNKNOWN"),
     ]
     assert told["nodes"][0]["age"].startswith("P8D")
-    assert "backfillOrders" in told["nodes"][0]["todo"]
+    assert "backfillOrders from 2026-08-15 to 2026-11-14" in told["nodes"][0]["todo"]
     assert [(one["cause"], one["age"], one["lines"], one["amount"]["amount"]) for one in data["residualSummary"]] == [
         ("ORDER_UNKNOWN", "MONTH", 1, "2.00"),
         ("ORDER_UNKNOWN", "WEEK", 1, "1.00"),
@@ -489,7 +503,7 @@ async def a_file(store: Store, content: bytes, reason: str, *, unpacked: bool = 
     async with store.begin() as tx:
         taken = await finance_file.claim(tx, one.id)
         assert taken is not None
-        await finance_file.refused(tx, taken, reason, {})
+        await finance_file.refused(tx, taken.id, reason, {})
     return one.id
 
 
@@ -624,7 +638,7 @@ async def test_whatever_people_say_and_take_back_a_settlement_stays_its_total(ho
 
 async def test_many_settlements_take_no_more_statements_than_one(shelf: Shelf) -> None:
     query = """query($n: Int) { settlements(first: $n) { nodes { matchedLineCount difference { amount } summary { lines }
-        previous { externalId } next { externalId } file { name } comparison { cause } } }
+        previous { externalId } next { externalId } file { name } comparison { cause } replaced { differing } } }
         residuals(first: $n) { nodes { line { settlement { externalId } order { externalId } orderLine { sku }
             costLayer { sku } } } } }"""
     for number in range(4):

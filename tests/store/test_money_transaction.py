@@ -22,7 +22,7 @@ from domain.money_line import Cause, MoneyLine, Source, Stage
 from domain.money_words import AMAZON_TRANSACTION, classify
 from domain.order import Order, OrderLine, OrderStatus
 from domain.product import FulfilledBy
-from domain.settlement_compare import ViewCause, Views
+from domain.settlement_compare import Replaced, ViewCause, Views
 from store import money_line, money_transaction, order
 from store.session import Store
 from store.tables import estimate_due, settlement
@@ -384,6 +384,36 @@ async def test_the_two_views_are_compared_by_order(store: Store) -> None:
         Views("only told", usd(0), usd(85), ViewCause.ONLY_IN_TRANSACTIONS),
         Views("less", usd(85), usd(80), ViewCause.OTHER_AMOUNT),
     ]
+
+
+async def test_who_keeps_a_settlement_is_told_what_it_took_the_place_of(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Orders in both views say the same: no warning. One that is told with its settlement's name, one with nothing but its date,
+    and one that the settlement lacks: there is."""
+    of, until = channel("replaced"), ENDS + timedelta(days=7)
+    caplog.set_level("INFO")
+    same = moved("A", "RELEASED", order="1", SETTLEMENT_ID="76"), moved("B", "RELEASED", order="2", SETTLEMENT_ID="76")
+    await keep(store, of, same)
+    quiet = await settle(store, of, ["1", "2"], "76", starts_at=ENDS, ends_at=until)
+    told = moved("C", "RELEASED", order="3", SETTLEMENT_ID="77"), moved("D", "RELEASED", order="4")
+    await keep(store, of, [*told, moved("E", "RELEASED", order="5", amount=40)])
+    loud = await settle(store, of, ["3", "5"])
+    nothing = await settle(store, of, ["6"], "78", starts_at=ENDS, ends_at=until)
+    async with store.begin() as tx:
+        found = await money_transaction.replaced(tx, {quiet, loud, nothing})
+    assert found == {
+        quiet: Replaced(2, 0, usd(170), 0, usd(0)),
+        loud: Replaced(3, 2, usd(210), 2, usd(-40)),
+    }
+    assert found[quiet].warning is None
+    logged = [(one.message, one.__dict__["settlement"], one.__dict__["transactions"]) for one in caplog.records]
+    assert logged == [
+        ("settlement.replaced", quiet, 2),
+        ("settlement.replaced", loud, 3),
+        ("settlement.told_otherwise", loud, 3),
+    ]
+    assert caplog.records[-1].__dict__["reason"] == found[loud].warning
 
 
 async def money_of(store: Store, of: Channel) -> list[MoneyLine]:

@@ -227,11 +227,11 @@ async def test_charges_that_are_told_later_are_split_then(deps: Deps, shop: Shop
     assert await sums(deps) == WHOLE
 
 
-async def test_a_payout_that_is_on_its_way_is_told_again_and_one_that_failed_never_counts(
+async def test_a_payout_that_is_on_its_way_is_told_again_and_one_that_is_canceled_never_counts(
     deps: Deps, shop: Shop
 ) -> None:
     shop.pays("p-1", movement("a", "1.00", order=None), status="SCHEDULED")
-    shop.pays("p-2", movement("b", "2.00", order=None), status="failed", days=1)
+    shop.pays("p-2", movement("b", "2.00", order=None), status="canceled", days=1)
     shop.pays("p-3", movement("c", "4.00", order=None), days=2)
     await run(deps)
     assert await kept(deps) == ["p-3"]
@@ -295,6 +295,51 @@ async def test_what_failed_after_it_was_paid_and_is_paid_again_counts_once(deps:
     assert await sums(deps) == {**WHOLE, "TRANSFER": Decimal("23.97"), "ADJUSTMENT": Decimal("5.00")}
     await keep(deps, replace(bought(shop), updated_at=AT + timedelta(days=2)))
     assert await sums(deps) == {**WHOLE, "TRANSFER": Decimal("23.97"), "ADJUSTMENT": Decimal("5.00")}
+
+
+OTHER = movement("d", "5.00", order=None, kind="ADJUSTMENT")
+BACK = movement("t", "23.97", order=None, kind="TRANSFER_FAILURE", hours=20)
+
+
+@pytest.mark.parametrize(
+    ("id", "moved", "more", "books"),
+    [
+        ("p-1", (movement("c", "25.00", "1.03"),), {}, ["p-1"]),
+        ("p-1", (movement("c", "25.00", "1.03"), OTHER), {"ADJUSTMENT": 5}, ["p-1"]),
+        ("p-2", (movement("c", "25.00", "1.03"), OTHER), {"ADJUSTMENT": 5}, ["p-2"]),
+        ("p-2", (BACK, OTHER), {"ADJUSTMENT": 5, "TRANSFER": Decimal("23.97")}, ["p-1", "p-2"]),
+        ("p-2", (OTHER,), None, ["p-2"]),
+    ],
+    ids=["by itself", "by itself with more", "by another", "came back as one sum", "not yet"],
+)
+async def test_what_failed_first_is_in_the_books_once_however_it_is_paid(
+    deps: Deps, shop: Shop, id: str, moved: tuple[Transaction, ...], more: dict[str, Any] | None, books: list[str]
+) -> None:
+    await keep(deps, bought(shop))
+    shop.pays("p-1", movement("c", "25.00", "1.03"), status="FAILED")
+    await run(deps)
+    (reason,) = await strange(deps)
+    assert (await kept(deps), "declined" in reason) == ([], True)
+    shop.pays(id, *moved, days=int(id == "p-2"))
+    await run(deps)
+    await run(deps)
+    await reckon(deps)
+    assert await kept(deps) == books
+    made = await standing(deps)
+    assert any(one.source.value == "ESTIMATE" for one in made) is (more is None)
+    assert more is None or await sums(deps) == WHOLE | more
+
+
+async def test_a_payout_that_is_told_with_another_sum_than_it_was_kept_with_changes_no_books(
+    deps: Deps, shop: Shop
+) -> None:
+    shop.pays("p-1", movement("c", "25.00", "1.03"))
+    await run(deps)
+    assert await strange(deps) == []
+    shop.pays("p-1", movement("c", "25.00", "1.03"), OTHER)
+    await run(deps)
+    assert sum(one.amount.amount for one in await standing(deps)) == Decimal("23.97")
+    assert await strange(deps) == ["It is in the books with 23.97 EUR."]
 
 
 async def test_an_order_that_comes_while_its_payout_is_kept_is_tied(deps: Deps, shop: Shop) -> None:

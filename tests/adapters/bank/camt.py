@@ -11,10 +11,12 @@ def entry(
     status: str = "BOOK",
     day: str = "<Dt>2026-11-04</Dt>",
     currency: str = "EUR",
+    reversal: str = "",
 ) -> str:
+    back = f"<RvslInd>{reversal}</RvslInd>" if reversal else ""
     told = f"<AcctSvcrRef>{reference}</AcctSvcrRef>" if reference else ""
     return (
-        f'<Ntry><Amt Ccy="{currency}">{amount}</Amt><CdtDbtInd>{side}</CdtDbtInd><Sts>{status}</Sts>'
+        f'<Ntry><Amt Ccy="{currency}">{amount}</Amt><CdtDbtInd>{side}</CdtDbtInd>{back}<Sts>{status}</Sts>'
         f"<BookgDt>{day}</BookgDt><ValDt><Dt>2026-11-05</Dt></ValDt>{told}<BkTxCd/>{details}</Ntry>"
     )
 

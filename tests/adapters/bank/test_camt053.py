@@ -73,6 +73,20 @@ def test_a_batch_is_split_where_its_payments_come_to_the_whole_and_else_stays_on
     assert (whole.amount.amount, whole.words) == (Decimal("10.01"), "E1 REF11111 E2 REF22222")
 
 
+@pytest.mark.parametrize(("side", "sign"), [("DBIT", -1), ("CRDT", 1)])
+def test_a_reversal_does_what_its_entry_says_and_is_told_apart(side: str, sign: int) -> None:
+    """What comes to the account's balances; the parties are those of what it takes back."""
+    who = "Dbtr" if side == "DBIT" else "Cdtr"
+    inside = f"<NtryDtls>{payment('E2E-1', 'Settlement ABC12345', f'<{who}><Nm>AMAZON</Nm></{who}>')}</NtryDtls>"
+    balances = balance("OPBD", "100.00") + balance("CLBD", f"{100 + 5 * sign}.00")
+    [one] = read(document(statement(entry("5.00", side, "R1", inside, reversal="true"), balances=balances)))
+    assert (one.amount.amount, one.reversal, one.party) == (Decimal(5 * sign), True, "AMAZON")
+    [plain] = read(document(statement(entry("5.00", side, "R1", inside, reversal="false"))))
+    assert (plain.reversal, plain.id) == (False, one.id)
+    with pytest.raises(Unclear, match="RvslInd is 'yes', neither true nor false"):
+        read(document(statement(entry("5.00", reversal="yes"))))
+
+
 def test_what_is_not_booked_yet_is_left_out_and_counted() -> None:
     reader = Reader()
     body = document(statement(entry("1.00", status="PDNG"), entry("2.00"), entry("3.00", status="INFO")))
