@@ -133,9 +133,14 @@ def again() -> float:
 async def test_the_same_question_is_answered_with_the_same_bytes(shops: tuple[Shop, Shop]) -> None:
     one, _ = shops
     first = await one.post(STOCK, skus=["SKU-1", "SKU-2"])
-    kept = await one.kept("SKU-1", "SKU-2")
-    before, given = executed(), again()
-    second = await one.post(STOCK, headers={"x-request-id": "mine"}, skus=["SKU-1", "SKU-2"])
+    async with asyncio.timeout(30):
+        while True:
+            kept = await one.kept("SKU-1", "SKU-2")
+            before, given = executed(), again()
+            second = await one.post(STOCK, headers={"x-request-id": "mine"}, skus=["SKU-1", "SKU-2"])
+            # On a slow machine its second may be over.
+            if age(second):
+                break
     assert (second.content, age(second)) == (first.content, 1)
     assert (executed(), again()) == (before, given + 1)
     # But for what is told of the moment, it is a whole answer like any other.
@@ -151,13 +156,18 @@ async def test_the_same_question_is_answered_with_the_same_bytes(shops: tuple[Sh
 
 async def test_it_is_given_again_on_every_transport_and_in_other_words(shops: tuple[Shop, Shop]) -> None:
     one, _ = shops
-    await one.kept("SKU-1")
-    spelled = await one.http.post(
-        "/graphql",
-        content=b'{ "variables": {"skus" : ["SKU-1"]}, "query":"%b" }' % STOCK.replace('"', '\\"').encode(),
-        headers={"authorization": f"Bearer {one.keys['admin']}", "content-type": "application/json"},
-    )
-    streamed = await one.post(STOCK, headers={"accept": "text/event-stream"}, skus=["SKU-1"])
+    # Where the second of the one was over on a slow machine, the next is asked about: it was never spelled so before.
+    for sku in (f"SKU-{number}" for number in range(1, SKUS + 1)):
+        await one.kept(sku)
+        spelled = await one.http.post(
+            "/graphql",
+            content=b'{ "variables": {"skus" : ["%b"]}, "query":"%b" }'
+            % (sku.encode(), STOCK.replace('"', '\\"').encode()),
+            headers={"authorization": f"Bearer {one.keys['admin']}", "content-type": "application/json"},
+        )
+        streamed = await one.post(STOCK, headers={"accept": "text/event-stream"}, skus=[sku])
+        if age(spelled):
+            break
     assert age(spelled) == 1
     assert spelled.content.decode() in streamed.text
 
