@@ -79,8 +79,9 @@ begin
   end if;
   -- Reservations whose time is over hold nothing: end them, and ask once more. Somebody else may have ended them just now.
   perform 1 from sku_stock where sku = new.sku for update;
+  -- Not this one, which holds nothing yet, though its time may have passed while it waited.
   update reservation_hold set ended_at = expires_at
-  where sku = new.sku and ended_at is null and expires_at <= clock_timestamp();
+  where sku = new.sku and ended_at is null and expires_at <= clock_timestamp() and reservation_id <> new.reservation_id;
   update sku_stock set held = held + new.quantity, caused_at = least(caused_at, clock_timestamp()), {_TOUCH}
   where sku = new.sku and on_hand + elsewhere - reserved - held - coalesce(safety_stock, 0) >= new.quantity;
   if found then
