@@ -84,6 +84,7 @@ WEIGHTS: Mapping[str, int] = {
     # A settlement may have a million lines.
     "Settlement.summary": 5,
     "Settlement.comparison": 5,
+    "Settlement.replaced": 5,
     "Query.residualSummary": 10,
     # Sums over all lines of the days asked for, whatever comes of them.
     "Query.profit": 20,

@@ -161,10 +161,10 @@ async def signals(tx: AsyncConnection, one: Canary) -> Signals:
 
 def _unanswered(row: AnyRow) -> bool:
     """Has it ended without the channel's word: no call got through, or none of those that left was answered?"""
-    if row.error_code == Transient.code:
-        return row.status in _LOST
-    never_taken = row.status == ItemStatus.PARKED.value and row.accepted_at is None
-    return never_taken and row.error_code == OutcomeUnknown.code
+    if row.status not in _LOST or row.accepted_at is not None:
+        return False
+    parked = row.status == ItemStatus.PARKED.value
+    return bool(row.error_code == Transient.code or (parked and row.error_code == OutcomeUnknown.code))
 
 
 async def counts(tx: AsyncConnection) -> Mapping[CanaryState, int]:

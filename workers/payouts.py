@@ -55,7 +55,8 @@ async def changed(deps: Deps, port: Port, since: datetime, ask: Ask) -> AsyncIte
     try:
         async for page in port.payout_pages(since - OVERLAP, ask):
             kept: list[str] = []
-            for one in sorted(page.items, key=lambda each: each.issued_at):
+            # What failed may have come back in a later one.
+            for one in sorted(page.items, key=lambda each: (each.status.casefold() == FAILED, each.issued_at)):
                 try:
                     became = await _keep(deps, port, one, ask)
                 except Exception as problem:
@@ -99,7 +100,8 @@ async def _keep(deps: Deps, port: Payouts, one: Payout, ask: Ask) -> bool | None
         back = status == PAID or await payout.came_back(tx, deps.channels[one.channel], one.net, one.issued_at)
     if before is not None:
         if before != one.net:
-            await _stays_out(deps, one, [_rejected(one, f"It is in the books with {before.amount} {before.currency}.")])
+            words = f"It is in the books with {before.amount} {before.currency}, and stays so. Ask its provider what was paid."
+            await _stays_out(deps, one, [_rejected(one, words)])
         return False
     if not back:
         await _stays_out(deps, one, [_rejected(one, DECLINED)])

@@ -233,6 +233,14 @@ def test_cost_multiplies_lists_within_lists(plans: Plans) -> None:
     assert cost(plans, '{ stock(skus: ["A", "B", "C"]) { name } }') == 3
 
 
+@pytest.mark.parametrize(("field", "rows"), [("summary { lines }", 5), ("replaced { differing }", 1)])
+def test_what_reads_all_lines_of_a_settlement_costs_more_than_what_it_answers(
+    public: Plans, field: str, rows: int
+) -> None:
+    plain = cost(public, "{ settlements(first: 10) { nodes { id } } }")
+    assert cost(public, f"{{ settlements(first: 10) {{ nodes {{ id {field} }} }} }}") == plain + 10 * rows * 5
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -227,13 +227,13 @@ async def test_lines_of_one_sku_are_summed(store: Store) -> None:
 
 async def test_a_reservation_ends_by_its_time_and_nobody_has_to_tidy(store: Store) -> None:
     await stocked(store, A=3)
-    one = await reserved(store, ttl_s=1, lines={A: 3})
+    one = await reserved(store, lines={A: 3})
     with pytest.raises(Insufficient, match="and 0 can be promised"):
         await reserved(store)
-    async with asyncio.timeout(5):
-        while await later(store) <= one.expires_at:
-            await asyncio.sleep(0.05)
-    assert one.status(await later(store)) is ReservationStatus.EXPIRED
+    await expire(store, one.id)
+    async with store.begin() as tx:
+        over = (await reservation.by_ids(tx, [one.id]))[one.id]
+    assert over.status(await later(store)) is ReservationStatus.EXPIRED
     # What is over is left out, by whoever asks.
     assert (await held(store, A), await promisable(store)) == ([0], 3)
     two = await reserved(store, lines={A: 3})
@@ -246,6 +246,20 @@ async def test_a_reservation_ends_by_its_time_and_nobody_has_to_tidy(store: Stor
             assert (await released(store, one.id)).released_at is None
     assert await held(store, A) == [3]
     assert (await committed(store, two.id)).status(await later(store)) is ReservationStatus.COMMITTED
+    assert await wrong(store) == []
+
+
+async def test_who_waits_beyond_its_own_time_holds_nothing_and_gives_nothing_back(store: Store) -> None:
+    await stocked(store, A=3, B=1, C=0)
+    waited, _ = await reserved(store), await reserved(store, lines={B: 1})
+    late = text(
+        "insert into reservation_hold (reservation_id, sku, quantity, expires_at) values (:id, :sku, 1, now() - interval '1 s')"
+    )
+    for sku in (B, C):
+        with pytest.raises(DBAPIError, match=f"not enough of {sku} can be promised"):
+            async with store.begin() as tx:
+                await tx.execute(late, {"id": waited.id, "sku": sku})
+    assert await held(store, B, C) == [1, 0]
     assert await wrong(store) == []
 
 
@@ -401,7 +415,7 @@ async def test_a_commit_and_the_tidying_of_its_hold_wait_for_each_other_but_not_
 
         async def ask() -> None:
             try:
-                await reserved(store, ttl_s=1, lines={B: 20, A: 20})
+                await reserved(store, lines={B: 20, A: 20})
             except Insufficient:
                 return
 

@@ -330,6 +330,15 @@ async def test_what_failed_first_is_in_the_books_once_however_it_is_paid(
     assert more is None or await sums(deps) == WHOLE | more
 
 
+async def test_what_failed_long_ago_and_came_back_is_found_at_the_first_look(deps: Deps, shop: Shop) -> None:
+    """Both are told at once, and nobody asks for what is so old again."""
+    await keep(deps, bought(shop))
+    shop.pays("p-1", movement("c", "25.00", "1.03"), status="FAILED", days=-40)
+    shop.pays("p-2", BACK, OTHER)
+    await run(deps)
+    assert (await kept(deps), await strange(deps)) == (["p-1", "p-2"], [])
+
+
 async def test_a_payout_that_is_told_with_another_sum_than_it_was_kept_with_changes_no_books(
     deps: Deps, shop: Shop
 ) -> None:
@@ -339,7 +348,7 @@ async def test_a_payout_that_is_told_with_another_sum_than_it_was_kept_with_chan
     shop.pays("p-1", movement("c", "25.00", "1.03"), OTHER)
     await run(deps)
     assert sum(one.amount.amount for one in await standing(deps)) == Decimal("23.97")
-    assert await strange(deps) == ["It is in the books with 23.97 EUR."]
+    assert await strange(deps) == ["It is in the books with 23.97 EUR, and stays so. Ask its provider what was paid."]
 
 
 async def test_an_order_that_comes_while_its_payout_is_kept_is_tied(deps: Deps, shop: Shop) -> None:

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, update
 
-from domain.errors import Conflict, Forbidden, OutcomeUnknown
+from domain.errors import Conflict, Forbidden, OutcomeUnknown, Transient
 from domain.ids import ChannelSku, OperationId, Sku
 from domain.operation import ItemStatus, Operation, OperationStatus
 from domain.price import Origin
@@ -258,6 +258,20 @@ async def test_calls_without_an_answer_say_nothing_of_a_price(shop: Store, redis
     assert (await reverts(shop, one.id), port.told) == ([], [])
     # Nobody distrusts the rules for it.
     assert (await asked(shop, ruled[0], by=WATCHER)).status is OperationStatus.QUEUED
+
+
+async def test_what_was_taken_and_could_not_be_looked_at_has_its_answer(deps: Deps) -> None:
+    """Whoever looks for it in vain knows no less than whoever does not see it in time: it is there, for all we know."""
+    one = await halved(deps.store)
+    await carried(deps.store, but=set(SKUS), as_=ItemStatus.ACCEPTED)
+    async with deps.store.begin() as tx:
+        accepted = operation_item.c.status == ItemStatus.ACCEPTED.value
+        unread = {"status": ItemStatus.PARKED.value, "error_code": Transient.code, "error_message": "No answer."}
+        await tx.execute(update(operation_item).where(accepted).values(unread))
+    await watch(deps)
+    assert (await canary_of(deps.store, one.id)).state is CanaryState.HALTED
+    [back] = await reverts(deps.store, one.id)
+    assert back.progress.total == 2
 
 
 async def test_what_is_not_seen_live_in_time_halts_it_and_is_taken_back(deps: Deps) -> None:
