@@ -61,6 +61,7 @@ async def tie(
     (ids of orders, adjustments, shipments and items, a SKU, a marketplace), and `key`, which is the same for lines that name the
     same. Lines that name no marketplace and are of no order have their day in `marketplace`."""
     await tx.execute(_TABLE)
+    await tx.execute(WRITTEN)
     await tx.execute(text("truncate money_tie"))
     clock = {"marketplace": marketplace, **clocks(channel)}
     asked = {"channel": channel.id, **clock, **values}
@@ -92,6 +93,10 @@ _TABLE = text(
     ) on commit delete rows
     """
 )
+WRITTEN = text(
+    "create temporary table if not exists settlement_order (order_id text, shipment_id text) on commit delete rows"
+)
+"""Orders of the lines of a settlement that were written before its others are tied, with their shipments, some several times."""
 
 # A sketch of an order has no lines to tie to: its own ones replace them.
 ITS_LINE = """
@@ -147,7 +152,7 @@ _MERCHANT = text(
     """
 )
 
-# What looks like an id of Amazon's orders (3-7-7) is none of a shipment.
+# What looks like an id of Amazon's orders (3-7-7) is none of a shipment. Each is looked up once, however many lines name it.
 _SHIPMENT = text(
     """
     with wanted as (
@@ -155,22 +160,29 @@ _SHIPMENT = text(
         from money_tie t cross join lateral (values (t.shipment_id), (t.order_external_id)) named (shipment)
         where t.order_id is null and named.shipment !~ '^[0-9A-Z]{3}-[0-9]{7}-[0-9]{7}$'
     )
+    , asked as (select distinct shipment from wanted)
     , found as (
-        select wanted.key, other.order_id from wanted join money_tie other on other.shipment_id = wanted.shipment
+        select asked.shipment, other.order_id from asked join money_tie other on other.shipment_id = asked.shipment
         where other.order_id is not null
         union
-        select wanted.key, line.order_id from wanted
-        join money_line line on line.channel = :channel and line.shipment_id = wanted.shipment and line.class = 'SALE'
+        select asked.shipment, written.order_id from asked
+        join settlement_order written on written.shipment_id = asked.shipment
+        union
+        select asked.shipment, line.order_id from asked
+        join money_line line on line.channel = :channel and line.shipment_id = asked.shipment and line.class = 'SALE'
         where line.order_id is not null and line.replaced_at is null
         union
-        select wanted.key, o.id from wanted
-        join "order" o on o.shipments @> jsonb_build_array(jsonb_build_object('reference', wanted.shipment))
+        select asked.shipment, o.id from asked
+        join "order" o on o.shipments @> jsonb_build_array(jsonb_build_object('reference', asked.shipment))
         where o.channel = :channel
         union
-        select wanted.key, label.order_id from wanted
-        join label on label.shop = :channel and label.shipment_id = wanted.shipment
+        select asked.shipment, label.order_id from asked
+        join label on label.shop = :channel and label.shipment_id = asked.shipment
     )
-    , one as (select key, min(order_id) order_id from found group by key having count(distinct order_id) = 1)
+    , single as (select shipment, min(order_id) first, max(order_id) last from found group by shipment)
+    , one as (
+        select key, min(first) order_id from wanted join single using (shipment) group by key having min(first) = max(last)
+    )
     update money_tie t
     set order_id = o.id, marketplace = coalesce(o.marketplace, t.marketplace), placed_at = o.placed_at,
         matched_by = 'SHIPMENT_ID'
@@ -202,29 +214,33 @@ _MCF = text(
     """
 )
 
+# What names no SKU has none of its own, so no line finds itself. Each id is looked up once, however many lines name it.
 _ADJUSTMENT = text(
     """
     with wanted as (
-        select key, adjustment_id, channel_sku from money_tie where order_id is null and adjustment_id is not null
+        select distinct adjustment_id, channel_sku is null bare
+        from money_tie where order_id is null and adjustment_id is not null
     )
     , found as (
-        select wanted.key, other.order_id, other.sku from wanted join money_tie other using (adjustment_id)
-        where other.key <> wanted.key and (other.order_id is not null or wanted.channel_sku is null and other.sku is not null)
+        select wanted.*, other.order_id, other.sku
+        from wanted join (select distinct adjustment_id, order_id, sku from money_tie) other using (adjustment_id)
+        where other.order_id is not null or wanted.bare and other.sku is not null
         union
-        select wanted.key, line.order_id, line.sku from wanted
+        select wanted.*, line.order_id, line.sku from wanted
         join money_line line on line.channel = :channel and line.adjustment_id = wanted.adjustment_id
         where line.replaced_at is null and (line.cause is null or line.cause = 'UNCLASSIFIED')
-            and (line.order_id is not null or wanted.channel_sku is null and line.sku is not null)
+            and (line.order_id is not null or wanted.bare and line.sku is not null)
     )
     , one as (
-        select key, min(order_id) order_id, case when count(distinct sku) = 1 then min(sku) end sku
-        from found group by key having count(distinct order_id) = 1 or count(order_id) = 0 and count(distinct sku) = 1
+        select adjustment_id, bare, min(order_id) order_id, case when count(distinct sku) = 1 then min(sku) end sku
+        from found group by adjustment_id, bare
+        having count(distinct order_id) = 1 or count(order_id) = 0 and count(distinct sku) = 1
     )
     update money_tie t
     set order_id = o.id, marketplace = coalesce(o.marketplace, t.marketplace), placed_at = o.placed_at,
         sku = coalesce(t.sku, one.sku), matched_by = 'ADJUSTMENT'
     from one left join "order" o on o.id = one.order_id
-    where t.key = one.key
+    where t.order_id is null and t.adjustment_id = one.adjustment_id and (t.channel_sku is null) = one.bare
     """
 )
 

@@ -60,10 +60,17 @@ class Opened:
     known: bool
 
 
+async def turn(tx: AsyncConnection) -> None:
+    """Nobody else writes books until `tx` ends. Call it before anything is written: as long as who has written waits, nobody is
+    told of any event."""
+    await take_time(tx)
+    await tx.execute(select(func.pg_advisory_xact_lock(locks.BOOKS)))
+
+
 async def open_books(tx: AsyncConnection, channel: Channel, external_id: str, currency: str) -> Opened:
     """Open the books for the rows of a settlement, which come to `write` and end with `settle`: nobody else writes books until
     `tx` ends."""
-    await _turn(tx)
+    await turn(tx)
     await tx.execute(_WORK_MEM)
     await settlement_rows.begin(tx)
     id = derived_id("settlement", channel.id, external_id)
@@ -113,7 +120,7 @@ async def keep(tx: AsyncConnection, statement: Statement, lines: Sequence[MoneyL
     The settlement, source and stage of the lines are set here. Raises what `settle` raises; the same rows, split or tied
     otherwise than before, are the same contents.
     """
-    await _turn(tx)
+    await turn(tx)
     added = sum((one.amount.amount for one in lines), Decimal(0))
     if added != statement.total.amount or any(one.amount.currency != statement.total.currency for one in lines):
         raise Refused(
@@ -188,11 +195,6 @@ async def gaps(tx: AsyncConnection, channel: ChannelId | None = None) -> list[Mi
         )
         for row in rows
     )
-
-
-async def _turn(tx: AsyncConnection) -> None:
-    await take_time(tx)
-    await tx.execute(select(func.pg_advisory_xact_lock(locks.BOOKS)))
 
 
 async def _open(tx: AsyncConnection, one: Statement, rows: int) -> str | None:

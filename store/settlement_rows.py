@@ -77,7 +77,7 @@ def written(several: Iterable[Sequence[StatementRow]], meaning: Classify) -> Bat
 
 async def begin(tx: AsyncConnection) -> None:
     """Make room for the rows of one file, until `tx` ends."""
-    for table in _TABLES:
+    for table in (*_TABLES, money_match.WRITTEN):
         await tx.execute(table)
     await tx.execute(_EMPTY)
 
@@ -163,8 +163,6 @@ _TABLES = [
             amount numeric, posted_at timestamptz, order_external_id text, merchant_order_id text, adjustment_id text,
             shipment_id text, marketplace text, item_id text, channel_sku text, units integer, extra jsonb
         """,
-        # Orders of the lines that were written at once, some of them several times.
-        "settlement_order": "order_id text",
     }.items()
 ]
 _NEXT = text("truncate settlement_word, settlement_name, settlement_row")
@@ -215,7 +213,7 @@ _WRITE = text(
         insert into settlement_left
         select * from ({_SENT}) s where not exists (select from tied where tied.key = s.key)
     )
-    , orders as (insert into settlement_order select distinct order_id from tied)
+    , orders as (insert into settlement_order select distinct order_id, shipment_id from tied)
     {_COUNTED}
     """  # noqa: S608 - words of ours
 )

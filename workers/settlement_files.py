@@ -105,8 +105,8 @@ async def take(
     Computes for seconds at a time: where others wait for the event loop, run it by `workers.price_files.apart`."""
     kept: Kept | None = None
     async with store.begin() as tx:
-        # Whoever makes books of it holds it as long as it takes.
-        await take_time(tx)
+        # Whoever makes books of it holds it as long as it takes, and waits for them before that.
+        await settlement.turn(tx)
         mine = await finance_file.claim(tx, file, again=again)
         if mine is not None:
             kept = await _taken(tx, channel, read, mine, tell)
@@ -297,10 +297,10 @@ class _Books:
         opened = await self.open()
         await settlement_rows.send(self.tx, batch)
         task = asyncio.create_task(settlement.write(self.tx, opened))
-        # One turn of the loop to say it, one to send it off: then it is under way, however long we compute.
-        for _ in range(2):
-            await asyncio.sleep(0)
         try:
+            # One turn of the loop to say it, one to send it off: then it is under way, however long we compute.
+            for _ in range(2):
+                await asyncio.sleep(0)
             yield
         finally:
             rows, added = await task

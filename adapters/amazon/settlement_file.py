@@ -69,6 +69,8 @@ LINE_BYTES = 1024 * 1024
 REMEMBERED = 20_000
 """So many amounts are not looked at twice."""
 NAMES = 100
+UNKNOWN, LONGEST_NAME = 50, 100
+"""So many columns that we do not know are kept with each row, under names of so many letters."""
 _AROUND = timedelta(days=1)
 """Days are local."""
 
@@ -277,6 +279,11 @@ class SettlementFile:
         # Each row gets a blank cell more, which stands for the columns that the file has not.
         self._pick = itemgetter(*(names.index(name) if name in names else len(names) for name in COLUMNS))
         self._unknown = [(name, place) for place, name in enumerate(names) if name not in COLUMNS]
+        if len(self._unknown) > UNKNOWN or any(len(name) > LONGEST_NAME for name in names):
+            raise FileRefused(
+                f"The file has {len(self._unknown)} columns that no settlement has, or names of columns that are longer than "
+                f"{LONGEST_NAME} letters: it is another kind of file. {_ANEW}"
+            )
 
     def _fitted(self, cells: list[str]) -> list[str]:
         """As many cells as there are columns; blank ones beyond mean nothing."""

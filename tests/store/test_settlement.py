@@ -227,6 +227,25 @@ async def test_each_rule_ties_what_it_says(store: Store) -> None:
     assert list(RULES) == list(Rule)
 
 
+async def test_any_row_of_a_file_says_whose_a_shipment_is_and_two_that_differ_say_nothing(store: Store) -> None:
+    """Though no sale names it, and though it was written before the others were read."""
+    one, two = an_order("111-0000001-0000001", "A"), an_order("111-0000002-0000002", "A")
+    async with store.begin() as tx:
+        await order.upsert(tx, [one, two])
+    fee = "ItemFees/Commission"
+    rows = [
+        a_row(1, -1, of=fee, order_id=one.external_id, shipment_id="S-1"),
+        a_row(2, 20, order_id=one.external_id, sku="A", shipment_id="S-2"),
+        a_row(3, -1, of=fee, order_id=two.external_id, shipment_id="S-2"),
+        other(4, -6, "Shipping label purchase", shipment_id="S-1"),
+        other(5, -6, "Shipping label purchase", shipment_id="S-2"),
+    ]
+    for at_once, external_id in ((1, "1001"), (5, "1002")):
+        found = await lines(store, await settled(store, rows, external_id, at_once=at_once))
+        assert tie(found[4]) == ("SHIPMENT_ID", one.id, None, None, None)
+        assert tie(found[5]) == (None, None, None, None, Cause.ORDER_UNKNOWN)
+
+
 async def test_what_no_rule_ties_says_what_it_lacks(store: Store) -> None:
     """And each cause is the whole difference of its line."""
     twice = an_order("111-0000002-0000002", "A", "C", "C")

@@ -21,9 +21,10 @@ from adapters.amazon.settlement_file import SettlementFile
 from adapters.gzipped import Broken
 from domain.channel import Channel, Platform
 from domain.errors import Refused, Transient
+from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId
 from domain.money_line import Source, Stage
-from store import finance_file, settlement_rows
+from store import event, finance_file, settlement_rows
 from store import settlement as settlement_store
 from store.finance_file import FileState, NewFile
 from store.money_line import lines_of
@@ -213,6 +214,25 @@ async def test_who_has_a_file_in_hand_has_it_to_the_end(store: Store, monkeypatc
     assert (mine.fresh, theirs.fresh, theirs.kept) == (True, False, None)
     assert mine.file == theirs.file
     assert (await counts(store))[:2] == (1, len(wanted))
+
+
+async def test_events_are_told_while_a_file_waits_for_the_books(store: Store) -> None:
+    file = await bring(store, NEW, chunks(CONTENT))
+    waiting = text(
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with store.begin() as tx:
+        await settlement_store.turn(tx)
+        taking = asyncio.create_task(take(store, EU, SettlementFile, file.id))
+        while True:
+            async with store.begin() as looking:
+                if await looking.scalar(waiting):
+                    break
+        async with store.begin() as other:
+            await event.append(other, [NewEvent(EventKind.SETTLEMENT_KEPT, "another", {"channel": "eu"})])
+        async with store.begin() as other:
+            assert [one.subject for one in await event.relay(other)] == ["another"]
+    assert (await taking).kept is not None
 
 
 @given(st.binary(max_size=5_000), st.integers(1, 3_000), st.integers(1, 3_000))

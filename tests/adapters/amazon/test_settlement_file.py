@@ -244,6 +244,8 @@ HOSTILE: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
     "short row": (lambda lines: lines[6].pop(), "Line 7: 23 cells stand under 24 columns"),
     "long row": (lambda lines: lines[6].append("x"), "Line 7: 25 cells stand under 24 columns"),
     "missing": (lambda lines: lines[0].__setitem__(14, "betrag"), "no column `amount`"),
+    "many": (lambda lines: lines[0].extend(f"x{n}" for n in range(50)), "51 columns that no settlement has"),
+    "long": (lambda lines: lines[0].append("x" * 101), "longer than 100 letters"),
     "twice": (lambda lines: lines[0].__setitem__(8, "amount"), "column `amount` twice"),
     "currency": (lambda lines: lines[1].__setitem__(5, "Euro"), "Line 2, column `currency`: 'Euro'"),
     "no day": (lambda lines: lines[5].__setitem__(17, "2026-02-30 00:00:00 UTC"), "Line 6, column `posted-date-time`"),
