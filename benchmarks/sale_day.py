@@ -88,19 +88,18 @@ TO_SEND = text(
 FACTS = text(
     """
     select kept.channel, kept.fulfilled_by, kept.placed_at, kept.ship_by, known.at known, known.words, sourced.at promised,
-        told.at told, sent.created_at asked, sent.accepted_at, sent.ended_at, sent.status, sent.confirmations
+        told.at told, sent.created_at asked, sent.accepted_at, sent.ended_at, sent.status
     from "order" kept
     join order_step known on known.order_id = kept.id and known.kind = 'IMPORTED'
-    left join lateral (
-        select min(at) at from order_step where order_id = kept.id and kind = 'SOURCED'
-    ) sourced on true
-    left join lateral (select min(at) at from tracking_row where tracking_row.order_id = kept.id) told on true
-    left join lateral (
-        select min(whole.created_at) created_at, min(item.accepted_at) accepted_at, min(item.ended_at) ended_at,
-            min(item.status) status, count(*) confirmations
-        from operation_item item join operation whole on whole.id = item.operation_id
-        where item.resource = 'order:' || kept.id
-    ) sent on true
+    left join (
+        select order_id, min(at) at from order_step where kind = 'SOURCED' group by order_id
+    ) sourced on sourced.order_id = kept.id
+    left join (select order_id, min(at) at from tracking_row group by order_id) told on told.order_id = kept.id
+    left join (
+        select item.resource, min(whole.created_at) created_at, min(item.accepted_at) accepted_at,
+            min(item.ended_at) ended_at, min(item.status) status
+        from operation_item item join operation whole on whole.id = item.operation_id group by item.resource
+    ) sent on sent.resource = 'order:' || kept.id
     where kept.placed_at >= :began
     """
 )
@@ -365,9 +364,11 @@ async def _all_done(made: Day, sold: Sold) -> bool:
     placed = sum(one["placed"] for one in sold.sales.values())
     query = text(
         """
-        select count(*) known, count(*) filter (where fulfilled_by = 'MERCHANT' and (not whole or not exists (
-            select from operation_item where resource = 'order:' || kept.id and ended_at is not null
-        ))) waiting from "order" kept where placed_at >= :began
+        select count(*) known, count(*) filter (where fulfilled_by = 'MERCHANT' and (not whole or ended.resource is null)) waiting
+        from "order" kept
+        left join (select distinct resource from operation_item where ended_at is not null) ended
+            on ended.resource = 'order:' || kept.id
+        where placed_at >= :began
         """
     )
     async with made.house.store.begin() as tx:
