@@ -138,7 +138,8 @@ class Run:
 
     async def _take(self, steps: list[Step]) -> None:
         """First what can be answered at once, then what has to be awaited, side by side."""
-        steps, waiting = list(steps), list[Step]()
+        steps = list(steps)
+        waiting: list[Step] = []
         try:
             for step in steps:
                 step.ask()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -49,12 +49,12 @@ def kept(place: Place, project: Projection) -> Projection:
     nobody writes into as JSON.
     """
     assert place.lasting is not None
-    attribute, room_of = place.lasting, attrgetter(place.lasting)
+    attribute, room_of, kept_in = place.lasting, attrgetter(place.lasting), itemgetter(place)
 
     def known(sources: list[Any]) -> list[Any]:
         if place.plain:
             rooms = [*map(room_of, sources)]
-            copies = Copies([room[place] for room in rooms])
+            copies = Copies(map(kept_in, rooms))
             copies.rooms = rooms
             return copies
         return [room[place].__copy__() for room in map(room_of, sources)]

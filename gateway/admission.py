@@ -57,6 +57,11 @@ class Admission:
             await self.documents.offered(request.document_id, text, caller)
         return plan
 
+    def plan_again(self, request: Request) -> Plan | None:
+        """The same for a request that was understood before; None where it needs a longer look."""
+        text = self.documents.at_hand(request)
+        return None if text is None else self.plans.again(text, request.operation_name)
+
     async def admit(self, plan: Plan, variables: Mapping[str, Any], caller: Caller, *, explain: bool = False) -> Charge:
         """What is paid for a run. Raises Rejected, and takes nothing, when the caller lacks a scope, or asks for more than is
         allowed or than its budget has. With `explain` it will not run: nothing is taken either, and no scope is needed."""
@@ -64,13 +69,14 @@ class Admission:
             if explain:
                 return Charge(self.quotas, caller, plan.cost(variables), explain=True)
             points = plan.admit(caller, variables)
-        return await self.admit_as_before(caller, points)
-
-    async def admit_as_before(self, caller: Caller, points: int) -> Charge:
-        """The same for an operation that was admitted before with these scopes, variables and points. Raises Rejected."""
-        with _COUNTED:
             purse = self.quotas.spend(caller, points) or await self._take(caller, points)
         return Charge(self.quotas, caller, points, purse)
+
+    def admit_as_before(self, caller: Caller, points: int) -> Charge | None:
+        """The same for an operation that was admitted before with these scopes, variables and points; None where it needs a
+        longer look."""
+        purse = self.quotas.spend(caller, points)
+        return None if purse is None else Charge(self.quotas, caller, points, purse)
 
     async def _take(self, caller: Caller, points: int) -> Purse:
         """Where points were taken from, whoever has to be asked. Raises Rejected, and then nothing was taken."""

@@ -116,6 +116,10 @@ class App:
         """Whether a request was answered at once, since the same was answered a moment ago."""
         return self._front is not None and scope["path"] == "/graphql" and self._front.serve(scope)
 
+    def begin(self, scope: Scope) -> bool:
+        """Whether a request was answered at once, since the same was understood before and nothing has to be waited for."""
+        return self._endpoint is not None and self._executor.tracing is None and self._endpoint.begin(scope)
+
     async def drain(self) -> None:
         """End streams and sockets, so that the server need not wait for their clients; returns when they have said so."""
         if self._streams is not None and self._sockets is not None:

@@ -32,6 +32,10 @@ WHOLE = "acorn.whole"
 # nothing written, where that has to be done in the usual way.
 TEXT = "acorn.text"
 
+# Where the application leaves in a scope what it wants to know again of a request: when the very bytes of one that was answered
+# at once come once more, our server does not read them again, and what was noted stands in the new scope too.
+NOTED = "acorn.noted"
+
 # Where a scope keeps its first headers by name, and its request's id, once they were asked for.
 NAMED = "acorn.named"
 ID = "acorn.id"
@@ -166,12 +170,12 @@ async def left(receive: Receive) -> None:
         pass
 
 
-async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def unless_left(receive: Receive, work: Coroutine[Any, Any, T] | Begun[T]) -> T:
     """What `work` answers. When the client leaves first, the work is cancelled and ClientLeft raised.
 
     Work that has to wait for something is watched; most of it is done before that.
     """
-    begun = Begun(work)
+    begun = work if isinstance(work, Begun) else Begun(work)
     if begun.done:
         value: T = begun.value
         return value

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import _enter_task, _leave_task
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -58,27 +59,35 @@ class Starter:
         self._loop = loop
         self._standby: _Standby | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether what is started now begins at once."""
+        standby = self._standby
+        return standby is not None and standby.parked and asyncio.current_task(self._loop) is None
+
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """The task that goes on with it; None where it has ended, and then what it raised is raised."""
-        loop, standby = self._loop, self._standby
+        standby = self._standby
         if standby is None:
-            self._standby = _Standby(loop)
-        if standby is None or not standby.parked or asyncio.current_task(loop) is not None:
-            return loop.create_task(work)
-        self._standby = None
-        task = standby.task
-        _enter_task(loop, task)
-        begun = None
-        try:
-            begun = standby.context.run(Begun, work)
-        finally:
-            _leave_task(loop, task)
-            if begun is None or begun.done:
-                self._standby = standby
+            self._standby = _Standby(self._loop)
+        if standby is None or not self.ready:
+            return self._loop.create_task(work)
+        begun = self.call(Begun[None], work)
         if begun.done:
             return None
+        self._standby = None
         standby.take(begun)
-        return task
+        return standby.task
+
+    def call(self, function: Callable[[A], T], argument: A) -> T:
+        """What a function comes to that finds itself in the task in which the next work will begin. Only when `ready`."""
+        standby = self._standby
+        assert standby is not None
+        _enter_task(self._loop, standby.task)
+        try:
+            return standby.context.run(function, argument)
+        finally:
+            _leave_task(self._loop, standby.task)
 
     def close(self) -> None:
         """Let go of the task that stands by."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from domain.budget import Bill
 from domain.errors import Exhausted
@@ -18,8 +19,7 @@ from resolvers.live import Due
 Rehearse: TypeAlias = Callable[[], Awaitable[Forecast]]
 
 
-@dataclass(eq=False, slots=True)
-class Charge:
+class Charge(Struct, eq=False):
     """`points` were taken out of `purse`; `calls` are all that were predicted, each time taken out of the purse of that minute
     before the first was made.
 
@@ -35,7 +35,7 @@ class Charge:
     refusal: Exhausted | None = None
     _paying: asyncio.Lock | None = None
     _paid: bool = False
-    _payments: list[tuple[Purse, int]] = field(default_factory=list)  # calls that are not settled, the oldest first
+    _payments: list[tuple[Purse, int]] = []  # calls that are not settled, the oldest first
     _made: int = 0  # calls that are settled
 
     @property

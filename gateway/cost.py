@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -49,27 +50,33 @@ class Meter:
             if priced.below is None:
                 total += priced.weight
             elif type(value) is Copies:
-                total += _again(priced, value)
+                total += self._again(priced, value)
             elif value is not None:
                 return None
         return total
 
     def points(self, body: bytes, *, failed: bool = False) -> int:
         """The points of a response; `failed` says that it has errors."""
-        if self._marks is None or failed or b"[null" in body or b",null" in body:
-            return _points(self._answer, orjson.loads(body).get("data"))
-        return sum(weight * body.count(mark) for mark, weight in self._marks)
+        counted = None if failed else self._counted(body)
+        return _points(self._answer, orjson.loads(body).get("data")) if counted is None else counted
 
+    def _counted(self, written: bytes) -> int | None:
+        """The points of a response, or of an object in it, by its bytes alone; None where these do not tell."""
+        if self._marks is None or b"[null" in written or b",null" in written:
+            return None
+        return sum([weight * written.count(mark) for mark, weight in self._marks])
 
-def _again(priced: Priced, copies: Copies) -> int:
-    """The points of objects that were written before, which are kept with what was written."""
-    try:
-        return sum([room[priced] for room in copies.rooms])
-    except KeyError:
-        for room, one in zip(copies.rooms, copies, strict=True):
-            if priced not in room:
-                room[priced] = _points(priced, msgspec.json.decode(one))
-        return sum([room[priced] for room in copies.rooms])
+    def _again(self, priced: Priced, copies: Copies) -> int:
+        """The points of objects that were written before, which are kept with what was written."""
+        rooms, points_in = copies.rooms, itemgetter(priced)
+        try:
+            return sum(map(points_in, rooms))
+        except KeyError:
+            for room, one in zip(rooms, copies, strict=True):
+                if priced not in room:
+                    counted = self._counted(bytes(one))
+                    room[priced] = _points(priced, msgspec.json.decode(one)) if counted is None else counted
+            return sum(map(points_in, rooms))
 
 
 def _points(priced: Priced, value: Any) -> int:

@@ -100,6 +100,14 @@ class Documents:
             raise _not_found(request.automatic)
         return text
 
+    def at_hand(self, request: Request) -> str | None:
+        """The same where it is in memory and nobody has to be asked or told anything; None where it is not."""
+        id = request.document_id
+        if id is None and not self._trusted_only:
+            return request.query
+        kept = self._memory.fresh(id or id_of(request.query))
+        return kept if kept is None or self._trusted_only else request.query or kept
+
     async def offered(self, id: str, text: str, caller: Caller) -> None:
         """Keep a valid document that came with its SHA-256, unless its client sends too many. Without Redis nothing is kept."""
         if self._trusted_only or self._memory.fresh(id) is not None:

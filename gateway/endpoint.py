@@ -13,8 +13,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from graphql import GraphQLError, OperationType
+from msgspec import Struct, field
 
 from domain.budget import Bill
 from gateway import metrics
@@ -38,6 +40,7 @@ from gateway.asgi import (
     unless_left,
 )
 from gateway.auth import Keys
+from gateway.begun import Begun
 from gateway.body import BadRequest, Request, check_content_type, parse_parameters, parse_request
 from gateway.charge import Charge
 from gateway.cors import cors
@@ -54,6 +57,8 @@ LONGEST_DEADLINE_S = 30.0
 LONGEST_ADDRESS = 16 * 1024
 BUDGET = frozenset({"ratelimit", "ratelimit-policy"})
 METHODS = "GET, HEAD, POST"
+# Where a scope holds what `Endpoint.begin` has begun.
+BEGUN = "acorn.begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +71,22 @@ class Terms:
     public_max_age_s: int = 0
 
 
-class _Exchange:
+class _Exchange(Struct, eq=False):
     """One request as it is worked on; what is known of it ends up in the log."""
 
-    __slots__ = ("age", "began", "caller", "charge", "id", "plan", "safe", "scope", "status")
+    scope: Scope
+    id: str
+    caller: Caller | None = None
+    plan: Plan | None = None
+    charge: Charge | None = None
+    status: int = 0
+    age: int = 0
+    began: float = field(default_factory=time.monotonic)
 
-    def __init__(self, scope: Scope) -> None:
-        self.began = time.monotonic()
-        self.scope = scope
-        self.id = request_id(scope)
-        # Whether the method promises that nothing is changed.
-        self.safe = scope["method"] != "POST"
-        self.status = 0
-        self.age = 0
-        self.caller: Caller | None = None
-        self.plan: Plan | None = None
-        self.charge: Charge | None = None
+    @property
+    def safe(self) -> bool:
+        """Whether the method promises that nothing is changed."""
+        return bool(self.scope["method"] != "POST")
 
     @property
     def accept(self) -> str | None:
@@ -92,6 +97,14 @@ class _Exchange:
     def wants_bill(self) -> bool:
         """Whether the answer is to say what it cost."""
         return header(self.scope, "x-acorn-bill") == "1"
+
+
+class _Begun(NamedTuple):
+    """A request whose answer has begun, which has to wait for something or cannot be sent at once."""
+
+    exchange: _Exchange
+    form: Form
+    answer: Begun[Answer]
 
 
 class Endpoint:
@@ -113,10 +126,42 @@ class Endpoint:
         self._terms = terms
         self._answered = answered
 
+    def begin(self, scope: Scope) -> bool:
+        """Whether a request that was understood before (`gateway/front.py`) has been answered without waiting for anything. What
+        may have changed since is asked anew: document, plan and budget. What has to wait has begun, and goes on in `__call__`."""
+        heard: Heard | None = scope.get(HEARD)
+        if heard is None or (asked := heard.asked) is None:
+            return False
+        plan = self._admission.plan_again(asked.request)
+        charge = None if plan is None else self._admission.admit_as_before(heard.caller, asked.points)
+        if plan is None or charge is None:
+            return False
+        exchange = _Exchange(scope, request_id(scope), heard.caller, plan, charge)
+        variables = asked.request.variables
+        run = Run(plan, variables, heard.caller, exchange.id, asked.within_s, asked.wants_bill, charge=charge)
+        begun = Begun(self._executor.once(run))
+        scope[BEGUN] = _Begun(exchange, asked.form, begun)  # whatever comes now, it is not run again
+        if not begun.done:
+            return False
+        answer = begun.value
+        exchange.age = answer.age
+        if not self._sent_at_once(exchange, asked.form, answer):
+            return False
+        self._remember(exchange, asked.form, answer)
+        self._tell(exchange)
+        return True
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(scope)
+        if BEGUN not in scope and self.begin(scope):  # where there was no task to begin it in
+            return
+        begun: _Begun | None = scope.get(BEGUN)
+        exchange = _Exchange(scope, request_id(scope)) if begun is None else begun.exchange
         try:
-            await self._answer(exchange, receive, send)
+            if begun is None:
+                await self._answer(exchange, receive, send)
+            else:
+                answer = await unless_left(receive, begun.answer)
+                await self._send_whole(exchange, send, begun.form, answer)
         except ClientLeft:
             metrics.LEFT.inc()
         except BadRequest as problem:
@@ -125,25 +170,14 @@ class Endpoint:
             self._tell(exchange)
 
     async def _answer(self, exchange: _Exchange, receive: Receive, send: Send) -> None:
-        """What was heard and understood before (`gateway/front.py`) is looked at no more; all else is the same."""
         scope = exchange.scope
-        heard: Heard | None = scope.get(HEARD)
-        asked = None if heard is None else heard.asked
-        if heard is None or asked is None:
-            caller, request = await self._received(exchange, receive)
-            within_s, wants_bill = deadline_s(scope, self._terms.deadline_s), exchange.wants_bill
-            form = first_form(exchange.accept)
-        else:
-            exchange.caller = caller = heard.caller
-            request, within_s, wants_bill, form = asked.request, asked.within_s, asked.wants_bill, asked.form
-        parts = None
+        caller, request = await self._received(exchange, receive)
+        within_s, wants_bill = deadline_s(scope, self._terms.deadline_s), exchange.wants_bill
+        form = first_form(exchange.accept)
         try:
             exchange.plan = plan = await self._admission.plan(request, caller)
-            if asked is None:
-                form, parts = _chosen(exchange, request, plan)
-                charge = await self._admission.admit(plan, request.variables, caller, explain=request.explain)
-            else:
-                charge = await self._admission.admit_as_before(caller, asked.points)
+            form, parts = _chosen(exchange, request, plan)
+            charge = await self._admission.admit(plan, request.variables, caller, explain=request.explain)
         except Rejected as problem:
             if problem.code == AUTOMATIC_NOT_FOUND and takes(exchange.accept, Form.JSON):
                 form = Form.JSON  # some clients of these ask again only after a 200
@@ -171,15 +205,25 @@ class Endpoint:
             await self._streams.serve(scope, receive, send, source, self._headers(exchange), stream)
             return
         answer = await unless_left(receive, self._executor.once(run))
-        exchange.age = answer.age
         if exchange.safe and answer.executed and not answer.errors and not request.explain:
             await self._send_cacheable(exchange, send, form, answer, plan)
             return
-        await self._send(exchange, send, form, answer, answer.status)
-        if heard is not None and asked is None and not request.explain:
+        heard: Heard | None = scope.get(HEARD)
+        if heard is not None and not request.explain:
             heard.understood(Asked(request, within_s, wants_bill, form, charge.points))
-        if heard is not None and answer.kept is not None:
-            heard.answered(answer.kept, form, plan.name, charge.points)
+        await self._send_whole(exchange, send, form, answer)
+
+    async def _send_whole(self, exchange: _Exchange, send: Send, form: Form, answer: Answer) -> None:
+        """The whole answer of a run, which may be given again."""
+        exchange.age = answer.age
+        await self._send(exchange, send, form, answer, answer.status)
+        self._remember(exchange, form, answer)
+
+    def _remember(self, exchange: _Exchange, form: Form, answer: Answer) -> None:
+        """Of an answer that is kept, how it was asked for."""
+        heard: Heard | None = exchange.scope.get(HEARD)
+        if answer.kept is not None and heard is not None and exchange.plan is not None and exchange.charge is not None:
+            heard.answered(answer.kept, form, exchange.plan.name, exchange.charge.points)
 
     async def _received(self, exchange: _Exchange, receive: Receive) -> tuple[Caller, Request]:
         """Who asks for what, in the address or in the body. Raises BadRequest."""
@@ -200,9 +244,9 @@ class Endpoint:
 
     async def _send(self, exchange: _Exchange, send: Send, form: Form, answer: Answer, status: int = 400) -> None:
         """`status` is for answers of operations that were not executed. Who has spent its budget is told so in any form."""
-        lenient = form is Form.JSON and status != HTTPStatus.TOO_MANY_REQUESTS
-        exchange.status = 200 if answer.executed or lenient else status
         if not self._sent_at_once(exchange, form, answer):
+            lenient = form is Form.JSON and status != HTTPStatus.TOO_MANY_REQUESTS
+            exchange.status = 200 if answer.executed or lenient else status
             headers = {**self._told(exchange, form), **_retry_after(answer)}
             await respond(send, exchange.status, answer.body, headers)
 
@@ -212,9 +256,9 @@ class Endpoint:
         whole = our_server(exchange.scope) if HEARD in exchange.scope else None
         if whole is None or purse is None or not answer.executed:
             return False
-        taken: bool = whole["answer"](
-            usual_head(form, answer.body) + moment(exchange.id, exchange.age, purse), answer.body
-        )
+        exchange.status = 200
+        head = usual_head(form, answer.body) + moment(exchange.id, exchange.age, purse)
+        taken: bool = whole["answer"](head, answer.body)
         return taken
 
     def _told(self, exchange: _Exchange, form: Form) -> Mapping[str, str]:
@@ -224,6 +268,7 @@ class Endpoint:
     async def _send_cacheable(self, exchange: _Exchange, send: Send, form: Form, answer: Answer, plan: Plan) -> None:
         """The whole answer of a GET, or word that the client holds it already. What anybody may see may be kept on the way, for
         the same key: nobody is answered without one."""
+        exchange.age = answer.age
         tag = f'W/"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
         headers = {**self._headers(exchange), "etag": tag, "vary": "accept, authorization, origin"}
         if plan.public and self._terms.public_max_age_s and not exchange.wants_bill:

@@ -1,5 +1,5 @@
 """The shortest way through the edge: a request whose very bytes were answered a moment ago is answered with the same, at once,
-and one whose bytes were understood before need not be understood again.
+and one whose bytes were understood before need not be understood again (`Endpoint.begin`).
 
 Keys, scopes and budgets are asked as on the long way, only without waiting for anybody. Whatever is not plainly the same goes the
 long way, which remembers here what it has understood and answered.
@@ -15,7 +15,7 @@ from gateway.accept import Form
 from gateway.admission import Admission
 from gateway.answered import Answered
 from gateway.answers import Again, Answers, Kept
-from gateway.asgi import Scope, head_lines, named, new_id, our_server, request_id
+from gateway.asgi import NOTED, Scope, head_lines, named, our_server, request_id
 from gateway.auth import Keys
 from gateway.body import Request
 from gateway.cors import VARY
@@ -46,8 +46,10 @@ class Asked:
     points: int
 
 
-# The body, the caller's scopes, and those headers of `DECIDES` that are there.
-Key: TypeAlias = tuple[bytes | frozenset[str] | None, ...]
+# The body, and those headers of `DECIDES` that are there.
+Words: TypeAlias = tuple[bytes | None, ...]
+# The caller's scopes, and what was said with them.
+Key: TypeAlias = tuple[frozenset[str], Words]
 
 
 class Heard:
@@ -69,7 +71,7 @@ class Heard:
 
     @property
     def _size(self) -> int:
-        return sum([len(one) for one in self._key if isinstance(one, bytes)])
+        return sum([len(one) for one in self._key[1] if one is not None])
 
     def answered(self, kept: Kept, form: Form, operation: str, points: int) -> None:
         """It was answered with `kept` in this form."""
@@ -111,28 +113,36 @@ class Front:
         """Whether the request has been answered; else it goes the long way, which finds in the scope what was heard."""
         began = time.monotonic()
         whole = our_server(scope)
-        headers = named(scope)
-        if whole is None or scope["method"] != "POST" or scope["query_string"]:
+        body = None if whole is None else whole["body"]()
+        if whole is None or body is None:
             return False
-        if len(headers) != len(scope["headers"]) or not self._else.isdisjoint(headers):
+        said = scope.get(NOTED) or self._said(scope, body)
+        caller = None if said is None else self._keys.known(said[0])
+        if said is None or caller is None:
             return False
-        authorization = headers.get(b"authorization")
-        caller = None if authorization is None else self._keys.known(authorization.decode("latin-1"))
-        body = None if caller is None else whole["body"]()
-        if caller is None or body is None:
-            return False
-        key = (body, caller.scopes, *map(headers.get, DECIDES))
+        scope[NOTED] = said
+        key = caller.scopes, said[1]
         again = None if self.answers is None else self.answers.again(key, began)
         if again is None or (purse := self._admission.admit_again(caller, again.points)) is None:
             scope[HEARD] = Heard(self, key, caller, self._understood.get(key))
             return False
-        id = request_id(scope) if b"x-request-id" in headers else new_id()
+        id = request_id(scope)
         age = again.kept.age(began)
         whole["answer"](again.head + moment(id, age, purse), again.kept.body)
         self._answered.tell(
             id, 200, time.monotonic() - began, "query", again.operation, caller.name, again.points, age, again=True
         )
         return True
+
+    def _said(self, scope: Scope, body: bytes) -> tuple[str, Words] | None:
+        """(the authorization, what decides on the answer beside its scopes); None of requests that go the long way."""
+        if scope["method"] != "POST" or scope["query_string"]:
+            return None
+        headers = named(scope)
+        authorization = headers.get(b"authorization")
+        if authorization is None or len(headers) != len(scope["headers"]) or not self._else.isdisjoint(headers):
+            return None
+        return authorization.decode("latin-1"), (body, *map(headers.get, DECIDES))
 
     def keep(self, key: Key, asked: Asked) -> None:
         """Requests of this key ask for this."""

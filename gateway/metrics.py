@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
@@ -29,9 +31,9 @@ class Operations(Collector):
     share."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[tuple[str, str], int] = {}
+        self._outcomes: Counts[tuple[str, str]] = Counts()
         self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self._sums: defaultdict[str, float] = defaultdict(float)
         REGISTRY.register(self)
 
     def tell(self, kind: str, outcome: str, seconds: float) -> None:
@@ -40,12 +42,12 @@ class Operations(Collector):
         if counts is None:
             counts = self._counts[kind] = [0] * (len(BUCKETS_S) + 1)
         counts[bisect_left(BUCKETS_S, seconds)] += 1
-        self._sums[kind] = self._sums.get(kind, 0.0) + seconds
-        self._outcomes[kind, outcome] = self.count(kind, outcome) + 1
+        self._sums[kind] += seconds
+        self._outcomes[kind, outcome] += 1
 
     def count(self, kind: str, outcome: str) -> int:
         """How many have ended so."""
-        return self._outcomes.get((kind, outcome), 0)
+        return self._outcomes[kind, outcome]
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus is told."""

@@ -148,6 +148,10 @@ class Plans:
             return plan
         return self._keep(key, self._compiled(plan))
 
+    def again(self, query: str, operation_name: str | None) -> Plan | None:
+        """The plan of a query that is known; None of one that is still to be worked out, and to be paid for."""
+        return self.of(query, operation_name) if (query, operation_name) in self._plans else None
+
     def price(self, query: str, operation_name: str | None) -> int:
         """Points for working out a plan that is not known, whatever becomes of it; 0 for one that is."""
         if len(query) <= SHORT or (query, operation_name) in self._plans:

@@ -107,12 +107,9 @@ class Purse:
     @property
     def left(self) -> tuple[float, float, float]:
         """(points, calls, seconds to the next minute), as far as this process knows; never more than the budget."""
-        points, calls = self.points + self.others_points, self.calls + self.others_calls
         most_points, most_calls = self.budget.most
-        if not 0 <= points <= most_points:
-            points = min(max(points, 0), most_points)
-        if not 0 <= calls <= most_calls:
-            calls = min(max(calls, 0), most_calls)
+        points = min(max(self.points + self.others_points, 0), most_points)
+        calls = min(max(self.calls + self.others_calls, 0), most_calls)
         return points, calls, self.until - time.monotonic()
 
     def change_hands(self, caller: Caller, budget: Budget) -> None:

@@ -1,6 +1,6 @@
-"""uvicorn with seven things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
-client that does not write, it reads no endless head, it begins to answer without a task, it takes a whole answer at once, and it
-says clearly that a port is taken."""
+"""uvicorn with eight things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
+client that does not write, it reads no endless head, it begins to answer without a task, it takes a whole answer at once, it
+does not read the same bytes twice, and it says clearly that a port is taken."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import asyncio
 import logging
 import math
 import socket
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import uvicorn
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import OPEN
 
-from gateway.asgi import CUT, TEXT, WHOLE, Receive, Scope, Send
+from gateway.asgi import CUT, NAMED, NOTED, TEXT, WHOLE, Receive, Scope, Send
 from gateway.begun import Starter
 
 # A client that begins to read within this time still finds what it had not read, and why it was let go.
@@ -31,6 +32,13 @@ HEAD_TOO_LARGE = (
     b"content-length: %d\r\nconnection: close\r\n\r\n%s"
 )
 BACKLOG = 2_048
+# Requests that are known by their bytes: so many, of so many bytes.
+MOST_PIECES = 1_000
+LONGEST_PIECE = 4 * 1024
+# What their bytes alone decide of a scope.
+_ALIKE = frozenset(
+    {"type", "asgi", "http_version", "method", "root_path", "path", "raw_path", "query_string", "headers", NAMED, NOTED}
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +47,15 @@ class PortTaken(Exception):
     """Somebody else listens there; the message names the address and what to do."""
 
 
+AtOnce: TypeAlias = Callable[[Scope], bool]
+
+
 class Application(Protocol):
     """What we serve. `drain` ends streams and sockets, which otherwise hold a stop up for as long as their clients like, and
     returns when they have said their last words, a moment later at most.
 
-    Where there is a method `quick(scope)` too, it is asked first whether it has answered a request at once (see
-    `gateway.asgi.WHOLE`).
+    Where there are methods `quick(scope)` and `begin(scope)` too, they are asked first, one after the other, whether they have
+    answered a request at once (see `gateway.asgi.WHOLE`). The second is asked within a task, and may begin what has to wait.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -52,9 +63,36 @@ class Application(Protocol):
     async def drain(self) -> None: ...
 
 
+class Piece(NamedTuple):
+    """What a piece of data says that is one whole request and nothing else. Of its scope, what it says on any connection."""
+
+    scope: Scope
+    body: bytes
+
+
+class _Shared:
+    """What all connections of a loop share, until its server stops."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.starter = Starter(loop)
+        self.pieces: dict[bytes, Piece] = {}  # the oldest first
+
+    def keep(self, data: bytes, scope: Any, body: bytes) -> None:
+        """Know the request again when it comes in these very bytes."""
+        if len(data) > LONGEST_PIECE:
+            return
+        if len(self.pieces) >= MOST_PIECES:
+            del self.pieces[next(iter(self.pieces))]
+        self.pieces[data] = Piece({name: value for name, value in scope.items() if name in _ALIKE}, body)
+
+
 class Http(HttpToolsProtocol):
     """A connection whose stream can be ended although its client does not read (see `gateway.asgi.CUT`), and which is closed when
-    its client says nothing, or less than a whole request."""
+    its client says nothing, or less than a whole request.
+
+    A request that was answered at once is known by its bytes from then on, on all connections: it is not read again, and where it
+    is answered at once again, uvicorn never comes to know of it.
+    """
 
     _due_at = math.inf  # of the loop's clock
     _timer: asyncio.TimerHandle | None = None
@@ -62,6 +100,9 @@ class Http(HttpToolsProtocol):
     _reading = False
     _resting = False  # between an answer and what may follow it
     _ready: tuple[Any, Any] | None = None  # (uvicorn's cycle, application) of a request that is being read
+    _piece: Piece | None = None  # of the request in hand, as long as it has no cycle
+    _at_once = False  # whether the last request was answered at once
+    _begun = 0  # requests that have begun to arrive since the connection was at rest
     _head: int | None = None  # bytes of a head that is not complete, None while there is none
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -70,11 +111,19 @@ class Http(HttpToolsProtocol):
             CUT: {"call": self._cut},
             WHOLE: {"body": self._whole_body, "answer": self._whole_answer},
         }
-        starter = _STARTERS.get(self.loop)
-        if starter is None:
-            starter = _STARTERS[self.loop] = Starter(self.loop)
-        self._starter = starter
-        self._quick = getattr(self.config.app, "quick", None)
+        # What a scope says of the connection.
+        self._own = {
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "extensions": self._extensions,
+        }
+        shared = _SHARED.get(self.loop)
+        if shared is None:
+            shared = _SHARED[self.loop] = _Shared(self.loop)
+        self._shared = shared
+        self._quick: AtOnce = getattr(self.config.app, "quick", _never)
+        self._begin: AtOnce = getattr(self.config.app, "begin", _never)
         self._expect(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,13 +131,13 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._resting:
-            self._resting = False
-            self._next_s = HEAD_S  # even an empty line begins the next request
         self._reading = True
-        super().data_received(data)
-        while self._ready is not None:
-            self._answer_or_start(*self._ready)
+        if not self._resting:
+            self._read(data)
+        elif (piece := self._shared.pieces.get(data)) is not None and not self._crowded:
+            self._take(piece)
+        else:
+            self._read_first(data)
         self._reading = False
         if self._next_s is not None:
             self._expect(self._next_s)
@@ -96,6 +145,35 @@ class Http(HttpToolsProtocol):
             self._head += len(data)
             if self._head > HEAD_BYTES and not self.transport.is_closing():
                 self._refuse_head()
+
+    def _read(self, data: bytes) -> None:
+        """Read on, and begin to answer what is there."""
+        super().data_received(data)
+        while self._ready is not None:
+            cycle, app = self._ready
+            self._ready = None
+            self._answer_or_start(cycle.scope, cycle, app)
+
+    def _read_first(self, data: bytes) -> None:
+        """Read what comes to a connection at rest; even an empty line begins the next request."""
+        self._resting, self._at_once, self._begun = False, False, 0
+        self._next_s = HEAD_S
+        self._read(data)
+        if self._at_once and self._begun == 1 and not self.expect_100_continue:
+            self._shared.keep(data, self.cycle.scope, bytes(self.cycle.body))
+
+    def _take(self, piece: Piece) -> None:
+        """Begin to answer a request that is known by its bytes, and came to a connection at rest."""
+        self._resting = False
+        self._next_s = math.inf
+        self._piece = piece
+        self._answer_or_start({**piece.scope, **self._own, "state": self.app_state.copy()}, None, self.app)
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether uvicorn refuses requests, since there are too many."""
+        most = self.limit_concurrency
+        return most is not None and (len(self.connections) >= most or len(self.tasks) >= most)
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_timer()
@@ -106,6 +184,7 @@ class Http(HttpToolsProtocol):
         self.scope["extensions"] = self._extensions
         self._next_s = HEAD_S
         self._head = 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         self._head = None
@@ -140,21 +219,47 @@ class Http(HttpToolsProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _answer_or_start(self, cycle: Any, app: Any) -> None:
-        """What the application answers at once, or without having to wait, needs no task."""
-        self._ready = None
-        quick = self._quick
+    def _answer_or_start(self, scope: Any, cycle: RequestResponseCycle | None, app: Any) -> None:
+        """What the application answers at once, or without having to wait, needs no task; and a known request no cycle."""
         try:
-            answered = quick is not None and not self.transport.is_closing() and quick(cycle.scope)
+            self._at_once = not self.transport.is_closing() and self._answered(scope)
         except Exception:
             log.exception("server.quick_failed")
-            answered = cycle.response_started
-        if answered:
+            self._at_once = self._piece is None if cycle is None else cycle.response_started
+        if self._at_once:
             return
-        task = self._starter.start(cycle.run_asgi(app))
+        cycle = self._cycle_for(scope) if cycle is None else cycle
+        task = self._shared.starter.start(cycle.run_asgi(app))
         if task is not None:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+
+    def _answered(self, scope: Any) -> bool:
+        """Whether the application has answered it at once. What it has begun instead goes on in the task that is begun next."""
+        starter = self._shared.starter
+        return self._quick(scope) or (starter.ready and starter.call(self._begin, scope))
+
+    def _cycle_for(self, scope: Any) -> RequestResponseCycle:
+        """A known request as if it had been read."""
+        assert self._piece is not None
+        cycle = self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.body += self._piece.body
+        cycle.more_body = False
+        cycle.message_event.set()
+        self._piece = None
+        return cycle
 
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
@@ -196,32 +301,35 @@ class Http(HttpToolsProtocol):
     def _whole_body(self) -> bytes | None:
         """The body of the request in hand, if all of it has arrived and a whole answer would be taken at once; it can still be
         received."""
-        cycle = self.cycle
-        return bytes(cycle.body) if self._takes_whole and not cycle.more_body else None
+        if not self._takes_whole:
+            return None
+        if self._piece is not None:
+            return self._piece.body
+        return None if self.cycle.more_body else bytes(self.cycle.body)
 
     def _whole_answer(self, head: str, body: bytes) -> bool:
         """Write a whole answer of status 200; `head` are its header lines. False, and nothing written, where uvicorn has more to
         do than that."""
         if not self._takes_whole:
             return False
-        cycle = self.cycle
-        self.transport.write(f"{_begin(cycle.default_headers)}{head}\r\n".encode("latin-1") + body)
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
+        begin = _begin(self.server_state.default_headers)
+        self.transport.write(f"{begin}{head}\r\n".encode("latin-1") + body)
+        if self._piece is None:
+            cycle = self.cycle
+            cycle.response_started = cycle.response_complete = True
+            cycle.message_event.set()
+        self._piece = None
+        self.on_response_complete()
         return True
 
     @property
     def _takes_whole(self) -> bool:
         """Whether there is no more to do for the request in hand than to write its answer."""
+        if self.pipeline or self.flow.write_paused:
+            return False
         cycle = self.cycle
-        return not (
-            self.pipeline
-            or self.flow.write_paused
-            or not cycle.keep_alive
-            or cycle.response_started
-            or cycle.disconnected
-        )
+        known = self._piece is not None
+        return known or (cycle.keep_alive and not cycle.response_started and not cycle.disconnected)
 
     def _refuse_head(self) -> None:
         """Nothing of it has reached the application; answers to requests before it are dropped with it."""
@@ -278,8 +386,12 @@ def _text_frame(length: int) -> bytes:
     return b"\x81\x7e" + length.to_bytes(2, "big") if length < 65_536 else b"\x81\x7f" + length.to_bytes(8, "big")
 
 
-# All connections of a loop share one, until its server stops.
-_STARTERS: dict[asyncio.AbstractEventLoop, Starter] = {}
+_SHARED: dict[asyncio.AbstractEventLoop, _Shared] = {}
+
+
+def _never(scope: Scope) -> bool:
+    """Answers nothing at once."""
+    return False
 
 
 _begun: tuple[object, str] = None, ""  # the last of uvicorn's lists of usual headers, and the lines that it makes
@@ -311,9 +423,9 @@ class Server(uvicorn.Server):
             server.close()
         await self._application.drain()  # uvicorn closes what is left with a code of its own
         await super().shutdown(sockets)
-        starter = _STARTERS.pop(asyncio.get_running_loop(), None)
-        if starter is not None:
-            starter.close()
+        shared = _SHARED.pop(asyncio.get_running_loop(), None)
+        if shared is not None:
+            shared.starter.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -116,7 +116,7 @@ def at_hand(shelf: Shelf, skus: Sequence[Sku], max_age: timedelta | None = None)
     if told is None or len(skus) > MOST_SKUS:
         return None
     try:
-        return [told[sku] for sku in skus]
+        return [*map(told.__getitem__, skus)]
     except KeyError:
         return None
 

@@ -1,14 +1,19 @@
-"""What our server adds to uvicorn: it waits for no client that does not write."""
+"""What our server adds to uvicorn: it waits for no client that does not write, and reads the same bytes once."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from sqlalchemy import text
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import asgi
 from gateway import server as server_module
-from tests.gateway.conftest import Gateway
+from tests.gateway import sample
+from tests.gateway.conftest import Gateway, until
 
 HELLO = b'{"query": "{ hello }"}'
 
@@ -143,3 +148,191 @@ async def test_a_slow_answer_is_not_cut_by_the_clocks_of_requests(
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'{"slow":"done"}' in answer
     writer.close()
+
+
+# ── Requests that are known by their bytes ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Line:
+    """A connection, and a request that goes over it in one piece."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    request: bytes
+
+    async def answer(self) -> bytes:
+        """The next answer as a whole."""
+        begin = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
+        length = int(begin.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return begin + await self.reader.readexactly(length)
+
+    async def ask(self, request: bytes | None = None) -> bytes:
+        self.writer.write(self.request if request is None else request)
+        return await self.answer()
+
+
+async def request_for(gateway: Gateway, query: str, *scopes: str) -> bytes:
+    body = b'{"query": "%s"}' % query.encode()
+    headers = await gateway.headers(*scopes or ("read",))
+    lines = ["POST /graphql HTTP/1.1", "host: acorn", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode() + body
+
+
+async def known(gateway: Gateway, query: str, *scopes: str) -> Line:
+    """A connection at rest, whose request is known; that is so once it was understood, compiled and answered at once."""
+    line = Line(*await connected(gateway), await request_for(gateway, query, *scopes))
+    async with asyncio.timeout(30):
+        while line.request not in pieces():
+            assert (await line.ask()).startswith(b"HTTP/1.1 200")
+    return line
+
+
+def pieces() -> dict[bytes, server_module.Piece]:
+    """What this loop's server knows."""
+    return server_module._SHARED[asyncio.get_running_loop()].pieces
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What uvicorn was given to read."""
+    given: list[bytes] = []
+    read = HttpToolsProtocol.data_received
+
+    def note(self: HttpToolsProtocol, data: bytes) -> None:
+        given.append(data)
+        read(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", note)
+    return given
+
+
+async def test_the_same_bytes_are_read_once_and_answered_each_time(gateway: Gateway, parsed: list[bytes]) -> None:
+    line = await known(gateway, "query Bytes { hello }")
+    before = parsed.count(line.request)
+    answers = [await line.ask() for _ in range(3)]
+    assert parsed.count(line.request) == before > 1
+    assert {one.partition(b"\r\n\r\n")[2] for one in answers} == {b'{"data":{"hello":"Hello world"}}'}
+    ids = {one.partition(b"x-request-id: ")[2].partition(b"\r\n")[0] for one in answers}
+    assert len(ids) == len(answers)
+    # A connection is not at rest before its first request; its second is known, whoever asked it first.
+    other = Line(*await connected(gateway), line.request)
+    assert all(b"Hello world" in one for one in [await other.ask(), await other.ask()])
+    assert parsed.count(line.request) == before + 1
+    line.writer.close()
+    other.writer.close()
+
+
+async def test_requests_that_come_together_or_in_parts_are_read(gateway: Gateway, parsed: list[bytes]) -> None:
+    line = await known(gateway, "query Together { hello }")
+    other = await request_for(gateway, "query Other { count(number: 7) }")
+    for _ in range(5):
+        line.writer.write(line.request + other)
+        assert [b"Hello world" in await line.answer(), b'"count":7' in await line.answer()] == [True, True]
+    assert line.request + other not in pieces()
+    parsed.clear()
+    line.writer.write(line.request[:-5])
+    await until(lambda: parsed)
+    line.writer.write(line.request[-5:])
+    assert b"Hello world" in await line.answer()
+    # What was half said before makes the same bytes another request.
+    line.writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-more: ")
+    await until(lambda: len(parsed) == 3)
+    line.writer.write(line.request)
+    assert (await line.answer()).endswith(b"ok\n")
+    line.writer.close()
+
+
+async def test_a_known_request_of_a_key_that_is_gone_is_refused(gateway: Gateway) -> None:
+    line = await known(gateway, "query Gone { hello }", "read", "catalog")
+    name = "-".join(sorted(("read", "catalog")))
+    del gateway.keys[frozenset({"read", "catalog"})]
+    async with gateway.store.begin() as tx:
+        await tx.execute(text("delete from api_key where name = :name"), {"name": name})
+    keys: Any = gateway.app.standing.keys
+    keys._known.clear()
+    assert (await line.ask()).startswith(b"HTTP/1.1 401")
+    line.writer.close()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """What `Query.slow` waits for; it is open at first."""
+    opened = asyncio.Event()
+    opened.set()
+
+    async def stepped(waits: Any) -> str:
+        waits.close()
+        sample.STEPS.append("began")
+        try:
+            await opened.wait()
+        except asyncio.CancelledError:
+            sample.STEPS.append("cancelled")
+            raise
+        return "done"
+
+    monkeypatch.setattr(sample, "_stepped", stepped)
+    sample.STEPS.clear()
+    return opened
+
+
+async def test_a_known_request_that_has_to_wait_is_answered_later_and_run_once(
+    gateway: Gateway, gate: asyncio.Event, parsed: list[bytes]
+) -> None:
+    line = await known(gateway, "query Waits { slow(seconds: 0) }")
+    sample.STEPS.clear()
+    parsed.clear()
+    gate.clear()
+    line.writer.write(line.request)
+    await until(lambda: sample.STEPS)
+    assert parsed == []
+    line.writer.write(await request_for(gateway, "query Behind { count(number: 8) }"))
+    await until(lambda: parsed)
+    gate.set()
+    assert [b'"slow":"done"' in await line.answer(), b'"count":8' in await line.answer()] == [True, True]
+    assert sample.STEPS == ["began"]
+    line.writer.close()
+
+
+async def test_a_known_request_whose_client_leaves_is_ended(gateway: Gateway, gate: asyncio.Event) -> None:
+    line = await known(gateway, "query Leaves { slow(seconds: 0) }")
+    sample.STEPS.clear()
+    gate.clear()
+    line.writer.write(line.request)
+    await until(lambda: sample.STEPS)
+    line.writer.close()
+    await until(lambda: sample.STEPS == ["began", "cancelled"])
+
+
+async def test_known_requests_are_refused_like_others_where_there_are_too_many(
+    gateway: Gateway, parsed: list[bytes]
+) -> None:
+    line = await known(gateway, "query Crowd { hello }")
+    [connection] = [one for one in gateway.server.server_state.connections if _peer(one) == _name(line)]
+    connection.limit_concurrency = 1  # type: ignore[union-attr]
+    assert (await line.ask()).startswith(b"HTTP/1.1 503")
+    line.writer.close()
+
+
+def _peer(connection: Any) -> object:
+    return connection.transport.get_extra_info("peername")
+
+
+def _name(line: Line) -> object:
+    return line.writer.get_extra_info("sockname")
+
+
+async def test_what_is_known_is_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_PIECES", 2)
+    pieces().clear()
+    for number in range(4):
+        line = await known(gateway, f"query Bounded{number} {{ hello }}")
+        line.writer.close()
+    assert len(pieces()) == 2
+    assert line.request in pieces()
+    monkeypatch.setattr(server_module, "LONGEST_PIECE", len(line.request))
+    long = Line(*await connected(gateway), await request_for(gateway, "query Bounded4 { hello } "))
+    for _ in range(5):
+        assert b"Hello world" in await long.ask()
+    assert long.request not in pieces()
+    long.writer.close()
