@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests start processes by the dozen: what the first has compiled the others find.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check types house format lock schema pages released composers benchmarks clean
+.PHONY: help install demo test compiled check types house format lock schema pages released composers benchmarks clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -28,6 +30,9 @@ demo: $(READY)  ## Run the whole house on sandboxes (ACORN_PORT moves it; Ctrl-C
 
 test: $(READY)  ## Run every test on engines of its own
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+compiled: $(READY)  ## Compile all tests, beside other work: else every process of `make test` does so at its start
+	$(BIN)/python -m pytest --quiet --collect-only > $(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 check: types house  ## Lint, types, floors, schema, docs, lock file (-j 2 does two things at a time)
 

@@ -52,7 +52,7 @@ class Bench:
 
 
 async def until_sold(shop: Shop, count: int) -> None:
-    give_up_at = time.monotonic() + 5
+    give_up_at = time.monotonic() + 30
     while shop.sold < count:
         assert time.monotonic() < give_up_at
         await asyncio.sleep(0.002)

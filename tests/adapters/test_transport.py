@@ -95,7 +95,7 @@ async def transport() -> AsyncIterator[Transport]:
     await transport.close()
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     give_up_at = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up_at, "the condition never came true"

@@ -71,7 +71,7 @@ async def stock_of(whole: Whole, sku: str) -> dict[str, Any]:
     return told
 
 
-async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 40.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 90.0) -> Any:
     """Wait until the condition holds; what it held."""
     async with asyncio.timeout(within_s):
         while not (held := await condition()):

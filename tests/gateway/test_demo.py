@@ -208,7 +208,7 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
         first.process.send_signal(signal.SIGINT)
         assert first.process.wait(90) == 0
         assert first.left() == []
-        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 10)
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 60)
         # Killed without a chance to stop anything.
         second.process.kill()
         second.process.wait()

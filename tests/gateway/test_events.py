@@ -50,7 +50,7 @@ async def hub(store: Store, redis: Redis, redis_url: str) -> AsyncIterator[Event
 
 
 async def take(source: AsyncIterator[Event], count: int) -> list[tuple[int, str]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [(told.seq, told.subject) for told in [await anext(source) for _ in range(count)]]
 
 

@@ -85,7 +85,7 @@ async def test_a_stopping_gateway_says_resume_beside_a_payload_of_null(fresh: Ga
 
 
 async def test_a_key_that_expires_ends_its_parts_at_that_instant(fresh: Gateway) -> None:
-    await fresh.expire("read", within_s=0.3)
+    await fresh.expire("read", within_s=1.0)
     async with parts(fresh, FOLLOW, {"s": "A"}, accept=ACCEPT) as found:
         [last] = [one async for one in found]
     assert last["payload"] is None

@@ -50,7 +50,7 @@ async def spent(redis: Redis, name: str = ANYBODY.name) -> tuple[int, int]:
 
 
 async def until_spent(redis: Redis, wanted: tuple[int, int]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await spent(redis) != wanted:
             await asyncio.sleep(0.01)
 

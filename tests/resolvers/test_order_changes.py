@@ -40,7 +40,7 @@ async def come(shelf: Shelf, *orders: Order) -> None:
 
 async def hear(stream: AsyncGenerator[tuple[str, Order], None], count: int = 1) -> list[tuple[str, str, OrderStatus]]:
     """The next `count` that a subscriber is told."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         told = [await anext(stream) for _ in range(count)]
     return [(cursor, one.external_id, one.status) for cursor, one in told]
 

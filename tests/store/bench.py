@@ -113,7 +113,7 @@ async def blocked(store: Store, count: int) -> None:
     query = text(
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             async with store.begin() as tx:
                 if await tx.scalar(query) == count:

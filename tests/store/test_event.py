@@ -36,7 +36,7 @@ async def all_relayed(store: Store, count: int) -> list[tuple[int, str]]:
     A transaction of another database on the same server that ends at the wrong moment may make it tell them in two runs.
     """
     heard: list[tuple[int, str]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(heard) < count:
             heard += await relayed(store)
     return heard
@@ -140,7 +140,7 @@ async def test_only_one_relay_at_a_time(store: Store) -> None:
 
 
 async def _first(tx: AsyncConnection) -> list[Event]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if told := await event.relay(tx, 1):
                 return told

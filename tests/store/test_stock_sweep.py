@@ -69,7 +69,7 @@ async def test_a_rule_for_all_is_kept_while_every_sku_is_in_somebodys_hand(store
     await products(store, ALL)
     async with store.begin() as tx:
         await tx.execute(select(func.count()).select_from(select(sku_stock).with_for_update().subquery()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             made = await saved(store)
             async with store.begin() as other:
                 await rule.remove(other, made.id, "ops")

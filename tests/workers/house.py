@@ -144,14 +144,14 @@ async def statuses(store: Store, id: OperationId) -> list[str]:
         return list(await tx.scalars(query))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 15.0, every_s: float = 0.02) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 60.0, every_s: float = 0.02) -> None:
     """Wait until the condition holds."""
     async with asyncio.timeout(within_s):
         while not await condition():
             await asyncio.sleep(every_s)
 
 
-async def until_status(store: Store, id: OperationId, *wanted: str, within_s: float = 15.0) -> None:
+async def until_status(store: Store, id: OperationId, *wanted: str, within_s: float = 60.0) -> None:
     """Wait until the operation's items have these statuses; what they are instead stands in the failure."""
     try:
         async with asyncio.timeout(within_s):

@@ -83,7 +83,7 @@ class Market:
             c = channel_stock.c
             await tx.execute(update(channel_stock).where(c.due_at.is_not(None)).values(due_at=func.now()))
 
-    async def rested(self, within_s: float = 10.0) -> None:
+    async def rested(self, within_s: float = 60.0) -> None:
         """Settle until every number is told and seen."""
 
         async def at_rest() -> bool:

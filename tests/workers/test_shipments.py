@@ -101,6 +101,7 @@ async def test_an_answer_that_was_lost_is_read_back_and_never_sent_again(
 
 async def test_a_shipment_that_is_provably_absent_is_sent_again(store: Store, redis: Redis, port: FakePort) -> None:
     [one] = await place_orders(store, port, 1)
+    port.visibility_lag_s = 0.5
     port.faults.append(Fault.LOST)
     id = await ship(store, [one])
     lanes = make_lanes(make_deps(store, redis, [port]))
@@ -138,7 +139,7 @@ async def test_outcomes_that_stay_unknown_are_parked_for_people(store: Store, re
     id = await ship(store, [one])
     deps = make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.0))
     async with working(deps):
-        await until_status(store, id, "PARKED", within_s=30)
+        await until_status(store, id, "PARKED")
         item = await item_of(store, id)
         assert (item.attempts, item.error_code, port.calls["confirm"]) == (5, "OUTCOME_UNKNOWN", 5)
         assert "tried 5 times" in item.error_message
@@ -156,7 +157,7 @@ async def test_a_send_held_back_by_doubt_is_tried_five_times_then_parked(
     port.faults.extend([Fault.DOUBTED] * 20)
     id = await ship(store, [one])
     async with working(make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.0))):
-        await until_status(store, id, "PARKED", within_s=30)
+        await until_status(store, id, "PARKED")
     item = await item_of(store, id)
     assert (item.attempts, item.error_code, port.calls["confirm"], port.effects) == (5, "OUTCOME_UNKNOWN", 5, [])
 
@@ -195,7 +196,7 @@ async def test_what_cannot_be_read_back_is_looked_at_again_then_parked(
     port.look_faults.extend([Throttled("No slot.", retry_after_s=0.1)] + [Transient("It does not answer.")] * 3)
     id = await ship(store, [one])
     async with working(make_deps(store, redis, [port], timing=replace(SHORT, settle_s=0.1))):
-        await until_status(store, id, "PARKED", within_s=30)
+        await until_status(store, id, "PARKED")
         item = await item_of(store, id)
         assert (item.error_code, item.error_message) == ("UPSTREAM_UNAVAILABLE", "It does not answer.")
         port.look_faults.clear()
@@ -450,7 +451,7 @@ async def test_what_is_accepted_and_never_seen_is_parked(store: Store, redis: Re
     [one] = await place_orders(store, port, 1)
     id = await ship(store, [one])
     async with working(make_deps(store, redis, [port], timing=replace(SHORT, unseen_s=3.0))):
-        await until_status(store, id, "PARKED", within_s=30)
+        await until_status(store, id, "PARKED")
     item = await item_of(store, id)
     assert item.error_message.startswith("shop accepted it, but it is not seen live")
     assert (await operation_of(store, id)).status is OperationStatus.FAILED
@@ -530,6 +531,7 @@ async def test_a_database_that_is_away_at_the_intent_sends_nothing(store: Store,
 async def test_an_answer_is_kept_in_memory_while_the_database_is_away(
     store: Store, redis: Redis, port: FakePort
 ) -> None:
+    port.visibility_lag_s = 30.0
     [one] = await place_orders(store, port, 1)
     id = await ship(store, [one])
     away = Away(store)

@@ -50,6 +50,7 @@ async def test_a_ring_is_heard_at_once(
     store: Store, redis: Redis, redis_url: str, port: FakePort, bell: ArqBell
 ) -> None:
     orders = await place_orders(store, port, 20)
+    port.visibility_lag_s = 60.0
     # A sweep that never comes: only the bell can wake the lane.
     async with working(make_deps(store, redis, [port], timing=Timing(sweep_s=3600.0)), redis_url):
         await until(lambda: _is_listening(redis))
@@ -105,6 +106,7 @@ async def test_flushing_redis_again_and_again_loses_nothing(
 async def test_the_ear_hears_again_after_redis_was_away(
     store: Store, redis: Redis, redis_url: str, port: FakePort, bell: ArqBell
 ) -> None:
+    port.visibility_lag_s = 60.0
     [one] = await place_orders(store, port, 1)
     async with working(make_deps(store, redis, [port], timing=Timing(sweep_s=3600.0)), redis_url):
         await until(lambda: _is_listening(redis))
@@ -153,6 +155,7 @@ async def test_a_ring_for_what_is_not_known_here_is_passed_by(
     store: Store, redis: Redis, redis_url: str, port: FakePort, bell: ArqBell
 ) -> None:
     await bell.redis.enqueue_job("drain", "shop", "teleports", _job_id="drain:shop:teleports")
+    port.visibility_lag_s = 60.0
     [one] = await place_orders(store, port, 1)
     async with working(make_deps(store, redis, [port], timing=Timing(sweep_s=3600.0)), redis_url):
         await until(lambda: _no_teleports(redis))

@@ -194,6 +194,6 @@ class Sandbox:
     async def close(self) -> None:
         await self.http.aclose()
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -188,7 +188,7 @@ async def test_a_missing_role_holds_up_its_operation_alone_and_ends_by_itself(
     assert 1 <= len(await amazon.calls(mark)) <= 3
     await stock(desk)
     await lose(amazon, "Selling Partner Insights", held=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await desk.port.check(Ask())
@@ -230,7 +230,7 @@ async def test_a_consent_revoked_while_its_token_is_fresh_looks_like_a_missing_r
 
     async def ends() -> Exception | None:
         """What comes of it once the operation is tried again."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     await stock(desk)

@@ -104,7 +104,7 @@ async def test_bodies_are_asked_for_without_anything_of_buyers(sandbox: Sandbox,
     sku = (await sandbox.get("world", limit=1))["skus"][0]["sku"]
     await sandbox.post("state", orders=[{"lines": [{"sku": sku, "quantity": 1}]}])
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not any(one["headers"]["X-Shopify-Topic"] == "orders/create" for one in found):
             found += (await sandbox.get("webhooks/held"))["deliveries"]
             await asyncio.sleep(0.01)

@@ -39,7 +39,7 @@ async def there(shop: Client) -> list[dict[str, Any]]:
 async def deliveries(shop: Client, least: int) -> list[dict[str, Any]]:
     """At least so many that were held, and whatever comes with them."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             told = await shop.control("webhooks/held")
             found += told["deliveries"]
@@ -155,7 +155,7 @@ async def test_after_eight_retries_in_vain_the_subscription_is_gone(open_shop: A
         await shop.control("webhooks", {"retries": [0.01] * 8})
         sku = (await shop.control("world?limit=1"))["skus"][0]["sku"]
         await shop.control("state", {"orders": [{"lines": [{"sku": sku}]}]})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await shop.control("webhooks"))["counts"].get("dropped"):
                 await asyncio.sleep(0.01)
     assert len(seen) == 9
