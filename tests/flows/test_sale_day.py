@@ -40,12 +40,13 @@ async def whole(
 @pytest.fixture(scope="module")
 async def gateways(whole: Whole) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of two gateways on one database."""
-    headers = {"authorization": f"Bearer {whole.admin}"}
+    # A crowd on a slow machine waits for long, and is not what is refused here.
+    headers = {"authorization": f"Bearer {whole.admin}", "x-acorn-deadline-ms": "30000"}
     other = App(whole.settings)
     async with (
         served(other) as (_, url),
-        httpx.AsyncClient(base_url=whole.url, headers=headers, timeout=30) as one,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as two,
+        httpx.AsyncClient(base_url=whole.url, headers=headers, timeout=60) as one,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as two,
     ):
         yield [one, two]
 

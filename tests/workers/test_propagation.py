@@ -227,9 +227,8 @@ async def test_a_kits_number_follows_its_components(market: Market) -> None:
     [_, push] = await market.pushes_of(SHOP, "KIT")
     assert (push.quantity, push.caused_at is not None) == (2, True)
     async with market.store.begin() as tx:
-        told = list(
-            await tx.scalars(select(event_table.c.subject).where(event_table.c.kind == EventKind.STOCK_CHANGED.value))
-        )
+        query = select(event_table.c.subject).where(event_table.c.kind == EventKind.STOCK_CHANGED.value)
+        told = list(await tx.scalars(query.order_by(event_table.c.id)))
     assert told[-1] == "KIT"
 
 
