@@ -115,7 +115,7 @@ async def assign(shelf: Shelf, by: str, line: int, target: Target, reason: str) 
 
     for _ in range(TRIES):
         async with shelf.store.begin() as tx:
-            if await money_assign.alone(tx):
+            if await settlement.alone(tx):
                 return await money_assign.assign(tx, line, target, zone, by, reason)
         await asyncio.sleep(REST_S)
     raise Throttled("A settlement is being kept; ask again in a moment.", retry_after_s=2.0)

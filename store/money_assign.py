@@ -15,8 +15,8 @@ from domain.ids import ChannelId
 from domain.money_line import MoneyLine
 from domain.order import Order
 from domain.residual import PERSON, KeptLine, Target, check_open, tied
-from store import locks, order, product
 from store import money_line as lines
+from store import order, product
 from store.session import storable
 from store.settlement_view import kept_line_of, lines_by_ids
 from store.tables import money_assignment, money_line
@@ -27,14 +27,9 @@ Zone = Callable[[ChannelId, str | None], ZoneInfo]
 a, c = money_assignment.c, money_line.c
 
 
-async def alone(tx: AsyncConnection) -> bool:
-    """Whether nobody else changes what stands of the books until `tx` ends."""
-    return bool(await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.BOOKS))))
-
-
 async def assign(tx: AsyncConnection, id: int, target: Target, zone: Zone, by: str, reason: str) -> KeptLine:
     """Tie a line as a person says, and answer the line that stands for it from now on; what is tied so already stays as it is.
-    The caller is `alone`.
+    The caller is alone at the books (`settlement.alone`).
 
     Raises NotFound for what is not here, Conflict for a line that does not stand or is no residual.
     """

@@ -22,7 +22,7 @@ from domain.money_class import Event, MoneyClass, part_of
 from domain.money_line import Source
 from domain.money_said import Said, Unclassified, Words
 from domain.money_words import Classify, Dictionary, Key, Meaning, source_of
-from store import locks, money_line
+from store import locks, money_line, settlement
 from store.money_match import clocks
 from store.session import AnyRow, storable
 from store.tables import money_line as line_table
@@ -146,7 +146,7 @@ async def _follow(tx: AsyncConnection, channels: Mapping[ChannelId, Channel], sa
 
 async def _alone(tx: AsyncConnection, channels: Iterable[ChannelId]) -> bool:
     """Whether nobody else changes what stands of books or transactions until `tx` ends."""
-    if not await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.BOOKS))):
+    if not await settlement.alone(tx):
         return False
     for id in sorted(channels):
         if not await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.TRANSACTIONS, func.hashtext(id)))):

@@ -82,7 +82,7 @@ async def keep(tx: AsyncConnection, channel: Channel, statement: Statement, move
     """Keep a payout with its movements, which come to its total. One that an earlier payout has, which failed after it was paid,
     is paid again: it is not of its order a second time. Raises Refused where they do not come to the total, Conflict for another
     one than was kept under its name."""
-    id = settlement_id(statement)
+    id = settlement_id(statement.channel, statement.external_id)
     again = await _in_others(tx, channel.id, id, movements)
     placed = {(id, row): replace(one, again=one.id in again) for row, one in enumerate(movements, 1)}
     orders = {one.order for one in placed.values() if one.order is not None and not one.again}

@@ -45,9 +45,9 @@ class Kept:
     difference: Money
 
 
-def settlement_id(one: Statement) -> str:
+def settlement_id(channel: ChannelId, external_id: str) -> str:
     """Our id of a channel's settlement or payout."""
-    return derived_id("settlement", one.channel, one.external_id)
+    return derived_id("settlement", channel, external_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,17 @@ async def turn(tx: AsyncConnection) -> None:
     await tx.execute(select(func.pg_advisory_xact_lock(locks.BOOKS)))
 
 
+async def alone(tx: AsyncConnection) -> bool:
+    """The same without waiting: whether nobody else does, until `tx` ends."""
+    return bool(await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.BOOKS))))
+
+
 async def open_books(tx: AsyncConnection, channel: Channel, external_id: str, currency: str) -> Opened:
-    """Open the books for the rows of a settlement, which come to `write` and end with `settle`: nobody else writes books until
-    `tx` ends."""
-    await turn(tx)
+    """Open the books for the rows of a settlement, which come to `write` and end with `settle`. Call it behind `turn`."""
     await tx.execute(_WORK_MEM)
     await tx.execute(_BY_INDEX)
     await settlement_rows.begin(tx)
-    id = derived_id("settlement", channel.id, external_id)
+    id = settlement_id(channel.id, external_id)
     known = await tx.scalar(select(c.id).where(c.id == id)) is not None
     return Opened(channel, id, currency, known)
 
@@ -163,7 +166,7 @@ async def rematch(
     What nobody can tie yet stays as it is, and what people have tied. The new lines are known from now on; how long a row has
     been open is told by when its settlement was kept.
     """
-    if not await tx.scalar(select(func.pg_try_advisory_xact_lock(locks.BOOKS))):
+    if not await alone(tx):
         return 0, None
     asked = {"settlement": id, "after": after, "limit": limit}
     ids = list(await tx.scalars(_OPEN_LINES, asked))
@@ -201,7 +204,7 @@ async def gaps(tx: AsyncConnection, channel: ChannelId | None = None) -> list[Mi
 async def _open(tx: AsyncConnection, one: Statement, rows: int) -> str | None:
     """The new settlement's id; None where one of this name is kept already."""
     fresh = insert(settlement).values(
-        id=settlement_id(one),
+        id=settlement_id(one.channel, one.external_id),
         channel=one.channel,
         kind=one.kind.value,
         external_id=one.external_id,
@@ -219,7 +222,7 @@ async def _open(tx: AsyncConnection, one: Statement, rows: int) -> str | None:
 
 
 async def _same_lines(tx: AsyncConnection, one: Statement, lines: Sequence[MoneyLine]) -> None:
-    kept = await tx.scalars(_FIRST_SUMS, {"settlement": settlement_id(one)})
+    kept = await tx.scalars(_FIRST_SUMS, {"settlement": settlement_id(one.channel, one.external_id)})
     by_row: defaultdict[int | None, Decimal] = defaultdict(Decimal)
     for line in lines:
         by_row[line.row] += line.amount.amount
@@ -229,7 +232,11 @@ async def _same_lines(tx: AsyncConnection, one: Statement, lines: Sequence[Money
 
 async def _refuse_others(tx: AsyncConnection, one: Statement, others: int) -> None:
     """Raise Conflict for a statement with other contents than those that were kept under its name."""
-    row = (await tx.execute(select(c.total, c.currency, c.kept_at).where(c.id == settlement_id(one)))).one()
+    row = (
+        await tx.execute(
+            select(c.total, c.currency, c.kept_at).where(c.id == settlement_id(one.channel, one.external_id))
+        )
+    ).one()
     if others or (row.total, row.currency) != (one.total.amount, one.total.currency):
         raise Conflict(
             f"Settlement {one.external_id} was kept on {row.kept_at:%Y-%m-%d} with other contents: a total of {row.total:f} "
@@ -243,7 +250,7 @@ def _told_by(one: Statement) -> str:
 
 
 async def _kept(tx: AsyncConnection, one: Statement, *, fresh: bool) -> Kept:
-    id = settlement_id(one)
+    id = settlement_id(one.channel, one.external_id)
     rows = await tx.scalar(select(c.line_count).where(c.id == id)) or 0
     if fresh:
         await event.append(tx, [NewEvent(EventKind.SETTLEMENT_KEPT, id, {"channel": one.channel})])

@@ -127,7 +127,7 @@ async def rehearse(
         first.close()
         pieces = (piece for chunk in chunks() for piece in again.feed(chunk))
         async with store.begin() as tx, tx.begin_nested() as tried:
-            await take_time(tx)
+            await settlement.turn(tx)
             kept, statement = await _made(tx, channel, read(utf8=first.utf8), None, _together(pieces))
             await tried.rollback()
     except Broken as problem:

@@ -32,7 +32,7 @@ from resolvers import settlement as resolver
 from resolvers.context import Caller
 from resolvers.shelf import Shelf
 from schema.scopes import ALL
-from store import cost, finance_file, money_assign, money_word, order, product, settlement, settlement_view, stream
+from store import cost, finance_file, money_word, order, product, settlement, settlement_view, stream
 from store.keyring import Keyring
 from store.session import Store
 from store.tables import estimate_due, money_line
@@ -596,7 +596,7 @@ async def test_while_somebody_writes_books_people_wait_and_are_told(
     [id] = await line_ids(shelf.store)
     monkeypatch.setattr(resolver, "TRIES", 2)
     async with shelf.store.begin() as tx:
-        assert await money_assign.alone(tx)
+        assert await settlement.alone(tx)
         _, errors, _ = await ask(shelf, ASSIGN, BOOKS, input={"lineId": id, "account": True, "reason": "x"})
     assert [one.original_error.code for one in errors] == ["THROTTLED"]
     assert (await assign(shelf, id, account=True))["userErrors"] == []

@@ -140,6 +140,7 @@ async def keep(
     tx: AsyncConnection, rows: Sequence[StatementRow], statement: Statement, channel: Channel = US, at_once: int = 3
 ) -> settlement.Kept:
     """Keep a settlement of rows that come so many at a time."""
+    await settlement.turn(tx)
     opened = await settlement.open_books(tx, channel, statement.external_id, statement.total.currency)
     count, added = 0, Decimal(0)
     for first in range(0, len(rows), at_once):
@@ -451,7 +452,9 @@ async def test_payouts_are_kept_by_their_lines(store: Store) -> None:
     statement = a_statement([], kind=SettlementKind.PAYOUT, total=usd(17))
     async with store.begin() as tx:
         kept = await settlement.keep(tx, statement, made)
-    assert kept == settlement.Kept(settlement.settlement_id(statement), True, 2, 1, usd("4.5"))
+    assert kept == settlement.Kept(
+        settlement.settlement_id(statement.channel, statement.external_id), True, 2, 1, usd("4.5")
+    )
     async with store.begin() as tx:
         split = [movement(1, 20), movement(2, -3)]
         assert await settlement.keep(tx, statement, split) == replace(kept, fresh=False)
