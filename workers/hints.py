@@ -12,7 +12,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -341,7 +341,7 @@ class Round:
         if isinstance(self.port, OrderBook) and len(errands) > 1:
             self.asked += 1
             try:
-                read = await self.port.orders_named([one.subject for one in errands], self.ask)
+                read = await self.port.orders_named([one.subject for one in errands], self._for_orders)
             except Refused:
                 read = []
             except Exception as problem:
@@ -356,7 +356,8 @@ class Round:
         for few in batches(errands, ABREAST):
             self.asked += len(few)
             keys = [OrderKey(one.subject, one.marketplace) for one in few]
-            answers = await asyncio.gather(*(self.port.order(key, self.ask) for key in keys), return_exceptions=True)
+            ask = self._for_orders
+            answers = await asyncio.gather(*(self.port.order(key, ask) for key in keys), return_exceptions=True)
             for one, answer in zip(few, answers, strict=True):
                 if isinstance(answer, Exception):
                     await self._failed([one], answer)
@@ -414,7 +415,7 @@ class Round:
         await self._read_order(await self.port.order_of(one.subject, self.ask))
 
     async def _read_order(self, key: OrderKey) -> None:
-        read = await self.port.order(key, self.ask)
+        read = await self.port.order(key, self._for_orders)
         await keep_orders(self.deps, [read], path=TOLD)
 
     async def _stock(self, errands: Sequence[Errand]) -> None:
@@ -504,6 +505,11 @@ class Round:
             async with self.deps.store.begin() as tx:
                 told = [(one.marketplace, one.subject, one.event_at) for one in errands]
                 await market.hurry(tx, self.port.channel.id, told)
+
+    @property
+    def _for_orders(self) -> Ask:
+        """What an order has sold is for sale elsewhere until it is known: so it waits behind no parcel."""
+        return replace(self.ask, priority=Priority.WRITE)
 
     @property
     def _orders_batch(self) -> int:

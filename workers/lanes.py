@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.notices import OrderBook
 from adapters.port import Parcel
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId, OrderId
@@ -37,6 +38,8 @@ from workers.watch import end
 log = logging.getLogger(__name__)
 
 WIDTH = 10
+# Where a platform tells of several orders in one call, more of them in hand make fewer calls.
+WIDTH_TOGETHER = 20
 # Where a platform takes many at once, as Amazon does cancellations in a feed of a few minutes.
 WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50, Capability.EXPORTS: 2}
 RECORD_AGAIN_S = 0.3
@@ -208,7 +211,7 @@ class Lanes:
             while True:
                 self._again.discard(lane)
                 open_now = not self._closed and hold.over
-                width = WIDTHS.get(lane.capability, WIDTH)
+                width = self._width(lane)
                 claimed = await self._claim(lane, width - len(working)) if open_now else []
                 working |= {asyncio.create_task(self._work(lane, item)) for item in claimed}
                 if not working:
@@ -222,6 +225,10 @@ class Lanes:
                     hold.mind(failing=worked.failing, hold_s=worked.hold_s, done=worked.outcome is not None)
         finally:
             await end(working)
+
+    def _width(self, lane: Lane) -> int:
+        together = isinstance(self.deps.ports.get(lane.channel), OrderBook)
+        return WIDTHS.get(lane.capability, WIDTH_TOGETHER if together else WIDTH)
 
     async def _drain_batches(self, lane: Lane, handlers: BatchHandlers) -> None:
         """Until nothing is left to be claimed now: one batch of each errand at a time."""

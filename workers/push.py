@@ -47,6 +47,8 @@ IDLE_S = 0.2
 BUSY_S = 0.05
 # Calls of one channel at a time; its budget says how many really go out.
 WIDTH = {Errand.TELL: 4, Errand.LOOK: 2}
+# What a call could have taken along waits for its end, but no longer than this: an answer may be lost.
+GATHER_S = 2.0
 # A read-back waits only for a slot that is near.
 LOOK_WAIT_S = 1.0
 # A raise over a number that nobody expected waits until the channel's orders have been read, and no longer than this until what
@@ -128,12 +130,17 @@ class Push:
 
     async def _drain(self, key: Key) -> None:
         """Until nothing is left to be claimed now, or the channel has to be left alone for a while."""
+        port, errand = self.deps.ports[key[0]], key[1]
+        take, batch = (self._to_tell, port.tell_batch) if errand is Errand.TELL else (self._to_look, port.shown_batch)
         working: set[asyncio.Task[None]] = set()
-        take = self._to_tell if key[1] is Errand.TELL else self._to_look
+        taken_at = time.monotonic()
         try:
             while True:
-                room = WIDTH[key[1]] - len(working)
-                calls = await take(self.deps.ports[key[0]], room) if room and self._open(key) else []
+                room = WIDTH[errand] - len(working)
+                if batch > 1 and working and time.monotonic() - taken_at < GATHER_S:
+                    room = 0
+                calls = await take(port, room) if room and self._open(key) else []
+                taken_at = time.monotonic() if calls else taken_at
                 working |= {asyncio.create_task(call) for call in calls}
                 if not working:
                     return

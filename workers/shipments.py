@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from domain.budget import Ask
 from domain.exchange import about_item_of
 from domain.ids import ChannelId, OrderId
 from domain.operation import ClaimedItem
-from domain.order import Order
+from domain.order import Order, Shipment
 from store import agenda, order
 from workers.deps import Deps
 from workers.lanes import Seen, Worked
@@ -65,15 +65,15 @@ class Confirmation:
         receipt = await self.port.confirm_shipment(self.key, self.parcel, ask, before_send)
         # It leaves by itself now, whatever an attempt before did.
         detail = {agenda.SENDING: ""} if agenda.SENDING in self.item.payload else {}
+        if receipt.reference and receipt.reference != self.parcel.reference:
+            detail[agenda.SENT_AS] = receipt.reference
         return Sent(receipt.upstream_request_id, detail=detail)
 
     async def look(self, ask: Ask) -> Looked:
-        if not isinstance(self.port, BulkShipments):
-            return self._found(await self.port.parcel_seen(self.key, self.parcel, ask))
         sent = self._in_file()
         if (known := await self._told_meanwhile(sent is not None)) is not None:
             return Looked(True, known.upstream_request_id, seen=Seen(self.order_id, self.parcel, known))
-        if sent is None:
+        if sent is None or not isinstance(self.port, BulkShipments):
             return self._found(await self.port.parcel_seen(self.key, self.parcel, ask))
         fate = await self.port.parcel_in_bulk(self.key, self.parcel, sent, ask)
         if fate.sighting is None:
@@ -111,13 +111,19 @@ class Confirmation:
         sent_at = self.item.sent_at
         if known is None or sent_at is None or known.read_at is None or known.read_at < sent_at or not known.whole:
             return None
-        shown = any(
-            one.tracking_number == self.parcel.tracking_number and (in_file or one.reference == self.parcel.reference)
-            for one in known.shipments
-        )
         shipped = {line.external_id: line.quantity_shipped for line in known.lines}
         whole = all(shipped.get(line, 0) >= units for line, units in self.parcel.lines)
-        return known if shown and whole else None
+        return known if whole and self._among(known.shipments, in_file) else None
+
+    def _among(self, shown: Sequence[Shipment], in_file: bool) -> bool:
+        """Whether these hold the parcel: by what the channel has called it, or by its own marks where nobody knows that."""
+        told = self.item.payload.get(agenda.SENT_AS)
+        if told is not None and not in_file:
+            return {one.reference for one in shown}.issuperset(str(told).split())
+        return any(
+            one.tracking_number == self.parcel.tracking_number and (in_file or one.reference == self.parcel.reference)
+            for one in shown
+        )
 
 
 def _read(deps: Deps, item: ClaimedItem) -> Confirmation:

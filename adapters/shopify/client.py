@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from adapters.shopify.cost import Cost, Costs, cost_of
 from adapters.shopify.document import Document
 from adapters.shopify.errors import graphql_failure, http_failure, refusal, search_warning
 from adapters.shopify.login import Login
+from adapters.together import Together
 from adapters.tokens import TokenStore
 from adapters.transport import Answer, Call, NothingSent, Stream, Transport, Unreadable, lost
 from adapters.vault import OwnMemory, Vault
@@ -38,6 +40,9 @@ PLAN = Plan("graphql", rate=100, burst=2000)
 VERSION = "API version"
 VERSION_S = 86_400.0
 
+# Ids in a call that several callers share: `nodes` costs the same for one and for many.
+TOGETHER = 50
+
 DOWNLOAD, UPLOAD = "download", "upload"
 UPLOAD_S = 600.0  # for a file of the largest size at 200 kB a second
 
@@ -52,6 +57,14 @@ class Reply:
     the call."""
 
     data: Json
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One object of a document over `nodes`, None where there is none, and the platform's name for the call."""
+
+    told: Any
     request_id: str | None
 
 
@@ -78,6 +91,7 @@ class ShopClient:
         self._budgets = budgets
         self._vault = vault or OwnMemory()
         self._login = Login(config, transport, tokens, self._vault)
+        self._nodes: dict[str, Together[Node]] = {}
 
     async def run(self, document: Document, variables: Json, ask: Ask, before_send: BeforeSend | None = None) -> Reply:
         """Send `document` once. `before_send` is awaited when points and token are at hand.
@@ -103,6 +117,18 @@ class ShopClient:
             raise
         await self._taken(document, answer, kept)
         return reply
+
+    async def node(self, document: Document, gid: str, ask: Ask) -> Node:
+        """What `document`, one over `nodes(ids: $ids)`, tells of `gid`: in one call with what others want of it meanwhile, which
+        begins after this. Raises what `run` does."""
+        together = self._nodes.get(document.name)
+        if together is None:
+            together = self._nodes[document.name] = Together(partial(self._read_nodes, document), TOGETHER)
+        return await together.one(gid, ask) or Node(None, None)
+
+    async def _read_nodes(self, document: Document, gids: Sequence[str], ask: Ask) -> Mapping[str, Node]:
+        reply = await self.run(document, {"ids": list(gids)}, ask)
+        return {gid: Node(told, reply.request_id) for gid, told in zip(gids, reply.data["nodes"], strict=True)}
 
     async def upload(self, url: str, fields: Mapping[str, str], name: str, content: bytes, ask: Ask) -> int:
         """The HTTP status that a staged target answers a file with. `fields` come first and the file last, as it wants them.

@@ -135,12 +135,6 @@ ORDERS_AND_BUYERS = Document(
 }}""",
 )
 
-ORDER = Document("Order", "order", 29, f"query Order($id: ID!) {{ order(id: $id) {{{_ORDER}}} }}")
-
-ORDER_AND_BUYER = Document(
-    "OrderAndBuyer", "order", 29, f"query OrderAndBuyer($id: ID!) {{ order(id: $id) {{{BUYER}{_ORDER}}} }}"
-)
-
 ORDERS_NAMED = Document(
     "OrdersNamed",
     "nodes",
@@ -171,7 +165,12 @@ _PARCELS = f"""fulfillments(first: {PAGE}) {{
     }}"""
 _TASK_LINE = "id totalQuantity remainingQuantity lineItem { id unfulfilledQuantity }"
 
-PARCELS = Document("Parcels", "order", 27, f"query Parcels($id: ID!) {{ order(id: $id) {{ id {_PARCELS} }} }}")
+PARCELS = Document(
+    "Parcels",
+    "nodes",
+    27,
+    f"query Parcels($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Order {{ id {_PARCELS} }} }} }}",
+)
 
 PARCEL_LINES = Document(
     "ParcelLines",
@@ -186,18 +185,20 @@ PARCEL_LINES = Document(
 
 TASKS = Document(
     "Tasks",
-    "order",
+    "nodes",
     225,
-    f"""query Tasks($id: ID!) {{
-  order(id: $id) {{
-    id name cancelledAt
-    {_PARCELS}
-    fulfillmentOrders(first: 50) {{
-      nodes {{
-        id status assignedLocation {{ location {{ id }} }} supportedActions {{ action }}
-        lineItems(first: {PAGE}) {{ nodes {{ {_TASK_LINE} }} {PAGE_INFO} }}
+    f"""query Tasks($ids: [ID!]!) {{
+  nodes(ids: $ids) {{
+    ... on Order {{
+      id name cancelledAt
+      {_PARCELS}
+      fulfillmentOrders(first: 50) {{
+        nodes {{
+          id status assignedLocation {{ location {{ id }} }} supportedActions {{ action }}
+          lineItems(first: {PAGE}) {{ nodes {{ {_TASK_LINE} }} {PAGE_INFO} }}
+        }}
+        {PAGE_INFO}
       }}
-      {PAGE_INFO}
     }}
   }}
 }}""",

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.port import BeforeSend, OrderKey, Parcel, Receipt, Sighting
-from adapters.shopify.client import Reply, ShopClient
+from adapters.shopify.client import Node, Reply, ShopClient
+from adapters.shopify.document import Document
 from adapters.shopify.documents import PARCEL_LINES, PARCELS, SHIP, TASK_LINES, TASKS
 from adapters.shopify.paging import answered, whole
 from adapters.shopify.wire import SENT, Connection, PageInfo, Ref
 from adapters.transport import lost
 from adapters.wire import Unclear, Wire, read
-from domain.budget import Ask
+from domain.budget import Ask, Priority
 from domain.carrier import sent_as, url
 from domain.channel import Platform
 from domain.errors import (
@@ -165,23 +166,23 @@ async def confirm_shipment(
     """
     if not parcel.lines:
         raise Invalid("A parcel without lines cannot be confirmed.")
-    reply = await client.run(TASKS, {"id": key.external_id}, ask)
-    if reply.data["order"] is None:
-        raise _unknown(client, key, reply.request_id)
-    order = answered(_Order, reply.data["order"])
+    found = await _told(client, TASKS, key.external_id, ask)
+    order = answered(_Order, found.told)
     seen = await _seen(client, order.fulfillments, ask)
     there, missing = _compared(parcel, seen)
     if not missing:
-        return Receipt(reply.request_id, " ".join(each.gid for each in there) or None)
+        return Receipt(found.request_id, " ".join(each.gid for each in there) or None)
     tasks = await _tasks(client, order, ask)
-    _check_visible(missing, tasks, seen, reply.request_id)
-    plan = _plan(order, missing, tasks, reply.request_id)
+    _check_visible(missing, tasks, seen, found.request_id)
+    plan = _plan(order, missing, tasks, found.request_id)
     made: list[str] = []
-    request_id = reply.request_id
+    request_id = found.request_id
     for parts in plan:
         variables = {"parcel": _input(parcel, parts)}
+        # What is half there goes before what has not begun.
+        paid = replace(ask, priority=min(ask.priority, Priority.URGENT)) if made else ask
         try:
-            sent = await client.run(SHIP, variables, ask, before_send)
+            sent = await client.run(SHIP, variables, paid, before_send)
         except (Refused, Throttled, Transient, Unauthorized) as problem:
             if not made:
                 raise
@@ -193,25 +194,20 @@ async def confirm_shipment(
 
 
 async def parcel_seen(client: ShopClient, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:
-    """Whether fulfillments with the parcel's tracking number hold all its units. Raises NotFound. Source: order."""
-    reply = await client.run(PARCELS, {"id": key.external_id}, ask)
-    if reply.data["order"] is None:
-        raise _unknown(client, key, reply.request_id)
-    order = answered(_Parcels, reply.data["order"])
+    """Whether fulfillments with the parcel's tracking number hold all its units. Raises NotFound. Source: nodes."""
+    found = await _told(client, PARCELS, key.external_id, ask)
+    order = answered(_Parcels, found.told)
     there, missing = _compared(parcel, await _seen(client, order.fulfillments, ask))
-    return Sighting(not missing, reply.request_id, partly=bool(there and missing))
+    return Sighting(not missing, found.request_id, partly=bool(there and missing))
 
 
 async def standing(client: ShopClient, gid: str, ask: Ask) -> Standing | None:
     """What parcels and fulfillment orders together say of an order; None where the app is not let see how it is worked on.
 
-    Source: order. Raises NotFound.
+    Source: nodes. Raises NotFound.
     """
     try:
-        reply = await client.run(TASKS, {"id": gid}, ask)
-        if reply.data["order"] is None:
-            raise _unknown(client, OrderKey(gid, None), reply.request_id)
-        order = answered(_Order, reply.data["order"])
+        order = answered(_Order, (await _told(client, TASKS, gid, ask)).told)
         if not order.fulfillment_orders.nodes or order.fulfillment_orders.page_info.has_next_page:
             return None
         seen, tasks = await _seen(client, order.fulfillments, ask), await _tasks(client, order, ask)
@@ -226,8 +222,12 @@ async def standing(client: ShopClient, gid: str, ask: Ask) -> Standing | None:
     return found
 
 
-def _unknown(client: ShopClient, key: OrderKey, request_id: str | None) -> NotFound:
-    return NotFound(f"{client.config.shop} has no order {key.external_id}.", upstream_request_id=request_id)
+async def _told(client: ShopClient, document: Document, gid: str, ask: Ask) -> Node:
+    """The order as `document` tells of it, read together with those of other parcels. Raises NotFound."""
+    found = await client.node(document, gid, ask)
+    if not found.told:
+        raise NotFound(f"{client.config.shop} has no order {gid}.", upstream_request_id=found.request_id)
+    return found
 
 
 async def _seen(client: ShopClient, fulfillments: Iterable[_Fulfillment], ask: Ask) -> list[Seen]:

@@ -14,12 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 from adapters.port import Page
 from adapters.shopify.bulk_query import BulkQuery, Load, cheaper, loaded, routes
-from adapters.shopify.client import ShopClient
+from adapters.shopify.client import Node, ShopClient
 from adapters.shopify.documents import (
     LINE,
-    ORDER,
     ORDER_ALONE,
-    ORDER_AND_BUYER,
     ORDER_LINES,
     ORDERS,
     ORDERS_AND_BUYERS,
@@ -33,7 +31,7 @@ from adapters.shopify.paging import Batch, Search, answered, fullest, pages, who
 from adapters.shopify.wire import SENT, Connection, Instant, MoneyBag, literal, quoted, rejected, stamp
 from adapters.wire import Unclear, Wire, read
 from domain.budget import Ask
-from domain.errors import NotFound, Refused, Transient
+from domain.errors import MissingRole, NotFound, Refused, Transient
 from domain.ids import ChannelId, ChannelSku, line_id, node_id, order_id
 from domain.order import CancelledBy, Order, OrderLine, OrderStatus, Shipment
 from domain.person import Person, Recipient
@@ -241,22 +239,28 @@ def all_orders(since: datetime) -> BulkQuery:
 async def order(client: ShopClient, gid: str, ask: Ask) -> Order:
     """One order as it stands now. Raises NotFound; Refused for a test order; Transient for one that we do not understand.
 
-    Source: order.
+    Read together with others that are asked for at this time. Source: nodes.
     """
-    reply = await fullest(client, ORDER, ORDER_AND_BUYER if client.config.buyers else None, {"id": gid}, ask)
-    raw = reply.data["order"]
-    if raw is None:
+    found = await _named(client, gid, ask)
+    if not found.told:
         words = (
             f"{client.config.shop} has no order {gid}, or it is older than 60 days and the app lacks read_all_orders."
         )
-        raise NotFound(words, upstream_request_id=reply.request_id)
+        raise NotFound(words, upstream_request_id=found.request_id)
     try:
-        wire = read(_Order, _discreet(raw))
+        wire = read(_Order, _discreet(found.told))
         if wire.test:
             raise Refused(f"The order {wire.name} is a test order, which is none to us.")
-        return await _order(client, wire, reply.request_id, ask)
+        return await _order(client, wire, found.request_id, ask)
     except Unclear as problem:
-        raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=reply.request_id) from problem
+        raise Transient(f"The order {gid} cannot be read: {problem}", upstream_request_id=found.request_id) from problem
+
+
+async def _named(client: ShopClient, gid: str, ask: Ask) -> Node:
+    if client.config.buyers:
+        with contextlib.suppress(MissingRole):
+            return await client.node(ORDERS_NAMED_AND_BUYERS, gid, ask)
+    return await client.node(ORDERS_NAMED, gid, ask)
 
 
 async def orders_named(client: ShopClient, gids: Sequence[str], ask: Ask) -> list[Order]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from adapters.port import Parcel
+from domain.budget import Ask
 from domain.errors import NotFound
 from domain.ids import ChannelId, Sku
 from domain.ledger import EntryKind, NewEntry
 from domain.operation import Capability, ClaimedItem
+from domain.order import Order
 from store import intake, ledger, product
 from store.session import Store
 from tests.workers.fake_port import FakePort, Fault, make_listing, make_order, make_port
@@ -32,7 +35,7 @@ from tests.workers.house import (
 from tests.workers.market import BERLIN
 from workers import shipments
 from workers.deps import Deps
-from workers.lanes import WIDTH, Lane, Lanes, Worked
+from workers.lanes import WIDTH, WIDTH_TOGETHER, Lane, Lanes, Worked
 from workers.mapping import with_our_skus
 
 
@@ -63,6 +66,36 @@ async def test_a_lane_keeps_ten_items_in_hand_and_goes_on_as_each_ends(
     await drained(lanes, "shop")
     assert (most, len(port.effects)) == (WIDTH, 25)
     assert await statuses(store, id) == ["ACCEPTED"] * 25
+
+
+class Booked(FakePort):
+    """Tells of many orders in one call."""
+
+    orders_batch = 50
+
+    async def orders_named(self, ids: Sequence[str], ask: Ask) -> list[Order]:
+        return [self.orders[id] for id in ids]
+
+
+async def test_a_channel_that_tells_of_many_orders_at_once_has_more_in_hand(store: Store, redis: Redis) -> None:
+    port = Booked(make_port().channel)
+    await ship(store, await place_orders(store, port, 25))
+    in_hand, most, gate = 0, 0, asyncio.Event()
+
+    async def watched(deps: Deps, item: ClaimedItem) -> Worked:
+        nonlocal in_hand, most
+        in_hand += 1
+        most = max(most, in_hand)
+        if in_hand == WIDTH_TOGETHER:
+            gate.set()
+        await gate.wait()
+        worked = await shipments.work(deps, item)
+        in_hand -= 1
+        return worked
+
+    port.visibility_lag_s = 60.0
+    await drained(Lanes(make_deps(store, redis, [port]), {Capability.SHIPMENTS: watched}), "shop")
+    assert (most, len(port.effects)) == (WIDTH_TOGETHER, 25)
 
 
 async def test_a_lane_is_drained_once_at_a_time(store: Store, redis: Redis, port: FakePort) -> None:

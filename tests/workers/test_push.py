@@ -49,6 +49,10 @@ async def resting(market: Market) -> Market:
     return market
 
 
+async def _true(value: bool) -> bool:
+    return value
+
+
 async def _leases_over(store: Store) -> None:
     async with store.begin() as tx:
         await tx.execute(update(channel_stock).values(lease_until=None))
@@ -113,6 +117,39 @@ async def test_a_number_that_changes_in_flight_is_followed_by_the_newest_at_once
     await resting.tell()
     assert [push.quantity for push in await resting.pushes(AMAZON)] == [10, 9, 6]
     assert (await resting.row(AMAZON)).told == 6
+
+
+async def test_what_is_due_during_a_call_goes_with_the_next_and_waits_for_no_lost_answer(
+    resting: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sku in "BCD":
+        await resting.sell(sku, SHOP, stock=10)
+    await resting.rested()
+    monkeypatch.setattr(push_module, "GATHER_S", 600.0)
+    monkeypatch.setattr(push_module, "IDLE_S", 0.02)
+    begun, ended, calls = asyncio.Event(), asyncio.Event(), list[list[str]]()
+
+    async def slow(writes: Sequence[StockWrite]) -> None:
+        calls.append([write.key.channel_sku for write in writes])
+        if len(calls) == 1:
+            begun.set()
+            await ended.wait()
+
+    resting.shop.telling = slow
+    await resting.count("A", -1)
+    await resting.propagate()
+    await resting.push.once()
+    await begun.wait()
+    for sku in "BCD":
+        await resting.count(sku, -1)
+        await resting.propagate()
+    assert len(calls) == 1
+    # The answer to the first may be lost: then the others go without it.
+    monkeypatch.setattr(push_module, "GATHER_S", 0.0)
+    await until(lambda: _true(len(calls) == 2))
+    ended.set()
+    await resting.push.idle()
+    assert [sorted(call) for call in calls] == [["A"], ["B", "C", "D"]]
 
 
 async def test_a_lower_number_does_not_wait_for_the_read_back_of_a_raise(resting: Market) -> None:

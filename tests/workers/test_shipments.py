@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import func, update
 
-from adapters.port import Parcel
+from adapters.port import BeforeSend, OrderKey, Parcel, Receipt
+from domain.budget import Ask
 from domain.errors import Conflict, MissingRole, NotFound, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import LineId
 from domain.operation import OperationStatus
-from domain.order import Order, OrderStatus
+from domain.order import Order, OrderStatus, Shipment
 from store import event, operation, order
 from store.channel import states
 from store.session import Store
@@ -85,6 +86,45 @@ async def test_what_was_taken_is_not_looked_at_before_the_lag_is_over(
     item = await item_of(store, id)
     assert (item.status, port.calls["look"]) == ("ACCEPTED", 0)
     assert timedelta(seconds=29) < item.due_at - item.accepted_at <= timedelta(seconds=31)
+
+
+class Naming(FakePort):
+    """Gives a parcel names of its own, and is to be looked at later, though it shows it at once."""
+
+    async def confirm_shipment(self, key: OrderKey, parcel: Parcel, ask: Ask, before_send: BeforeSend) -> Receipt:
+        self.visibility_lag_s = 0.0
+        receipt = await FakePort.confirm_shipment(self, key, parcel, ask, before_send)
+        self.visibility_lag_s = 600.0
+        return replace(receipt, reference=f"F{parcel.reference} G{parcel.reference}")
+
+
+@pytest.mark.parametrize(
+    ("names", "units", "looks"),
+    [
+        (("F{}", "G{}"), 2, 0),
+        (("F{}",), 2, 1),  # the other half may be missing
+        (("F{}", "G{}"), 1, 1),  # the counts trail the parcels
+        (("H", "I"), 2, 1),  # what has the same number may be another parcel
+    ],
+)
+async def test_a_parcel_that_a_hint_has_shown_whole_meanwhile_is_not_looked_for(
+    store: Store, redis: Redis, names: tuple[str, ...], units: int, looks: int
+) -> None:
+    port = Naming(make_port().channel)
+    [one] = await place_orders(store, port, 1)
+    id = await ship(store, [one])
+    deps = make_deps(store, redis, [port])
+    await drained(make_lanes(deps), "shop")
+    item, now = await item_of(store, id), datetime.now(UTC)
+    assert item.status == "ACCEPTED"
+    parcels = [Shipment(name.format(item.id), "DHL", item.payload["tracking_number"], now) for name in names]
+    lines = [replace(line, quantity_shipped=units) for line in one.lines]
+    told = replace(one, shipments=parcels, lines=lines, updated_at=now, read_at=now + timedelta(seconds=5))
+    async with store.begin() as tx:
+        await order.upsert(tx, [told])
+        await tx.execute(update(operation_item).values(due_at=func.now()))
+    await drained(make_lanes(deps), "shop")
+    assert (await statuses(store, id), port.calls["look"]) == (["VERIFIED"], looks)
 
 
 @pytest.mark.parametrize("fault", [Fault.APPLIED_THEN_LOST, Fault.APPLIED_THEN_BUG])

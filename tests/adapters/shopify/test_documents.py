@@ -29,10 +29,9 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "BulkRunQuery": {"query": "{ productVariants { edges { node { id } } } }"},
     "BulkRunMutation": {"mutation": "mutation", "path": "tmp/none", "tag": "documents"},
     "Orders": {"query": "updated_at:>='2026-11-01T00:00:00Z'"},
-    "Order": {"id": "gid://shopify/Order/5500000000001"},
     "OrderLines": {"id": "gid://shopify/Order/5500000000001"},
-    "Parcels": {"id": "gid://shopify/Order/5500000000001"},
-    "Tasks": {"id": "gid://shopify/Order/5500000000001"},
+    "Parcels": {"ids": ["gid://shopify/Order/5500000000001"]},
+    "Tasks": {"ids": ["gid://shopify/Order/5500000000001"]},
     "ParcelLines": {"id": "gid://shopify/Fulfillment/4900000000001"},
     "TaskLines": {"id": "gid://shopify/FulfillmentOrder/6600000000001"},
     "Prices": {"ids": ["gid://shopify/ProductVariant/45000000000001"]},
@@ -60,7 +59,6 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "Listed": {"ids": ["gid://shopify/Product/8100000000001", "gid://shopify/InventoryItem/41000000000001"]},
     "ListedRest": {"id": "gid://shopify/Product/8100000000001"},
     "OrdersAndBuyers": {"query": "updated_at:>='2026-11-01T00:00:00Z'"},
-    "OrderAndBuyer": {"id": "gid://shopify/Order/5500000000001"},
     "OrdersNamedAndBuyers": {"ids": ["gid://shopify/Order/5500000000001", "gid://shopify/Order/5500000000002"]},
     "OrdersNamed": {"ids": ["gid://shopify/Order/5500000000001", "gid://shopify/Order/5500000000002"]},
     "OrderOf": {"id": "gid://shopify/FulfillmentOrder/6600000000001"},
@@ -142,7 +140,7 @@ def test_no_document_asks_for_the_buyer_but_those_that_are_named_after_one() -> 
     # A location's country is the shop's own.
     harmless = ("notifyCustomer: true", "refunds(first: 250) { id note }", "address { countryCode }")
     texts = {each.name: each.text for each in DOCUMENTS if "Buyer" not in each.name}
-    assert len(texts) == len(DOCUMENTS) - 3
+    assert len(texts) == len(DOCUMENTS) - 2
     for phrase in harmless:
         texts = {name: text.replace(phrase, "") for name, text in texts.items()}
     assert [name for name, text in texts.items() if any(word in text.lower() for word in buyers)] == []

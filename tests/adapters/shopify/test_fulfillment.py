@@ -82,7 +82,7 @@ async def test_a_parcel_is_confirmed_and_seen_after_the_lag(sandbox: Sandbox, po
     sighting = await port.parcel_seen(key, parcel, Ask())
     assert sighting.found is True
     assert sighting.upstream_request_id
-    assert await journal.calls() == ["order", "fulfillmentCreate", "order", "order"]
+    assert await journal.calls() == ["nodes", "fulfillmentCreate", "nodes", "nodes"]
 
 
 async def test_confirming_again_sends_nothing(sandbox: Sandbox, port: ShopifyPort) -> None:
@@ -205,7 +205,7 @@ async def test_nothing_is_sent_when_the_caller_may_not_send(sandbox: Sandbox, po
     journal = await sandbox.journal()
     with pytest.raises(RuntimeError, match="lease"):
         await confirm(port, key_of(order), parcel_of("T-11", (line_ids(order)[0], 1)), Sends(refuse=1))
-    assert await journal.calls() == ["order"]
+    assert await journal.calls() == ["nodes"]
 
 
 async def test_throttled_writes_were_not_made(sandbox: Sandbox, port: ShopifyPort) -> None:
@@ -289,15 +289,14 @@ def shop_with(tasks: list[Any], parcels: list[Any], created: Any = None) -> Scri
     def answer(name: str, given: dict[str, Any]) -> Any:
         if name == "Ship":
             return {"fulfillmentCreate": created or {"fulfillment": {"id": "F", "status": "SUCCESS"}, "userErrors": []}}
-        return {
-            "order": {
-                "id": KEY.external_id,
-                "name": "#1",
-                "cancelledAt": None,
-                "fulfillments": parcels,
-                "fulfillmentOrders": connection(*tasks),
-            }
+        order = {
+            "id": KEY.external_id,
+            "name": "#1",
+            "cancelledAt": None,
+            "fulfillments": parcels,
+            "fulfillmentOrders": connection(*tasks),
         }
+        return {"nodes": [order for _ in given["ids"]]}
 
     return Script(answer)
 

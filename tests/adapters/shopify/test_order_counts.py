@@ -149,11 +149,11 @@ def work_of(status: str, *units: tuple[int, int, int]) -> dict[str, Any]:
 
 def shop_with(row: dict[str, Any], *works: dict[str, Any], parcel: dict[str, Any] | None = None) -> Script:
     def answer(name: str, given: dict[str, Any]) -> Any:
-        if name == "Order":
-            return {"order": row}
+        if name == "OrdersNamed":
+            return {"nodes": [row]}
         order = {"id": row["id"], "name": row["name"], "cancelledAt": None}
         parcels = [] if parcel is None else [parcel]
-        return {"order": order | {"fulfillments": parcels, "fulfillmentOrders": connection(*works)}}
+        return {"nodes": [order | {"fulfillments": parcels, "fulfillmentOrders": connection(*works)}]}
 
     return Script(answer)
 
@@ -168,7 +168,7 @@ async def test_units_that_were_taken_out_before_anything_left_are_no_longer_want
     )
     order = await open_port(wire=script.wire()).order(KEY, Ask())
     assert counts(order) == [(2, 0), (0, 0)]
-    assert asked(script) == ["Order"]
+    assert asked(script) == ["OrdersNamed"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_after_a_refund_of_a_partly_sent_order_units_are_counted(
     script = shop_with(row, work_of("IN_PROGRESS", work), parcel=parcels_of(parcel))
     order = await open_port(wire=script.wire()).order(KEY, Ask())
     assert counts(order) == [expected]
-    assert asked(script) == ["Order", "Tasks"]
+    assert asked(script) == ["OrdersNamed", "Tasks"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_a_sent_order_whose_parcels_say_all_costs_no_further_call(
     script = shop_with(row)
     order = await open_port(wire=script.wire()).order(KEY, Ask())
     assert (counts(order), order.status) == (expected, OrderStatus.SHIPPED)
-    assert asked(script) == ["Order"]
+    assert asked(script) == ["OrdersNamed"]
 
 
 async def test_where_the_work_may_not_be_seen_the_shops_own_numbers_stand(open_port: OpenPort) -> None:

@@ -34,7 +34,7 @@ def euros(amount: str) -> Money:
 
 
 async def one(open_port: OpenPort, **told: Any) -> Any:
-    return await open_port(wire=Script(lambda name, given: {"order": raw(**told)}).wire()).order(KEY, Ask())
+    return await open_port(wire=Script(lambda name, given: {"nodes": [raw(**told)]}).wire()).order(KEY, Ask())
 
 
 async def test_taxes_in_the_prices_add_nothing(open_port: OpenPort) -> None:

@@ -303,7 +303,7 @@ async def test_paging_starts_anew_where_no_page_goes_deeper(
 
 
 async def test_one_order_that_cannot_be_read(open_port: OpenPort) -> None:
-    script = Script(lambda name, given: {"order": raw(1, displayFulfillmentStatus="TELEPORTED")})
+    script = Script(lambda name, given: {"nodes": [raw(1, displayFulfillmentStatus="TELEPORTED")]})
     with pytest.raises(Transient, match="TELEPORTED"):
         await open_port(wire=script.wire()).order(OrderKey("gid://shopify/Order/1", None), Ask())
 
