@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 o = operation.c
 i = operation_item.c
+_OTHER = operation_item.alias("other").c
 
 _MARKETPLACE = i.payload["marketplace"].astext
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -516,7 +517,7 @@ async def remember(tx: AsyncConnection, item_id: int, fence: int, detail: Mappin
 
 def _claimable() -> list[ColumnElement[bool]]:
     """Due, released, open, nobody's, its channel not paused, and not held up by another item of its resource."""
-    other = operation_item.alias("other").c
+    other = _OTHER
     held_up = exists().where(
         other.resource == i.resource,
         other.id != i.id,

@@ -141,6 +141,23 @@ async def force(tx: AsyncConnection, channel: ChannelId, name: StreamName, since
     await _change(tx, channel, name, values)
 
 
+async def hurry(tx: AsyncConnection, channel: ChannelId, name: StreamName, rest: timedelta) -> None:
+    """Run it before its time, `rest` after the last run at the soonest. One under way, or put off because it failed, stays as it
+    is."""
+    soonest = func.greatest(func.now(), c.last_success_at + rest)
+    await tx.execute(
+        update(sync_stream)
+        .where(
+            c.channel == channel,
+            c.name == name.value,
+            c.due_at > soonest,
+            c.last_error.is_(None),
+            or_(c.lease_until.is_(None), c.lease_until <= func.now()),
+        )
+        .values(due_at=soonest)
+    )
+
+
 async def settled(tx: AsyncConnection, channel: ChannelId, name: StreamName) -> StreamState | None:
     """The stream as its last run left it; None while a run is asked for, due or under way, or where there is no such stream."""
     row = await tx.execute(

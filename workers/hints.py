@@ -70,6 +70,10 @@ ABREAST = 10
 MARGIN = timedelta(minutes=2)
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 300.0
+# Orders that were named so long ago and are not known at all: single reads do not keep up with them.
+UNREAD = timedelta(minutes=2)
+# Then a run reads them, so long after the last one at the soonest: Amazon makes a report in a minute or two, and one a minute.
+RUN_AGAIN = timedelta(minutes=3)
 
 
 async def take(tx: AsyncConnection, delivered: Iterable[Kept | None]) -> int:
@@ -228,7 +232,9 @@ class Round:
         for kind, found in kinds.items():
             match kind:
                 case HintKind.ORDER:
-                    for few in batches(await self._fresh(found, self._known_orders), self._orders_batch):
+                    fresh = await self._fresh(found, self._known_orders)
+                    await self._run_sooner(fresh)
+                    for few in batches(fresh, self._orders_batch):
                         await self._orders(few)
                 case HintKind.REFUND if isinstance(self.port, RefundsTold):
                     for one in found:
@@ -284,6 +290,16 @@ class Round:
         kept = await order.by_ids(tx, set(ids))
         # Both are times of the platform's.
         return {ids[id].subject for id, one in kept.items() if one.whole and one.updated_at >= ids[id].event_at}
+
+    async def _run_sooner(self, errands: Sequence[Errand]) -> None:
+        """In a flood the stream reads what is named, by whichever path is there in time, and does not wait for its hour."""
+        late = self.deps.clock() - UNREAD
+        ids = {order_id(one.channel, one.subject) for one in errands if one.event_at < late}
+        if not ids:
+            return
+        async with self.deps.store.begin() as tx:
+            if ids - await order.known(tx, ids):
+                await stream.hurry(tx, self.port.channel.id, StreamName.ORDERS, RUN_AGAIN)
 
     async def _known_stock(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
         read = await self._read_at(tx, {ChannelSku(one.subject) for one in errands})

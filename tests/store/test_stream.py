@@ -174,3 +174,37 @@ async def test_states_of_some_channels(store: Store) -> None:
         ]
         assert [one.channel for one in await stream.states(tx, [SHOP])] == [SHOP]
         assert await stream.states(tx, []) == []
+
+
+async def test_a_run_is_hurried_on_but_for_a_while_after_the_last(store: Store) -> None:
+    await registered(store)
+    await taken(store)
+    now = datetime.now(UTC)
+
+    async def hurried(last: datetime) -> timedelta:
+        await finished(store, NOON, last)
+        async with store.begin() as tx:
+            await stream.hurry(tx, AMAZON, StreamName.STOCK, timedelta(minutes=3))
+        return await due_in(store)
+
+    assert timedelta(minutes=1) < await hurried(now - timedelta(minutes=1)) <= timedelta(minutes=2)
+    assert await hurried(now - timedelta(minutes=10)) <= timedelta(0)
+    # A run that is due already, or sooner, stays so.
+    async with store.begin() as tx:
+        await tx.execute(update(sync_stream).values(last_success_at=datetime.now(UTC)))
+        await stream.hurry(tx, AMAZON, StreamName.STOCK, timedelta(minutes=3))
+    assert await due_in(store) <= timedelta(0)
+
+
+async def test_a_run_under_way_or_put_off_is_not_hurried(store: Store) -> None:
+    await registered(store)
+    await taken(store)
+    await finished(store, NOON)
+    async with store.begin() as tx:
+        await tx.execute(update(sync_stream).values(lease_until=func.now() + timedelta(minutes=1)))
+        await stream.hurry(tx, AMAZON, StreamName.STOCK, timedelta(minutes=3))
+    assert await due_in(store) > timedelta(minutes=10)
+    async with store.begin() as tx:
+        await stream.failed(tx, AMAZON, StreamName.STOCK, "The platform is away.", 600)
+        await stream.hurry(tx, AMAZON, StreamName.STOCK, timedelta(minutes=3))
+    assert await due_in(store) > timedelta(minutes=9)

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 from cryptography.fernet import Fernet
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from adapters.notices import Delivered, Finding, Mailbox, Message, NewSecret
 from adapters.port import OrderKey, Page
@@ -33,6 +33,7 @@ from store.keyring import Keyring
 from store.session import Store
 from store.tables import hint as table
 from store.tables import money_line as lines_table
+from store.tables import sync_stream
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import SHORT, make_deps, until, working
 from workers.deps import Deps
@@ -124,6 +125,32 @@ async def _kept(store: Store, number: str) -> Order | None:
     id = order_id(SHOP, number)
     async with store.begin() as tx:
         return (await order.by_ids(tx, [id])).get(id)
+
+
+@pytest.mark.parametrize(
+    ("named_ago", "known", "hurried"),
+    [
+        (timedelta(minutes=5), False, True),
+        (timedelta(seconds=10), False, False),  # single reads may keep up
+        (timedelta(minutes=5), True, False),  # its units are counted already
+    ],
+)
+async def test_a_run_reads_sooner_what_single_reads_do_not_keep_up_with(
+    store: Store, deps: Deps, port: Platform, named_ago: timedelta, known: bool, hurried: bool
+) -> None:
+    now = datetime.now(UTC)
+    async with store.begin() as tx:
+        await stream.register(tx, SHOP, StreamName.ORDERS, timedelta(minutes=15))
+        await stream.claim_due(tx, 60)
+        await stream.finished(tx, SHOP, StreamName.ORDERS, now, now - timedelta(minutes=10))
+        if known:
+            await order.upsert(tx, [make_order(port, "O-1", updated_at=now - timedelta(hours=1))])
+    port.problems = [Throttled("No slot in time.", retry_after_s=600.0)]
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1", now - named_ago))
+    await _hints(deps).once()
+    async with store.begin() as tx:
+        [due_in] = (await tx.execute(select(sync_stream.c.due_at - func.now()))).scalars()
+    assert (due_in <= timedelta(0)) is hurried
 
 
 async def test_an_order_is_read_once_however_often_it_is_told(store: Store, deps: Deps, port: Platform) -> None:
