@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -92,25 +93,37 @@ async def claim_due(tx: AsyncConnection, lease_s: float, limit: int = 1) -> list
 
 
 async def extend(
-    tx: AsyncConnection, channel: ChannelId, name: StreamName, lease_s: float, cursor: datetime | None = None
+    tx: AsyncConnection,
+    channel: ChannelId,
+    name: StreamName,
+    lease_s: float,
+    cursor: datetime | None = None,
+    was: datetime | None = None,
 ) -> None:
-    """Go on for `lease_s` from now. `cursor`, where given, keeps how far the run has come, for whoever must take over."""
+    """Go on for `lease_s` from now. `cursor`, where given, keeps how far the run has come, for whoever must take over; `was` is
+    as in `finished`."""
     values: dict[str, object] = {"lease_until": from_now(lease_s)}
     if cursor is not None:
-        values["cursor"] = case((c.forced, c.cursor), else_=cursor)
+        values["cursor"] = _reached(cursor, was)
     await _change(tx, channel, name, values)
 
 
 async def finished(
-    tx: AsyncConnection, channel: ChannelId, name: StreamName, cursor: datetime | None, at: datetime
+    tx: AsyncConnection,
+    channel: ChannelId,
+    name: StreamName,
+    cursor: datetime | None,
+    at: datetime,
+    was: datetime | None = None,
 ) -> None:
-    """A run succeeded at `at`; the next one starts from `cursor`. Forced again meanwhile: what was asked then still holds."""
+    """A run succeeded at `at`; the next one starts from `cursor`. `was` is the cursor that this run began with, or has written
+    last. Forced again meanwhile, it runs once more, and from where that was asked for."""
     await _change(
         tx,
         channel,
         name,
         {
-            "cursor": case((c.forced, c.cursor), else_=cursor),
+            "cursor": _reached(cursor, was),
             "due_at": case((c.forced, c.due_at), else_=func.now() + c.every),
             "lease_until": None,
             "last_success_at": at,
@@ -131,6 +144,12 @@ async def failed(tx: AsyncConnection, channel: ChannelId, name: StreamName, erro
             "last_error": storable(error),
         },
     )
+
+
+def _reached(cursor: datetime | None, was: datetime | None) -> ColumnElement[Any]:
+    """Forced without a start of its own, as happens all the time in a sale, a stream must not stand still."""
+    elsewhere = and_(c.forced, c.cursor.is_distinct_from(literal(was, c.cursor.type)))
+    return case((elsewhere, c.cursor), else_=literal(cursor, c.cursor.type))
 
 
 async def force(tx: AsyncConnection, channel: ChannelId, name: StreamName, since: datetime | None = None) -> None:

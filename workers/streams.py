@@ -58,12 +58,17 @@ OnProgress = Callable[[ChannelId, StreamName, int, int | None], None]
 
 @dataclass(slots=True)
 class Run:
-    """One run of one stream: when it started, what it has kept so far, and up to when the platform has told everything."""
+    """One run of one stream: when it started, what it has kept so far, and up to when the platform has told everything; `written`
+    is the cursor as this run knows it."""
 
     state: StreamState
     started_at: datetime
     done: int = 0
     until: datetime | None = None
+    written: datetime | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.written = self.state.cursor
 
 
 def every(deps: Deps, id: ChannelId, name: StreamName) -> timedelta:
@@ -212,7 +217,8 @@ async def run_stream(deps: Deps, state: StreamState, on_progress: OnProgress | N
                 on_progress(state.channel, state.name, run.done, expected)
     point("before_cursor")
     async with deps.store.begin() as tx:
-        await stream.finished(tx, state.channel, state.name, run.until or run.started_at, deps.clock())
+        reached = run.until or run.started_at
+        await stream.finished(tx, state.channel, state.name, reached, deps.clock(), run.written)
     log.info("stream.finished", extra={"channel": state.channel, "stream": state.name.value, "kept": run.done})
 
 
@@ -224,10 +230,12 @@ async def _leased(deps: Deps, run: Run) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(deps.timing.stream_lease_s / 3)
             try:
+                until = run.until
                 async with deps.store.begin() as tx:
                     await stream.extend(
-                        tx, run.state.channel, run.state.name, deps.timing.stream_lease_s, cursor=run.until
+                        tx, run.state.channel, run.state.name, deps.timing.stream_lease_s, until, run.written
                     )
+                run.written = until or run.written
             except Exception as problem:
                 # Should the lease run out, another worker does the same work again, and nothing is wrong.
                 log.warning("stream.not_extended", extra={"reason": type(problem).__name__})

@@ -182,11 +182,12 @@ async def order_pages(
     """Orders changed since then, oldest change first, an order again only when it has changed again.
 
     Where no `way` is given, those of a long time come by a bulk operation, in no order, where that is there first. Test orders
-    are left out. `until` is the newest change told so far, of those without an order told with the last page. Without the scope
-    read_all_orders a shop shows no order older than 60 days. Source: orders.
+    are left out. `until` is the newest change told so far, of those without an order told with the last page, or a little
+    before the asking where all is older. Without the scope read_all_orders a shop shows no order older than 60 days.
+    Source: orders.
     """
     told: dict[str, datetime] = {}
-    until = since
+    until, began = since, datetime.now(UTC)
     tests = 0
     async for batch in _batches(client, since, ask, way):
         page: Page[Order] = Page([])
@@ -203,7 +204,10 @@ async def order_pages(
                 page.items.append(await _order(client, wire, batch.request_id, ask))
             except Unclear as problem:
                 page.rejected.append(rejected(client.config.channel.id, "order", _nobody(row), str(problem)))
-        if batch.last or batch.in_order:
+        if batch.last:
+            # A shop that sells nothing for a while stays no more behind than its index may trail.
+            page.until = max(until, began - OVERLAP)
+        elif batch.in_order:
             page.until = until
         yield page
     if tests:

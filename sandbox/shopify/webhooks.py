@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ DOMAIN = "acorn-sandbox.myshopify.com"
 RETRIES_S = (10.0, 60.0, 300.0, 900.0, 1800.0, 3000.0, 3600.0, 4000.0)
 STALE = timedelta(hours=12)
 LOOK_S = 0.02
+RESTS = 20
 _AT_ONCE = 16
 _RESOURCES = (
     "APP",
@@ -247,10 +249,13 @@ class Webhooks:
 
     async def _run(self, shop: "Shop") -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(5, connect=1)) as client:
+            rested_at = 0.0
             while self._look or self._waiting or _hidden(shop):
-                if self._look or _hidden(shop):
+                if (self._look or _hidden(shop)) and (began := time.perf_counter()) >= rested_at:
                     self._look = False
                     self.look(shop)
+                    # Among tens of thousands of orders a look takes its time and shall not be all that the shop does.
+                    rested_at = began + RESTS * (time.perf_counter() - began)
                 due = self._waiting.due(shuffle=self.travel.shuffle)
                 if due and self.travel.held:
                     self.outbox += [

@@ -164,6 +164,19 @@ async def test_forced_during_a_run_it_runs_once_more(store: Store) -> None:
             await stream.force(tx, AMAZON, StreamName.STOCK)
 
 
+async def test_forced_without_a_start_all_the_time_it_comes_on_all_the_same(store: Store) -> None:
+    await registered(store)
+    reached: datetime | None = None
+    for hour in range(3):
+        (run,) = await taken(store)
+        assert run.cursor == reached
+        async with store.begin() as tx:
+            await stream.force(tx, AMAZON, StreamName.STOCK)
+            half, reached = NOON + timedelta(hours=hour), NOON + timedelta(hours=hour, minutes=30)
+            await stream.extend(tx, AMAZON, StreamName.STOCK, 60, half, run.cursor)
+            await stream.finished(tx, AMAZON, StreamName.STOCK, reached, NOON, half)
+
+
 async def test_states_of_some_channels(store: Store) -> None:
     await registered(store, (SHOP, StreamName.ORDERS), (AMAZON, StreamName.STOCK), (AMAZON, StreamName.LISTINGS))
     async with store.begin() as tx:
