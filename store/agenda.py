@@ -25,6 +25,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     type_coerce,
     update,
 )
@@ -139,10 +140,13 @@ async def measured_lags(
 
 async def due_lanes(tx: AsyncConnection, limit: int = 100) -> list[tuple[ChannelId, Capability]]:
     """The lanes with something to claim now."""
-    rows = await tx.execute(
-        select(i.channel, i.capability).where(*_claimable()).distinct().order_by(i.channel, i.capability).limit(limit)
-    )
-    return [(ChannelId(row.channel), Capability(row.capability)) for row in rows]
+    some = operation_item.alias("some").c
+    lane = select(some.channel, some.capability).where(some.released, _is(some.status, *OPEN)).distinct().subquery()
+    # The first that is found is enough, of a hundred thousand that wait in a lane.
+    mine = (i.channel == lane.c.channel, i.capability == lane.c.capability)
+    one = select(literal(1)).where(*_claimable(), *mine).limit(1).lateral()
+    found = select(lane).join(one, true()).order_by(lane.c.channel, lane.c.capability).limit(limit)
+    return [(ChannelId(row.channel), Capability(row.capability)) for row in await tx.execute(found)]
 
 
 async def claim(
@@ -400,17 +404,19 @@ async def _overtake(tx: AsyncConnection, items: Sequence[ClaimedItem]) -> None:
 
 async def renew(tx: AsyncConnection, held: Mapping[int, int], lease_s: float) -> None:
     """Let the leases of items, held under these fences by their ids, run for `lease_s` from now; those that are over stay so."""
-    # Whoever holds one now is about to write it, and in the order of their ids.
-    mine = select(i.id).where(among(i.id, held)).order_by(i.id).with_for_update(skip_locked=True).cte("mine")
     fences = as_table(id=[str(one) for one in held], fence=[str(one) for one in held.values()])
+    # Whoever holds one now is about to write it, and in the order of their ids. One by one by the ids that are told: joined
+    # with what is locked, thousands might be compared with thousands.
+    mine = (
+        select(i.id)
+        .where(i.id == cast(fences.c.id, BigInteger), i.fence == cast(fences.c.fence, BigInteger))
+        .order_by(i.id)
+        .with_for_update(skip_locked=True, of=operation_item)
+        .cte("mine")
+    )
     await tx.execute(
         update(operation_item)
-        .where(
-            i.id == mine.c.id,
-            i.id == cast(fences.c.id, BigInteger),
-            i.fence == cast(fences.c.fence, BigInteger),
-            i.lease_until > func.clock_timestamp(),
-        )
+        .where(i.id == mine.c.id, i.lease_until > func.clock_timestamp())
         .values(lease_until=from_now(lease_s))
     )
 

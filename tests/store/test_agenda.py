@@ -219,6 +219,19 @@ def _item_row(operation_id: str) -> dict[str, Any]:
     }
 
 
+class TestRenewed:
+    async def test_the_leases_of_what_is_still_held_alone(self, store: Store) -> None:
+        await made(store, 3)
+        over = await claimed(store, 1, lease_s=0)
+        held, taken = await claimed(store, 2, lease_s=5)
+        before = {row.id: row.lease_until for row in await rows(store)}
+        async with store.begin() as tx:
+            fences = {over[0].id: over[0].fence, held.id: held.fence, taken.id: taken.fence - 1}
+            await agenda.renew(tx, fences, 60.0)
+        longer = {row.id for row in await rows(store) if row.lease_until > before[row.id] + timedelta(seconds=50)}
+        assert longer == {held.id}
+
+
 class TestSent:
     async def test_the_intent_is_on_the_row(self, store: Store) -> None:
         one = await made(store)
