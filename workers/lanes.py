@@ -47,6 +47,9 @@ RECORD_AGAIN_S = 0.3
 DEATHS = 5
 # While a batch is being worked at, so often something new is looked for.
 BATCH_LOOK_S = 0.5
+# More items than this are held so many times longer, for each renewal writes all of them.
+MANY = 500
+LONGER = 4
 
 
 class Errand(Enum):
@@ -105,9 +108,11 @@ KeepAll = Callable[[AsyncConnection, Collection[int]], Awaitable[None]]
 
 @dataclass(slots=True)
 class Hand:
-    """The items of a batch that are in hand, and how to lay them down. `closing`: what has not begun yet is not to be begun."""
+    """The items of a batch that are in hand, for `lease_s` at a time, and how to lay them down. `closing`: what has not begun yet
+    is not to be begun."""
 
     items: list[ClaimedItem]
+    lease_s: float
     _record: Callable[[Sequence[Worked], KeepAll | None], Awaitable[None]]
     _closing: Callable[[], bool]
     held: dict[int, int] = field(default_factory=dict)
@@ -285,7 +290,8 @@ class Lanes:
             hold.mind(failing=failing, hold_s=max(one.hold_s for one in results), done=bool(outcomes))
 
         fatal = [_fatal(item) for item in items if item.deaths >= DEATHS]
-        hand = Hand([item for item in items if item.deaths < DEATHS], record, lambda: self._closed)
+        lease_s = self.deps.timing.lease_s * (LONGER if len(items) > MANY else 1)
+        hand = Hand([item for item in items if item.deaths < DEATHS], lease_s, record, lambda: self._closed)
         renewing = asyncio.create_task(self._renew(hand))
         try:
             await hand.record(fatal)
@@ -295,12 +301,14 @@ class Lanes:
             await end([renewing])
 
     async def _renew(self, hand: Hand) -> None:
+        # They were claimed for this long.
         lease_s = self.deps.timing.lease_s
         while True:
             await asyncio.sleep(lease_s / 3)
             try:
                 async with self.deps.store.begin() as tx:
-                    await agenda.renew(tx, dict(hand.held), lease_s)
+                    await agenda.renew(tx, dict(hand.held), hand.lease_s)
+                lease_s = hand.lease_s
             except UNAVAILABLE as problem:
                 # While the database is away nothing is sent either: the intent needs it, and the lease.
                 log.warning("lane.renew_again", extra={"reason": type(problem).__name__})

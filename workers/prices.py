@@ -33,6 +33,7 @@ from workers.calls import as_house_error, batches
 from workers.crash import point
 from workers.deps import Deps
 from workers.lanes import BatchHandlers, Hand, KeepAll, Worked
+from workers.watch import end
 from workers.writes import (
     LOOKS,
     PROVEN,
@@ -50,8 +51,8 @@ LIMIT = 5_000
 # A batch waits for the slots of all its calls; one piece of work of it ends within this.
 TELL_WAIT_S = 300.0
 TELL_S = 900.0
-LOOK_PART = 500
-LOOK_WAIT_S = 30.0
+LOOK_PART = 1_000
+LOOK_WAIT_S = 60.0
 LOOK_S = 120.0
 # A batch that is refused as a whole is halved, so that the row that causes it is alone; beyond this it is not about one row.
 HALVED = 250
@@ -238,7 +239,7 @@ class _Piece:
         if by_file and await agenda.in_doubt(tx, rows[0].item, IN_DOUBT, self.hand.held):
             words = f"What became of an earlier file of prices for {rows[0].wish.marketplace} is not known yet."
             raise Throttled(words, retry_after_s=IN_LINE_S)
-        ours = await agenda.mark_sent_together(tx, [row.item for row in rows], self.deps.timing.lease_s, details)
+        ours = await agenda.mark_sent_together(tx, [row.item for row in rows], self.hand.lease_s, details)
         refused = await _refused(tx, [row for row in rows if row.item.id in ours], self.deps.clock())
         gone = set(details) - ours
         if gone or refused:
@@ -326,10 +327,18 @@ async def look(deps: Deps, hand: Hand) -> None:
             told.append(worked)
     point("after_prices_look")
     await hand.record(told, _kept(told, {}))
-    for part in batches(unsaid, min(LOOK_PART, port.prices.price_batch)):
-        if hand.closing:
-            return
-        await _look(deps, port, hand, part)
+    # While what was seen is kept, the next is read.
+    keeping: list[asyncio.Task[None]] = []
+    try:
+        for part in batches(unsaid, min(LOOK_PART, port.prices.price_batch)):
+            if hand.closing:
+                break
+            told, live = await _look(deps, port, part)
+            await asyncio.gather(*keeping)
+            keeping = [asyncio.create_task(hand.record(told, _kept(told, live)))]
+        await asyncio.gather(*keeping)
+    finally:
+        await end(keeping)
 
 
 async def _verdicts(deps: Deps, port: _Channel, rows: Sequence[Row]) -> Sequence[PriceVerdict | HouseError]:
@@ -369,7 +378,10 @@ def _by_verdict(deps: Deps, row: Row, verdict: PriceVerdict | HouseError) -> Wor
     return None
 
 
-async def _look(deps: Deps, port: _Channel, hand: Hand, part: Sequence[tuple[Row, PriceVerdict | HouseError]]) -> None:
+async def _look(
+    deps: Deps, port: _Channel, part: Sequence[tuple[Row, PriceVerdict | HouseError]]
+) -> tuple[list[Worked], dict[int, datetime]]:
+    """What came of each, and when those that are live were seen."""
     rows = [row for row, _ in part]
     shown: Sequence[ShownPrice | HouseError]
     try:
@@ -386,7 +398,7 @@ async def _look(deps: Deps, port: _Channel, hand: Hand, part: Sequence[tuple[Row
             assert isinstance(there, ShownPrice), "only what was read is seen"
             live[row.item.id] = there.as_of
     point("after_prices_look")
-    await hand.record(told, _kept(told, live))
+    return told, live
 
 
 def _by_shown(

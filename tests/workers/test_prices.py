@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, update
 
-from adapters.prices import PriceVerdict
-from domain.errors import Invalid, OutcomeUnknown, Refused, Throttled, Transient
+from adapters.prices import PriceKey, PriceVerdict, ShownPrice
+from domain.budget import Ask
+from domain.errors import HouseError, Invalid, OutcomeUnknown, Refused, Throttled, Transient
 from domain.ids import ChannelSku, OperationId
 from domain.money import Money
 from domain.operation import Capability, ClaimedItem, ItemStatus
@@ -18,9 +21,10 @@ from store import agenda, operation, price, price_desk
 from store.session import Store
 from store.tables import listing as listing_table
 from store.tables import listing_price, operation_item, price_event
+from store.tables import operation as operation_table
 from tests.workers.house import make_deps, until
 from tests.workers.pricing import QUICK, SHOP, PricedPort, ask, drain, hurry, items, make_priced, sold, usd, wish
-from workers import prices
+from workers import lanes, prices
 from workers.deps import Deps
 from workers.writes import SENDS
 
@@ -73,6 +77,37 @@ async def test_a_batch_is_told_once_seen_and_kept(store: Store, deps: Deps, port
     assert len(events) == 250
     assert {(one.requested_by, one.origin, one.operation) for one in events} == {("tests", "MUTATION", id)}
     assert made.status.value == "SUCCEEDED"
+
+
+async def test_what_was_seen_is_kept_while_the_next_is_read(
+    store: Store, deps: Deps, port: PricedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operation is held from when the first rows were read until the next are asked for."""
+    id = await ask(store, *(wish(one, NINE) for one in await sold(store, SHOP, skus(port.price_batch + 1))))
+    await drain(deps)
+    read, parts = PricedPort.shown_prices, list[int]()
+    held, going_on = asyncio.Event(), asyncio.Event()
+    holding: list[asyncio.Task[None]] = []
+
+    async def hold() -> None:
+        async with store.begin() as tx, asyncio.timeout(60):
+            await tx.execute(select(operation_table).where(operation_table.c.id == id).with_for_update())
+            held.set()
+            await going_on.wait()
+
+    async def shown(self: PricedPort, keys: Sequence[PriceKey], asked: Ask) -> list[ShownPrice | HouseError]:
+        parts.append(len(keys))
+        if len(parts) == 1:
+            holding.append(asyncio.create_task(hold()))
+            await held.wait()
+        else:
+            going_on.set()
+        return await read(self, keys, asked)
+
+    monkeypatch.setattr(PricedPort, "shown_prices", shown)
+    assert await settled(store, deps, id) == ["VERIFIED"] * (port.price_batch + 1)
+    await asyncio.gather(*holding)
+    assert parts == [port.price_batch, 1]
 
 
 async def test_one_row_that_is_refused_spoils_no_other(store: Store, deps: Deps, port: PricedPort) -> None:
@@ -292,6 +327,27 @@ async def test_a_batch_keeps_its_leases_while_it_is_at_work(store: Store, redis:
     port.meanwhile = None
     assert await settled(store, deps, id) == ["VERIFIED"]
     assert len(port.told) == 1
+
+
+async def test_many_are_held_for_longer(
+    store: Store, deps: Deps, port: PricedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each renewal writes them all."""
+    monkeypatch.setattr(lanes, "MANY", 2)
+    listings = await sold(store, SHOP, skus(3))
+    id = await ask(store, *(wish(one, NINE) for one in listings))
+    seen: list[datetime] = []
+
+    async def slow() -> None:
+        async def renewed() -> bool:
+            seen.append(min(row.lease_until for row in await items(store, id)))
+            return seen[-1] > seen[0]
+
+        await until(renewed)
+
+    port.meanwhile = slow
+    await drain(deps)
+    assert seen[-1] - seen[0] > timedelta(seconds=2 * QUICK.lease_s)
 
 
 async def test_what_cannot_be_told_beside_others_is_given_up_before_long(
