@@ -101,14 +101,14 @@ class Prices(Protocol):
         """One answer for each of the first writes, in their order, and for at least one of them: whoever asks goes on with the
         rest. All are of one marketplace and no two of one SKU there. `intend` before each request that changes something.
 
-        A failure of one write (Refused, Transient, OutcomeUnknown) stands in its place; what concerns all of them and left
-        everything as it was is raised, and so is OutcomeUnknown of one request for all.
+        A failure of one write (Refused, Transient, OutcomeUnknown; Throttled where it comes too late for this time) stands in its
+        place; what concerns all of them and left everything as it was is raised, and so is OutcomeUnknown of one request for all.
         """
         ...
 
     async def shown_prices(self, keys: Sequence[PriceKey], ask: Ask) -> list[ShownPrice | HouseError]:
-        """What is shown now: exactly one answer per key, in their order. A failure that concerns one of them alone stands in its
-        place."""
+        """What is shown now: exactly one answer per key, in their order. A failure that concerns one of them alone, or those
+        alone that could not be read in time, stands in its place."""
         ...
 
 

@@ -29,7 +29,7 @@ from adapters.port import Receipt
 from adapters.prices import Intend, PriceKey, PriceWrite, ShownPrice
 from adapters.wire import Unclear
 from domain.budget import Ask, Plan, Priority
-from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Transient
+from domain.errors import HouseError, Invalid, NotFound, OutcomeUnknown, Refused, Throttled, Transient
 from domain.exchange import about_sku
 from domain.ids import ChannelSku
 from domain.price import Price
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 BATCH = 5_000  # the most prices that are told or read at once
 PIECE = 50  # the most that one piece of work patches one by one
 ABREAST = 5
+AGAIN = 2  # so often in a row a page is asked for again
+AGAIN_S = 1.0
 
 # What an answer takes; what a feed takes where nobody has seen one yet, and how often it is looked at meanwhile.
 CALL_S = 0.4
@@ -111,22 +113,29 @@ class AmazonPrices:
     async def _standing(
         self, store: Marketplace, skus: Sequence[ChannelSku], ask: Ask
     ) -> dict[ChannelSku, Standing | HouseError]:
-        """The offers as they stand, each SKU with one answer; raises what concerns them all."""
+        """The offers as they stand, each SKU with one answer; raises what concerns them all. Where the rest have no slot in time
+        that is their answer: what has been read would be read again."""
         pages = [skus[start : start + PAGE] for start in range(0, len(skus), PAGE)]
         found: dict[ChannelSku, Standing | HouseError] = {}
         for start in range(0, len(pages), ABREAST):
             read = (self._page(store, page, ask) for page in pages[start : start + ABREAST])
+            stop: BaseException | None = None
             for answer in await asyncio.gather(*read, return_exceptions=True):
                 if isinstance(answer, BaseException):
-                    raise answer
-                found |= answer
+                    stop = stop or answer
+                else:
+                    found |= answer
+            if isinstance(stop, Throttled) and found:
+                return dict.fromkeys(skus, stop) | found
+            if stop is not None:
+                raise stop
         return found
 
     async def _page(
         self, store: Marketplace, skus: Sequence[ChannelSku], ask: Ask
     ) -> dict[ChannelSku, Standing | HouseError]:
         try:
-            told = await read_offers(self.client, self.seller_id, store, skus, _about(ask, skus))
+            told = await self._read(store, skus, _about(ask, skus))
         except (Transient, Refused) as problem:
             if isinstance(problem, Transient) and not isinstance(problem.__cause__, Unclear):
                 raise
@@ -134,6 +143,21 @@ class AmazonPrices:
             return {sku: await self._alone(store, sku, ask) for sku in skus}
         missing = NotFound(f"Nothing is listed under this SKU in {store.code}.")
         return {sku: told.get(sku, missing) for sku in skus}
+
+    async def _read(self, store: Marketplace, skus: Sequence[ChannelSku], ask: Ask) -> Mapping[ChannelSku, Standing]:
+        """Again where Amazon fails for a moment, or throttles in spite of our budget, which is empty then and lets it wait: else
+        all pages of thousands of prices would be read again for one."""
+        for _ in range(AGAIN):
+            try:
+                return await read_offers(self.client, self.seller_id, store, skus, ask)
+            except Throttled as problem:
+                if problem.upstream_request_id is None:
+                    raise
+            except Transient as problem:
+                if isinstance(problem.__cause__, Unclear):
+                    raise
+                await asyncio.sleep(AGAIN_S)
+        return await read_offers(self.client, self.seller_id, store, skus, ask)
 
     async def _alone(self, store: Marketplace, sku: ChannelSku, ask: Ask) -> Standing | HouseError:
         try:
@@ -185,8 +209,8 @@ class AmazonPrices:
                 if isinstance(answer, BaseException) and not isinstance(answer, HouseError):
                     raise answer
                 answers[place] = answer
-            stop = next((one for one in answers.values() if _stops(one)), None)
-            if isinstance(stop, HouseError):
+            stop = next((one for one in told if isinstance(one, HouseError) and _stops(one)), None)
+            if stop is not None:
                 if intent is None:
                     raise stop
                 left = Transient("Not sent, for an earlier one of the same batch got no answer.")
@@ -257,6 +281,6 @@ def _shown(key: PriceKey, standing: Standing | HouseError, as_of: datetime) -> S
     return ShownPrice(key, price, standing.as_of, request_id, standing.in_force, refused)
 
 
-def _stops(answer: Receipt | HouseError) -> bool:
+def _stops(problem: HouseError) -> bool:
     """Whether what one call met would meet the next ones too."""
-    return isinstance(answer, HouseError) and not isinstance(answer, Refused)
+    return not isinstance(problem, Refused)
