@@ -5,8 +5,9 @@
 All prices are asked for at once, each about a percent lower, and carried by the lanes of one process until each was read back.
 The least that has to be called: each Amazon offer is read before and after, 20 in a call, and told by one feed for 25,000; a shop
 is told by 250 and read by 100. The least time is those calls at the published rates after the burst. The clocks run `--speed`
-times as fast as ours, and Amazon tells plans as many times as wide; what we hold ourselves to of feeds is widened likewise. Exit
-code 1 when a price does not arrive, or was sent twice.
+times as fast as ours, and Amazon tells plans as many times as wide; what we hold ourselves to of feeds is widened likewise, and
+one looks at a feed as many times as often. What we compute takes as many times as long by those clocks, so that a machine that
+is busy, or a high speed, measures itself. Exit code 1 when a price does not arrive, or was sent twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import typer
 from redis.asyncio import Redis
 from sqlalchemy import func, select
 
-from adapters.amazon import feeds
+from adapters.amazon import feeds, price_feeds
 from adapters.amazon.config import AmazonConfig
 from adapters.amazon.platform import AmazonPort
 from adapters.budget import Budgets
@@ -263,6 +264,7 @@ async def ground() -> AsyncIterator[Ground]:
 async def measure(rows: int, speed: float) -> list[Report]:
     """Both channels, one after the other."""
     feeds.LIMIT = replace(feeds.LIMIT, rate=feeds.LIMIT.rate * speed)
+    price_feeds.LOOK_S /= speed
     async with ground() as on:
         with sandbox("amazon", 0, speed, products=2 * rows + 20) as amazon, shop_of(rows, speed) as shop:
             config = AmazonConfig(
