@@ -29,7 +29,7 @@ from domain.hint import WELL, Errand, Hint, HintKind
 from domain.ids import ChannelId, ChannelSku, listing_id, order_id
 from domain.order import Order
 from domain.privacy import PrivacyKind, PrivacyRequest
-from domain.product import ITEM_REF, PRODUCT_REF, Listing, Rejected
+from domain.product import ITEM_REF, PRODUCT_REF, FulfilledBy, Listing, Rejected
 from store import (
     channel,
     grant,
@@ -68,6 +68,7 @@ MOST_ATTEMPTS = 10
 ABREAST = 10
 # Clocks differ, and platforms show a change a little late: what was read so shortly after a change may not hold it.
 MARGIN = timedelta(minutes=2)
+SECOND = timedelta(seconds=1)
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 300.0
 # Orders that were named so long ago and are not known at all: single reads do not keep up with them.
@@ -288,8 +289,7 @@ class Round:
     async def _known_orders(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:
         ids = {order_id(one.channel, one.subject): one for one in errands}
         kept = await order.by_ids(tx, set(ids))
-        # Both are times of the platform's.
-        return {ids[id].subject for id, one in kept.items() if one.whole and one.updated_at >= ids[id].event_at}
+        return {ids[id].subject for id, one in kept.items() if _enough(one, ids[id].event_at)}
 
     async def _run_sooner(self, errands: Sequence[Errand]) -> None:
         """In a flood the stream reads what is named, by whichever path is there in time, and does not wait for its hour."""
@@ -563,6 +563,14 @@ class Round:
                     # What was just made may not be found everywhere yet.
                     await hint.put_off(tx, others, wait_s, words, free=False)
                     await hint.give_up(tx, tired, words)
+
+
+def _enough(kept: Order, event_at: datetime) -> bool:
+    """Both are times of the platform's. What the channel ships itself is counted by a sketch too, which a report tells to the
+    second, and is read as a whole when there is time (`workers/completion.py`): first comes what we have to ship."""
+    if kept.whole:
+        return kept.updated_at >= event_at
+    return kept.fulfilled_by is not FulfilledBy.MERCHANT and kept.updated_at + SECOND > event_at
 
 
 def _young(read_at: datetime | None, one: Errand) -> bool:

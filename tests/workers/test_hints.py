@@ -26,7 +26,7 @@ from domain.hint import Hint, HintKind, HintState
 from domain.ids import ChannelId, ChannelSku, LocationCode, order_id
 from domain.money import Money
 from domain.order import Order
-from domain.product import Listing, Rejected
+from domain.product import FulfilledBy, Listing, Rejected
 from domain.stock import Reading
 from store import chain, channel, event, grant, order, product, quarantine, stock, stream
 from store.keyring import Keyring
@@ -125,6 +125,33 @@ async def _kept(store: Store, number: str) -> Order | None:
     id = order_id(SHOP, number)
     async with store.begin() as tx:
         return (await order.by_ids(tx, [id])).get(id)
+
+
+@pytest.mark.parametrize(
+    ("whole", "shipped_by", "newer", "asked"),
+    [
+        (False, FulfilledBy.CHANNEL, False, 0),
+        (False, FulfilledBy.CHANNEL, True, 1),
+        (False, FulfilledBy.MERCHANT, False, 1),  # it cannot be shipped before it was read
+        (True, FulfilledBy.MERCHANT, False, 0),
+        (True, FulfilledBy.CHANNEL, True, 1),
+    ],
+)
+async def test_an_order_that_a_report_told_and_the_channel_ships_is_not_read_for_its_hint(
+    store: Store, deps: Deps, port: Platform, whole: bool, shipped_by: FulfilledBy, newer: bool, asked: int
+) -> None:
+    # A report tells whole seconds.
+    told_at = NOW.replace(microsecond=0)
+    known = replace(make_order(port, "O-1", updated_at=told_at), whole=whole, fulfilled_by=shipped_by)
+    port.orders["O-1"] = replace(known, whole=True)
+    async with store.begin() as tx:
+        await order.upsert(tx, [known])
+    event_at = told_at + (timedelta(seconds=5) if newer else timedelta(milliseconds=0 if whole else 700))
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1", event_at))
+    work = _hints(deps)
+    await work.once()
+    assert work.asked == asked
+    assert {state for state, _ in (await _states(store)).values()} == {HintState.DONE}
 
 
 @pytest.mark.parametrize(
