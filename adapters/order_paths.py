@@ -28,6 +28,18 @@ class OrderPaths(Protocol):
 
 
 @runtime_checkable
+class OrdersToShip(Protocol):
+    """A port that lists what we have to ship, many orders in a call."""
+
+    to_ship_batch: int
+
+    def orders_to_ship(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Orders that changed since then, that we ship and that have not left as a whole, as they stand now: at most
+        `to_ship_batch` a call."""
+        ...
+
+
+@runtime_checkable
 class OrderDays(Protocol):
     """A port that can be asked for the orders of a day, whatever has become of them since."""
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -122,6 +122,7 @@ async def create(
         return first, False
     released = status not in WAITING_FOR_PEOPLE
     refused = await _add_items(tx, OperationId(row.id), given, released, item_status)
+    await _weigh(tx, total)
     if item_status in ENDED or refused:
         ended = _of_operation(OperationId(row.id), None if item_status in ENDED else ItemStatus.FAILED)
         await tx.execute(update(operation_item).where(*ended).values(ended_at=func.now()))
@@ -163,6 +164,7 @@ def _block(id: OperationId, items: Sequence[NewItem], released: bool, status: It
 
 # From so many items on they are copied, a block at a time.
 MANY = 500
+VERY_MANY = 5_000
 BLOCK = 2_000
 _COPIED: dict[str, copying.Field] = {
     "operation_id": copying.text,
@@ -298,7 +300,7 @@ async def approve(tx: AsyncConnection, id: OperationId, by: str) -> Operation:
             f"The operation is {row.status}; only one that is PREVIEW or AWAITING_APPROVAL can be approved. "
             "Ask for the change again to make a new one."
         )
-    await _change_items(tx, id, ItemStatus.PENDING, {"released": True, "due_at": func.now()})
+    await _weigh(tx, await _change_items(tx, id, ItemStatus.PENDING, {"released": True, "due_at": func.now()}))
     await tx.execute(update(operation).where(o.id == id).values(approved_by=by))
     return await _settle(tx, row)
 
@@ -364,6 +366,13 @@ async def _locked(tx: AsyncConnection, id: OperationId) -> AnyRow:
     if row is None:
         raise NotFound(f"No operation has the id {id!r}.")
     return row
+
+
+async def _weigh(tx: AsyncConnection, changed: int) -> None:
+    """Let PostgreSQL know of so many items that have come or changed: else it compares each with each when the first are claimed,
+    until it looks by itself, a minute later. Somebody else who is at that is not waited for."""
+    if changed >= VERY_MANY:
+        await tx.execute(text("analyze (skip_locked) operation_item"))
 
 
 async def _change_items(

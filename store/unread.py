@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, OrderId
-from domain.order import Order
+from domain.order import SHIPPABLE, Order
+from domain.product import FulfilledBy
 from store.session import among, from_now, storable
 from store.tables import order, order_unread
 
@@ -51,6 +53,18 @@ async def claim(tx: AsyncConnection, channels: Collection[ChannelId], lease_s: f
         for row in rows
     ]
     return sorted(found, key=lambda one: (one.channel, one.order))
+
+
+async def to_ship(tx: AsyncConnection, channel: ChannelId) -> tuple[int, datetime | None]:
+    """How many of the channel's orders wait that we can ship, and the earliest change that was told of one."""
+    waiting = (
+        order.c.channel == channel,
+        order.c.fulfilled_by == FulfilledBy.MERCHANT.value,
+        among(order.c.status, [one.value for one in SHIPPABLE]),
+    )
+    query = select(func.count(), func.min(c.told_at)).select_from(order_unread.join(order)).where(*waiting)
+    many, since = (await tx.execute(query)).one()
+    return many, since
 
 
 async def put_off(tx: AsyncConnection, ids: Collection[OrderId], wait_s: float, reason: str, *, free: bool) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
+from adapters.order_paths import OrdersToShip
 from adapters.port import OrderKey
 from domain.budget import Ask, Priority
 from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
+from domain.ids import ChannelId
+from domain.route import Way
 from store import channel, unread
 from store.session import UNAVAILABLE
 from store.unread import Unread
@@ -27,15 +31,22 @@ LEASE_S = 600.0
 PATIENCE_S = 30.0
 MOST_ATTEMPTS = 10
 LONGEST_REST_S = 900.0
+# A page of Amazon's list is granted as seldom as ninety single reads, and saved-up ones would go by unused.
+FEW = 20
+LIST_EVERY_S = 60.0
+LIST_WAIT_S = 1.0
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
 class Completion:
-    """Reads one by one what reports have told of and nobody has read since: what we have to ship first. `pulse` is called at each
-    look. It asks in the class of streams, so that notifications and writes go before it."""
+    """Reads what reports have told of and nobody has read since: what we have to ship first, as a list where many wait and
+    their channel tells one, and one by one. `pulse` is called at each look. It asks in the class of streams, so that
+    notifications and writes go before it."""
 
     deps: Deps
     pulse: Callable[[], None]
+    _listed_at: dict[ChannelId, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """For ever."""
@@ -46,12 +57,44 @@ class Completion:
 
     async def once(self) -> int:
         """Some orders; how many were looked after. What stops one stays with it."""
+        for id, port in self.deps.ports.items():
+            if isinstance(port, OrdersToShip) and time.monotonic() >= self._listed_at.get(id, 0.0):
+                self._listed_at[id] = time.monotonic() + LIST_EVERY_S
+                await self._list(id, port)
+                self.pulse()
         async with self.deps.store.begin() as tx:
             claimed = await unread.claim(tx, self.deps.ports.keys(), LEASE_S, AT_ONCE)
         for one in claimed:
             await self._read(one)
             self.pulse()
         return len(claimed)
+
+    async def _list(self, id: ChannelId, port: OrdersToShip) -> None:
+        """What waits to be shipped, page by page, where a page is a better use of a call; the end of a long list another time."""
+        async with self.deps.store.begin() as tx:
+            waiting, since = await unread.to_ship(tx, id)
+        if since is None or waiting < FEW:
+            return
+        pages = port.orders_to_ship(since - SECOND, Ask(Priority.BACKGROUND, deadline=time.monotonic() + LIST_WAIT_S))
+        read, asked_at = 0, self.deps.clock()
+        try:
+            async for page in pages:
+                found = [replace(one, read_at=asked_at) for one in page.items]
+                await keep_orders(self.deps, found, page.rejected, path=Way.PAGES.value)
+                read, asked_at = read + len(found), self.deps.clock()
+                self.pulse()
+                if read >= waiting + port.to_ship_batch:
+                    break
+        except UNAVAILABLE:
+            raise
+        except HouseError as problem:
+            # Without a slot now, and else for whatever single reads will meet as well, and say.
+            log.info("orders.not_listed", extra={"channel": id, "waiting": waiting, "reason": problem.words})
+        finally:
+            if isinstance(pages, AsyncGenerator):
+                await pages.aclose()
+        if read:
+            log.info("orders.listed", extra={"channel": id, "waiting": waiting, "read": read})
 
     async def _read(self, one: Unread) -> None:
         ask = Ask(Priority.BACKGROUND, deadline=time.monotonic() + PATIENCE_S, about=(f"order:{one.order}",))

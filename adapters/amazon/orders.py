@@ -178,8 +178,8 @@ class Found(Wire):
     pagination: Pagination = Pagination()
 
 
-class Placed(Wire):
-    """One page of searchOrders by creation."""
+class Listed(Wire):
+    """One page of searchOrders, by whatever was searched."""
 
     orders: list[object]
     pagination: Pagination = Pagination()
@@ -240,14 +240,37 @@ async def orders_placed(
         "marketplaceIds": tuple(codes),
         "maxResultsPerPage": str(PAGE),
     }
+    async for page in _listed(client, codes, query, ask):
+        yield page
+
+
+async def _listed(
+    client: Client, codes: Mapping[str, str], query: dict[str, str | tuple[str, ...]], ask: Ask
+) -> AsyncIterator[Page[Order]]:
+    """All pages of a search, whose end nobody needs to know."""
     tokens = Tokens("searchOrders")
     while True:
-        found, request_id = await _told(client, "searchOrders", "/orders/2026-01-01/orders", query, ask, Placed)
+        found, request_id = await _told(client, "searchOrders", "/orders/2026-01-01/orders", query, ask, Listed)
         token = tokens.next(found.pagination.next_token)
         yield _page(client.channel, codes, found.orders, request_id)
         if token is None:
             return
         query["paginationToken"] = token
+
+
+async def orders_to_ship(
+    client: Client, codes: Mapping[str, str], since: datetime, ask: Ask
+) -> AsyncIterator[Page[Order]]:
+    """What we ship of the orders changed since then, and has not left. Source: searchOrders by fulfiller and status."""
+    query: dict[str, str | tuple[str, ...]] = {
+        "lastUpdatedAfter": iso(since),
+        "marketplaceIds": tuple(codes),
+        "fulfilledBy": ("MERCHANT",),
+        "fulfillmentStatuses": ("UNSHIPPED", "PARTIALLY_SHIPPED"),
+        "maxResultsPerPage": str(PAGE),
+    }
+    async for page in _listed(client, codes, query, ask):
+        yield page
 
 
 async def order(client: Client, codes: Mapping[str, str], key: OrderKey, ask: Ask) -> Order:

@@ -91,6 +91,7 @@ class AmazonPort:
         StreamName.SETTLEMENTS: timedelta(hours=6),
         StreamName.TRANSACTIONS: timedelta(minutes=30),
     }
+    to_ship_batch = orders.PAGE
     placed_operation = "searchOrders"
     # A tenth of what searchOrders grants in a day.
     placed_most = 48
@@ -194,6 +195,10 @@ class AmazonPort:
     def orders_placed(self, start: datetime, end: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
         """Source: searchOrders by creation."""
         return orders.orders_placed(self._client, self._codes, start, end, ask)
+
+    def orders_to_ship(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        """Source: searchOrders by fulfiller and status."""
+        return orders.orders_to_ship(self._client, self._codes, since, ask)
 
     def orders_reported(self, start: datetime, end: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
         """Source: GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL."""

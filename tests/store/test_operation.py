@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from domain.errors import Conflict, NotFound
 from domain.ids import OperationId
@@ -20,6 +20,7 @@ from domain.operation import (
     Progress,
 )
 from store import operation
+from store.operation import VERY_MANY
 from store.session import Store
 from store.tables import operation as operation_table
 from store.tables import operation_item as item_table
@@ -112,6 +113,17 @@ class TestCreate:
         assert (again, created) == (first, False)
         assert len(await rows(store)) == 2
         assert len(await told(store)) == 1
+
+    @pytest.mark.parametrize(("many", "weighed"), [(VERY_MANY, True), (50, False)])
+    async def test_very_many_items_are_made_known_to_whoever_plans_the_claims(
+        self, store: Store, many: int, weighed: bool
+    ) -> None:
+        async with store.begin() as tx:
+            await tx.execute(text("analyze operation_item"))
+        await made(store, [item(number + 1) for number in range(many)])
+        async with store.begin() as tx:
+            rows = await tx.scalar(text("select reltuples from pg_class where relname = 'operation_item'"))
+        assert (rows == many) is weighed
 
     async def test_a_key_used_again_with_other_contents_is_a_conflict(self, store: Store) -> None:
         first = await made(store, 1, key="k", hash="one")

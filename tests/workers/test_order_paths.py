@@ -20,6 +20,7 @@ from domain.ids import ChannelId, LocationCode, Sku, line_id
 from domain.ledger import EntryKind, NewEntry
 from domain.order import Order, OrderStatus
 from domain.order_compare import Comparison, DifferenceCause
+from domain.product import FulfilledBy
 from domain.route import Route, Step, Way
 from domain.shipment import Promises, ShipmentRequest, item_of
 from store import hint, ledger, order, order_compare, stream
@@ -193,6 +194,78 @@ async def test_what_a_sketch_tells_as_shipped_leaves_the_ledger_once_when_the_or
     assert await reserved(deps.store) == (10, 0)
     await keep_orders(deps, [replace(one, lines=lines)])
     assert await reserved(deps.store) == (8, 0)
+
+
+@dataclass(slots=True)
+class Lister(ManyPaths):
+    """Lists what we have to ship."""
+
+    to_ship_batch: int = 10
+    lists: list[Page[Order]] = field(default_factory=list)
+    list_problem: Exception | None = None
+    listed_since: list[datetime] = field(default_factory=list)
+
+    async def orders_to_ship(self, since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+        self.listed_since.append(since)
+        if self.list_problem is not None:
+            raise self.list_problem
+        for page in self.lists:
+            self.calls["list"] += 1
+            yield replace(page, items=list(page.items))
+
+
+@pytest.fixture
+async def lister(store: Store, redis: Redis) -> Lister:
+    """25 orders that we ship are known by a report alone, and two that the channel ships."""
+    made = Lister(make_port().channel)
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    told = [make_order(made, f"O-{n}", updated_at=at + timedelta(seconds=n)) for n in range(25)]
+    theirs = [
+        replace(make_order(made, f"F-{n}", updated_at=at), fulfilled_by=FulfilledBy.CHANNEL, lines=[]) for n in (1, 2)
+    ]
+    made.orders |= {one.external_id: one for one in [*told, *theirs]}
+    deps = make_deps(store, redis, [made], locations=[BERLIN])
+    await keep_orders(deps, [sketch(one) for one in [*told, *theirs]])
+    made.lists = [Page(told[n : n + 10]) for n in (0, 10, 20)]
+    made.calls.clear()
+    return made
+
+
+async def left(store: Store) -> int:
+    async with store.begin() as tx:
+        return await tx.scalar(text("select count(*) from order_unread")) or 0
+
+
+async def test_many_that_wait_to_be_shipped_are_read_as_a_list(store: Store, redis: Redis, lister: Lister) -> None:
+    work = Completion(make_deps(store, redis, [lister], locations=[BERLIN]), lambda: None)
+    assert await work.once() == 2, "those that the channel ships are read alone"
+    assert (lister.calls["list"], lister.calls["order"], await left(store)) == (3, 2, 0)
+    [since] = lister.listed_since
+    assert since < min(one.updated_at for one in lister.orders.values())
+    # Nothing is left to be listed, nor is it time for it.
+    await work.once()
+    assert len(lister.listed_since) == 1
+
+
+async def test_a_long_list_ends_once_it_has_told_what_was_missing(store: Store, redis: Redis, lister: Lister) -> None:
+    more = [make_order(lister, f"N-{n}") for n in range(60)]
+    lister.lists += [Page(more[n : n + 10]) for n in range(0, 60, 10)]
+    await Completion(make_deps(store, redis, [lister], locations=[BERLIN]), lambda: None).once()
+    assert lister.calls["list"] == 4
+
+
+@pytest.mark.parametrize("problem", [Throttled("No slot.", retry_after_s=60.0), Transient("Away.")])
+async def test_what_is_not_listed_is_read_alone(store: Store, redis: Redis, lister: Lister, problem: Exception) -> None:
+    lister.list_problem = problem
+    await Completion(make_deps(store, redis, [lister], locations=[BERLIN]), lambda: None).once()
+    assert (lister.calls["list"], lister.calls["order"], await left(store)) == (0, 10, 17)
+
+
+async def test_few_are_read_alone(store: Store, redis: Redis, lister: Lister) -> None:
+    deps = make_deps(store, redis, [lister], locations=[BERLIN])
+    await keep_orders(deps, list(lister.orders.values())[:6])
+    await Completion(deps, lambda: None).once()
+    assert (lister.listed_since, lister.calls["order"]) == ([], 10)
 
 
 @pytest.mark.parametrize(

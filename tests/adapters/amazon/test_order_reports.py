@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from adapters.amazon.order_reports import LONGEST, NEEDED, TYPE
-from adapters.order_paths import OrderDays, OrderPaths
+from adapters.order_paths import OrderDays, OrderPaths, OrdersToShip
 from adapters.port import OrderKey, Page
 from domain.budget import Ask, Priority
-from domain.order import Order, OrderStatus
+from domain.order import SHIPPABLE, Order, OrderStatus
 from domain.person import Destination, Recipient
 from domain.product import FulfilledBy
 from domain.route import Way
@@ -187,3 +187,9 @@ async def test_all_paths_tell_the_same_of_every_store_as_far_as_a_report_goes(
     end = start + timedelta(days=1)
     placed = items([page async for page in desk.port.orders_placed(start, end, ask)])
     assert {one.id for one in placed} == {id for id, one in by_pages.items() if start <= one.placed_at < end}
+    assert isinstance(desk.port, OrdersToShip)
+    to_ship = {one.id: one for one in items([page async for page in desk.port.orders_to_ship(since, ask)])}
+    ours = {id for id in settled if by_pages[id].fulfilled_by is FulfilledBy.MERCHANT}
+    assert to_ship.keys() & settled == {id for id in ours if by_pages[id].status in SHIPPABLE}
+    assert len(ours) > len(to_ship.keys() & settled) > 0
+    assert all(to_ship[id] == by_pages[id] for id in to_ship.keys() & settled)
