@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.ids import ChannelId, OrderId
 from domain.order import SHIPPABLE, Order
 from domain.product import FulfilledBy
+from store.channel import not_paused
 from store.session import among, from_now, storable
 from store.tables import order, order_unread
 
@@ -56,11 +57,13 @@ async def claim(tx: AsyncConnection, channels: Collection[ChannelId], lease_s: f
 
 
 async def to_ship(tx: AsyncConnection, channel: ChannelId) -> tuple[int, datetime | None]:
-    """How many of the channel's orders wait that we can ship, and the earliest change that was told of one."""
+    """How many of the channel's orders wait that we can ship, and the earliest change that was told of one; none of a paused
+    channel."""
     waiting = (
         order.c.channel == channel,
         order.c.fulfilled_by == FulfilledBy.MERCHANT.value,
         among(order.c.status, [one.value for one in SHIPPABLE]),
+        not_paused(order.c.channel),
     )
     query = select(func.count(), func.min(c.told_at)).select_from(order_unread.join(order)).where(*waiting)
     many, since = (await tx.execute(query)).one()

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from adapters.order_paths import OrdersToShip
 from adapters.port import OrderKey
@@ -47,6 +47,7 @@ class Completion:
     deps: Deps
     pulse: Callable[[], None]
     _listed_at: dict[ChannelId, float] = field(default_factory=dict)
+    _listed: dict[ChannelId, tuple[int, datetime]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """For ever."""
@@ -70,11 +71,13 @@ class Completion:
         return len(claimed)
 
     async def _list(self, id: ChannelId, port: OrdersToShip) -> None:
-        """What waits to be shipped, page by page, where a page is a better use of a call; the end of a long list another time."""
+        """What waits to be shipped, page by page, where a page is a better use of a call; the end of a long list another time.
+        What a list did not help is not listed again."""
         async with self.deps.store.begin() as tx:
             waiting, since = await unread.to_ship(tx, id)
-        if since is None or waiting < FEW:
+        if since is None or waiting < FEW or self._listed.get(id) == (waiting, since):
             return
+        self._listed[id] = (waiting, since)
         pages = port.orders_to_ship(since - SECOND, Ask(Priority.BACKGROUND, deadline=time.monotonic() + LIST_WAIT_S))
         read, asked_at = 0, self.deps.clock()
         try:
@@ -89,6 +92,8 @@ class Completion:
             raise
         except HouseError as problem:
             # Without a slot now, and else for whatever single reads will meet as well, and say.
+            if isinstance(problem, Throttled):
+                del self._listed[id]
             log.info("orders.not_listed", extra={"channel": id, "waiting": waiting, "reason": problem.words})
         finally:
             if isinstance(pages, AsyncGenerator):

@@ -195,7 +195,7 @@ async def _orders(tx: AsyncConnection, id: ChannelId) -> StreamState | None:
 def _told_until(deps: Deps, orders: StreamState | None) -> datetime | None:
     """Up to when a channel has told all its orders.
 
-    A shop's cursor is its newest order and stays where it is while nobody buys, but a run of a shop's orders ends with the newest
+    A shop's cursor is its newest order, or some minutes old while nobody buys, but a run of a shop's orders ends with the newest
     there is. Amazon lists an order late, and its cursor says how late.
     """
     if orders is None or orders.cursor is None:

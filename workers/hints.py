@@ -524,8 +524,9 @@ class Round:
 
     @property
     def _for_orders(self) -> Ask:
-        """What an order has sold is for sale elsewhere until it is known: so it waits behind no parcel."""
-        return replace(self.ask, priority=Priority.WRITE)
+        """What an order has sold is for sale elsewhere until it is known: so it waits behind no parcel, where one call tells of
+        many. Where each takes a call, those of a flood would be all that is read."""
+        return replace(self.ask, priority=Priority.WRITE) if isinstance(self.port, OrderBook) else self.ask
 
     @property
     def _orders_batch(self) -> int:

@@ -38,7 +38,7 @@ from workers.watch import end
 log = logging.getLogger(__name__)
 
 WIDTH = 10
-# Where a platform tells of several orders in one call, more of them in hand make fewer calls.
+# Parcels, where a platform tells of several orders in one call: more of them in hand make fewer calls.
 WIDTH_TOGETHER = 20
 # Where a platform takes many at once, as Amazon does cancellations in a feed of a few minutes.
 WIDTHS: Mapping[Capability, int] = {Capability.CANCELS: 50, Capability.EXPORTS: 2}
@@ -232,7 +232,8 @@ class Lanes:
             await end(working)
 
     def _width(self, lane: Lane) -> int:
-        together = isinstance(self.deps.ports.get(lane.channel), OrderBook)
+        parcels = lane.capability is Capability.SHIPMENTS
+        together = parcels and isinstance(self.deps.ports.get(lane.channel), OrderBook)
         return WIDTHS.get(lane.capability, WIDTH_TOGETHER if together else WIDTH)
 
     async def _drain_batches(self, lane: Lane, handlers: BatchHandlers) -> None:

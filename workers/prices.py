@@ -337,6 +337,10 @@ async def look(deps: Deps, hand: Hand) -> None:
             await asyncio.gather(*keeping)
             keeping = [asyncio.create_task(hand.record(told, _kept(told, live)))]
         await asyncio.gather(*keeping)
+    except Exception:
+        # What was seen before is kept all the same.
+        await asyncio.gather(*keeping, return_exceptions=True)
+        raise
     finally:
         await end(keeping)
 

@@ -116,14 +116,12 @@ class Confirmation:
         return known if whole and self._among(known.shipments, in_file) else None
 
     def _among(self, shown: Sequence[Shipment], in_file: bool) -> bool:
-        """Whether these hold the parcel: by what the channel has called it, or by its own marks where nobody knows that."""
-        told = self.item.payload.get(agenda.SENT_AS)
-        if told is not None and not in_file:
-            return {one.reference for one in shown}.issuperset(str(told).split())
-        return any(
-            one.tracking_number == self.parcel.tracking_number and (in_file or one.reference == self.parcel.reference)
-            for one in shown
-        )
+        """Whether these hold the parcel: by all that the channel has called it, or by its own marks where nobody knows that."""
+        there = {one.reference for one in shown if one.tracking_number == self.parcel.tracking_number}
+        if in_file:
+            return bool(there)
+        names = str(self.item.payload.get(agenda.SENT_AS, "")).split()
+        return there.issuperset(names) if names else self.parcel.reference in there
 
 
 def _read(deps: Deps, item: ClaimedItem) -> Confirmation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from adapters.port import BeforeSend, OrderKey, Parcel, Receipt, Sighting
 from adapters.rest import orders
@@ -48,7 +49,8 @@ async def confirm_shipment(
         "lines": [{"line_id": line, "quantity": units} for line, units in missing.items()],
         "reference": parcel.reference,
     }
-    return await make(client, CREATE_SHIPMENT, key, parcel.reference, body, ask, before_send)
+    made = await make(client, CREATE_SHIPMENT, key, parcel.reference, body, ask, before_send)
+    return replace(made, reference=" ".join(filter(None, [*(one.id for one in there), made.reference])))
 
 
 async def parcel_seen(client: RestClient, offers: Offers, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:

@@ -190,7 +190,7 @@ async def confirm_shipment(
             raise half_done(problem, done) from problem
         request_id = sent.request_id
         made.append(_made(sent))
-    return Receipt(request_id, " ".join(made))
+    return Receipt(request_id, " ".join([*(each.gid for each in there), *made]))
 
 
 async def parcel_seen(client: ShopClient, key: OrderKey, parcel: Parcel, ask: Ask) -> Sighting:

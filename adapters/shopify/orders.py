@@ -205,8 +205,8 @@ async def order_pages(
             except Unclear as problem:
                 page.rejected.append(rejected(client.config.channel.id, "order", _nobody(row), str(problem)))
         if batch.last:
-            # A shop that sells nothing for a while stays no more behind than its index may trail.
-            page.until = max(until, began - OVERLAP)
+            # A shop that sells nothing stays no more behind than its index may trail; a file tells of when it was begun.
+            page.until = max(until, min(began, batch.as_of) - OVERLAP)
         elif batch.in_order:
             page.until = until
         yield page

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from adapters import together as module
 from adapters.together import Together
 from domain.budget import Ask, Priority
-from domain.errors import Invalid, Transient
+from domain.errors import Invalid, Throttled, Transient, Unauthorized
 
 WRITE = Ask(Priority.WRITE)
 
 
 @dataclass
 class Shop:
-    """Answers when it is let, and refuses what is `bad`."""
+    """Answers when it is let, refuses what is `bad`, and breaks down over what is `broken`."""
 
     bad: str | None = None
+    broken: str | None = None
     failure: Exception | None = None
     asked: list[tuple[list[str], Ask]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,6 +32,8 @@ class Shop:
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
+        if self.broken in names:
+            raise Transient("The shop broke down.")
         if self.bad in names:
             raise Invalid(f"{self.bad} is no name.")
         return {name: name.upper() for name in names if name != "nobody"}
@@ -79,19 +84,49 @@ async def test_a_hurried_caller_waits_behind_no_other() -> None:
     assert await asyncio.gather(*tasks) == ["A", "B"]
 
 
-async def test_a_call_waits_no_longer_than_the_most_hurried_and_is_about_all_of_them() -> None:
+async def test_a_call_waits_as_long_as_the_most_patient_would_and_is_about_all_of_them() -> None:
+    shop = Shop()
+    together = Together(shop.read, 50)
+    now = time.monotonic()
+    asks = [
+        replace(WRITE, deadline=now + 0.01, about=("order:1",)),
+        replace(WRITE, deadline=now + 500.0, about=("order:2",)),
+        replace(WRITE, deadline=now + 5.0, about=("order:1",)),
+    ]
+    first = asyncio.create_task(together.one("first", WRITE))
+    await settled()
+    tasks = [asyncio.create_task(together.one(name, ask)) for name, ask in zip("abc", asks, strict=True)]
+    await settled()
+    await asyncio.sleep(0.02)  # so long that the first of them has no time left
+    shop.open.set()
+    assert await asyncio.gather(first, *tasks) == ["FIRST", "A", "B", "C"]
+    ask = shop.asked[1][1]
+    assert ask.deadline is not None
+    assert 500.0 <= ask.deadline - now < 600.0
+    assert (ask.priority, ask.about, ask.bill is asks[0].bill) == (Priority.WRITE, ("order:1", "order:2"), True)
+
+
+async def test_those_without_a_deadline_wait_however_long_others_would() -> None:
     shop = Shop()
     shop.open.set()
     together = Together(shop.read, 50)
-    asks = [
-        replace(WRITE, deadline=9.0, about=("order:1",)),
-        replace(WRITE, deadline=5.0, about=("order:2",)),
-        replace(WRITE, about=("order:1",)),
-    ]
-    await asyncio.gather(*(together.one(name, ask) for name, ask in zip("abc", asks, strict=True)))
-    ((_, ask),) = shop.asked
-    assert (ask.priority, ask.deadline, ask.about) == (Priority.WRITE, 5.0, ("order:1", "order:2"))
-    assert ask.bill is asks[0].bill
+    hurried = replace(WRITE, deadline=time.monotonic() + 5.0)
+    await asyncio.gather(together.one("a", hurried), together.one("b", WRITE))
+    assert shop.asked[0][1].deadline is None
+
+
+async def test_a_call_that_does_not_come_back_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    together = Together(shop.read, 50)
+    lost = asyncio.create_task(together.one("a", WRITE))
+    await settled()
+    monkeypatch.setattr(module, "GATHER_S", 0.0)
+    other = asyncio.create_task(together.one("b", WRITE))
+    # The call under way was begun with two seconds of patience; the next is begun after them.
+    while len(shop.asked) < 2:
+        await asyncio.sleep(0.01)
+    shop.open.set()
+    assert (await other, await lost) == ("B", "A")
 
 
 async def test_whoever_must_be_asked_before_each_call_makes_it_alone() -> None:
@@ -114,21 +149,42 @@ async def test_one_name_that_is_refused_hides_no_other() -> None:
     shop = Shop(bad="b")
     shop.open.set()
     together = Together(shop.read, 50)
-    found = await asyncio.gather(*(together.one(name, WRITE) for name in "abc"), return_exceptions=True)
-    assert [found[0], found[2]] == ["A", "C"]
+    found = await asyncio.gather(*(together.one(name, WRITE) for name in "abcd"), return_exceptions=True)
+    assert [found[0], *found[2:]] == ["A", "C", "D"]
     assert isinstance(found[1], Invalid)
-    assert shop.names == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert shop.names == [["a", "b", "c", "d"], ["a", "b"], ["a"], ["b"], ["c", "d"]]
 
 
-async def test_a_failure_is_told_to_all_and_the_next_are_read() -> None:
-    shop = Shop(failure=Transient("Away."))
+async def test_what_spoils_a_call_spoils_no_other_for_long() -> None:
+    shop = Shop(broken="b")
+    shop.open.set()
+    together = Together(shop.read, 50)
+
+    async def asked() -> list[object]:
+        return await asyncio.gather(*(together.one(name, WRITE) for name in "abc"), return_exceptions=True)
+
+    assert [type(one) for one in await asked()] == [Transient] * 3
+    again = await asked()
+    assert (again[0], type(again[1]), again[2]) == ("A", Transient, "C")
+    assert sorted(shop.names[1:]) == [["a"], ["b"], ["c"]]
+    # What went well alone goes with others once more; what did not stays alone.
+    again = await asked()
+    assert (again[0], type(again[1]), again[2]) == ("A", Transient, "C")
+    assert sorted(shop.names[4:]) == [["a", "c"], ["b"]]
+    shop.broken = None
+    assert await asked() == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize("problem", [Throttled("Later.", retry_after_s=1.0), Unauthorized("No.")])
+async def test_what_is_said_against_all_is_nobodys_fault(problem: Exception) -> None:
+    shop = Shop(failure=problem)
     shop.open.set()
     together = Together(shop.read, 50)
     found = await asyncio.gather(*(together.one(name, WRITE) for name in "ab"), return_exceptions=True)
-    assert [type(one) for one in found] == [Transient, Transient]
+    assert found == [problem, problem]
     shop.failure = None
-    assert await together.one("c", WRITE) == "C"
-    assert shop.names == [["a", "b"], ["c"]]
+    assert await asyncio.gather(*(together.one(name, WRITE) for name in "ab")) == ["A", "B"]
+    assert shop.names == [["a", "b"], ["a", "b"]]
 
 
 async def test_whoever_goes_away_takes_nobody_along() -> None:

@@ -125,6 +125,17 @@ class TestCreate:
             rows = await tx.scalar(text("select reltuples from pg_class where relname = 'operation_item'"))
         assert (rows == many) is weighed
 
+    async def test_so_are_very_many_that_are_approved(self, store: Store) -> None:
+        one = await made(
+            store, [item(number + 1) for number in range(VERY_MANY)], status=OperationStatus.AWAITING_APPROVAL
+        )
+        async with store.begin() as tx:
+            await tx.execute(text("update pg_class set reltuples = -1 where relname = 'operation_item'"))
+            await operation.approve(tx, one.id, "somebody else")
+        async with store.begin() as tx:
+            rows = await tx.scalar(text("select reltuples from pg_class where relname = 'operation_item'"))
+        assert rows == VERY_MANY
+
     async def test_a_key_used_again_with_other_contents_is_a_conflict(self, store: Store) -> None:
         first = await made(store, 1, key="k", hash="one")
         with pytest.raises(Conflict) as refused:

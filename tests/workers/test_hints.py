@@ -186,7 +186,7 @@ async def test_an_order_is_read_once_however_often_it_is_told(store: Store, deps
         await _came(store, *(_hint(f"n-{one}", HintKind.ORDER, "O-1") for one in range(copy + 1)))
     work = _hints(deps)
     assert await work.once() == 1
-    assert (work.asked, port.priorities) == (1, [Priority.WRITE])
+    assert (work.asked, port.priorities) == (1, [Priority.HINT])
     kept = await _kept(store, "O-1")
     assert kept is not None
     assert [line.sku for line in kept.lines] == ["SKU-1"]

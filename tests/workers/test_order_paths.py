@@ -23,13 +23,13 @@ from domain.order_compare import Comparison, DifferenceCause
 from domain.product import FulfilledBy
 from domain.route import Route, Step, Way
 from domain.shipment import Promises, ShipmentRequest, item_of
-from store import hint, ledger, order, order_compare, stream
+from store import channel, hint, ledger, order, order_compare, stream
 from store.session import Store
 from store.tables import order_unread
 from tests.workers.fake_port import FakePort, make_order, make_port
 from tests.workers.house import make_deps
 from tests.workers.market import BERLIN
-from workers import order_paths
+from workers import completion, order_paths
 from workers.completion import Completion
 from workers.deps import Deps
 from workers.order_compare import Compares, to_compare
@@ -259,6 +259,24 @@ async def test_what_is_not_listed_is_read_alone(store: Store, redis: Redis, list
     lister.list_problem = problem
     await Completion(make_deps(store, redis, [lister], locations=[BERLIN]), lambda: None).once()
     assert (lister.calls["list"], lister.calls["order"], await left(store)) == (0, 10, 17)
+
+
+async def test_a_paused_channel_is_asked_for_no_list_and_what_no_list_tells_is_not_listed_again(
+    store: Store, redis: Redis, lister: Lister, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "LIST_EVERY_S", 0.0)
+    work = Completion(make_deps(store, redis, [lister], locations=[BERLIN]), lambda: None)
+    async with store.begin() as tx:
+        await channel.pause(tx, SHOP, "Its consent was withdrawn.", 600.0)
+    await work.once()
+    assert lister.listed_since == []
+    async with store.begin() as tx:
+        await channel.resume(tx, SHOP)
+    lister.lists = []
+    monkeypatch.setattr(completion, "AT_ONCE", 0)
+    await work.once()
+    await work.once()
+    assert len(lister.listed_since) == 1
 
 
 async def test_few_are_read_alone(store: Store, redis: Redis, lister: Lister) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 
 from adapters.port import Checked, OrderKey, Page, StockKey
-from domain.budget import Ask
+from domain.budget import Ask, Priority
 from domain.channel import Location, LocationKind
 from domain.errors import Invalid, NotFound, Transient, Unauthorized
 from domain.hint import Hint, HintKind
@@ -73,6 +73,7 @@ class Storefront(FakePort):
 
     async def orders_named(self, ids: Sequence[str], ask: Ask) -> list[Order]:
         self.calls["orders_named"] += 1
+        assert ask.priority is Priority.WRITE, "what was sold waits behind no parcel, where a call tells of many"
         if self.problem is not None:
             raise self.problem
         return [await super(Storefront, self).order(OrderKey(id, None), ask) for id in ids if id in self.orders]

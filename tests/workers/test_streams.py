@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,12 +12,13 @@ from redis.asyncio import Redis
 from sqlalchemy import func, select, update
 
 from adapters.port import Page
-from domain.budget import Plan
+from domain.budget import Ask, Plan
 from domain.channel import Platform, StreamName, StreamState
 from domain.errors import MissingRole, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import ChannelId, ChannelSku, Sku, order_id
 from domain.ledger import EntryKind, NewEntry
+from domain.order import Order
 from domain.product import SkuMap
 from domain.route import Route, Step, Way
 from store import channel, event, ledger, order, product, quarantine, stock, stream
@@ -189,6 +191,34 @@ async def test_the_cursor_stays_until_a_run_has_come_to_its_end(store: Store, re
     async with store.begin() as tx:
         assert sorted(await order.by_ids(tx, [O_1, O_2])) == sorted([O_1, O_2])
     assert (await _states(store))["shop", StreamName.ORDERS].cursor is not None
+
+
+@pytest.mark.parametrize("again_from", [None, timedelta(days=3)])
+async def test_a_run_that_is_forced_meanwhile_comes_on_unless_it_was_to_start_elsewhere(
+    store: Store, redis: Redis, again_from: timedelta | None
+) -> None:
+    now, turn = datetime.now(UTC), 0
+
+    def since() -> datetime | None:
+        return None if again_from is None else now - again_from - timedelta(hours=turn)
+
+    class Forced(FakePort):
+        """While its orders are read, they are wanted once more."""
+
+        async def order_pages(self, at: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
+            async for page in FakePort.order_pages(self, at, ask):
+                yield page
+            async with store.begin() as tx:
+                await stream.force(tx, self.channel.id, StreamName.ORDERS, since())
+
+    port = Forced(make_port().channel)
+    deps = make_deps(store, redis, [port])
+    await register(deps)
+    for turn in range(3):
+        port.changed_orders = [Page([make_order(port, f"O-{turn}")], until=now + timedelta(seconds=turn))]
+        await run_stream(deps, (await _states(store))["shop", StreamName.ORDERS])
+        cursor = (await _states(store))["shop", StreamName.ORDERS].cursor
+        assert cursor == (since() or now + timedelta(seconds=turn))
 
 
 async def test_a_broken_channel_stops_no_other(store: Store, redis: Redis, port: FakePort) -> None:

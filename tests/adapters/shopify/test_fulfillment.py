@@ -154,9 +154,11 @@ async def test_the_second_half_follows_a_lost_first_half(sandbox: Sandbox, port:
     await sandbox.show()
     assert (await port.parcel_seen(key_of(order), parcel, Ask())).found is False
     sends = Sends()
-    await confirm(port, key_of(order), parcel, sends)
+    receipt = await confirm(port, key_of(order), parcel, sends)
     assert sends.count == 1
     assert shipped(await journal.effects()) == [(order["id"], "T-8", {b: 2}), (order["id"], "T-8", {a: 1})]
+    # Who looks for the parcel by its names looks for all of it.
+    assert receipt.reference.split() == [effect["detail"]["fulfillmentId"] for effect in await journal.effects()]
 
 
 @pytest.mark.parametrize("kind", ["apply_then_status", "apply_then_reset"])

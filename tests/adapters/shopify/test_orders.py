@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from adapters.port import OrderKey, Page
-from adapters.shopify import paging
+from adapters.shopify import orders, paging
 from adapters.shopify.document import DEEPEST
 from adapters.shopify.orders import order_status
+from adapters.shopify.paging import Batch
 from adapters.shopify.platform import ShopifyPort
 from adapters.wire import Unclear
 from domain.budget import Ask
@@ -269,7 +271,26 @@ async def test_an_order_that_moved_while_pages_were_read_is_told_again_only_if_i
 
     told = await pages(open_port(wire=Script(answer).wire()))
     assert [[order.refs["name"] for order in page.items] for page in told] == [["#1001", "#1002"], ["#1001"]]
-    assert [page.until and page.until.hour for page in told] == [10, 11]
+    assert told[0].until == datetime(2026, 11, 20, 10, tzinfo=UTC)
+    # All there is was told, and it is long ago.
+    assert told[1].until is not None
+    assert told[1].until > datetime.now(UTC) - timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("age", "told_until"), [(0, -5), (40, -45)])
+async def test_where_nothing_is_new_it_is_told_up_to_a_little_before_the_asking(
+    open_port: OpenPort, monkeypatch: pytest.MonkeyPatch, age: int, told_until: int
+) -> None:
+    """Also by a file that was begun long ago, whose run somebody else has left."""
+    now = datetime.now(UTC)
+
+    async def batches(*given: object) -> AsyncIterator[Batch]:
+        yield Batch([], True, None, now - timedelta(minutes=age), in_order=False)
+
+    monkeypatch.setattr(orders, "_batches", batches)
+    (page,) = await pages(open_port(wire=shop_with().wire()))
+    assert page.until is not None
+    assert round((page.until - now) / timedelta(minutes=1)) == told_until
 
 
 async def test_more_than_50_lines_are_read_on(open_port: OpenPort) -> None:
