@@ -1,7 +1,7 @@
 """A compiled, breadth-first executor for GraphQL schemas made by Strawberry; docs/executor.md explains it in one page."""
 
 from executor.batch import Parents, batched, by_class, lasting
-from executor.plan import CompiledPlan, compile
+from executor.plan import CompiledPlan, Read, compile
 from executor.result import Result
 from executor.shapes import UTC_DATETIME, Native
 from executor.steps import Watch
@@ -13,6 +13,7 @@ __all__ = [
     "Copies",
     "Native",
     "Parents",
+    "Read",
     "Result",
     "Watch",
     "batched",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from msgspec import Struct
 
 from executor.inputs import Variables
 from executor.places import Operation, Place
@@ -61,6 +62,13 @@ def compile(
         return None
 
 
+class Read(Struct, frozen=True, gc=False):
+    """Variables as the plan with this identity has read them, or what is wrong with them. It keeps no plan alive."""
+
+    plan: object
+    values: VariableValues | list[GraphQLError]
+
+
 class CompiledPlan:
     """One operation. It may be run any number of times, side by side too."""
 
@@ -78,6 +86,7 @@ class CompiledPlan:
         root_type = schema.get_root_type(node.operation)
         if root_type is None:
             raise NotCompiled("no root type")
+        self.identity = object()
         self.schema = schema
         self.document = document
         self.node = node
@@ -108,17 +117,36 @@ class CompiledPlan:
     ) -> Result:
         """Run the operation once, a subscription for one event, which is the root; `watch` lasts around each level. Never raises,
         but for cancellation; a cancelled run leaves no task behind."""
-        read = self._variables.read(variables or {})
-        if isinstance(read, list):
-            return Result.refused(read)
+        begun = self.begin(variables, context, root, watch)
+        return begun if isinstance(begun, Result) else await begun
+
+    def begin(
+        self,
+        variables: Mapping[str, Any] | None = None,
+        context: Any = None,
+        root: Any = None,
+        watch: Watch | None = None,
+        read: Read | None = None,
+    ) -> Result | Coroutine[Any, Any, Result]:
+        """The same at once where nothing has to be awaited; else what is left of the run, which has to be awaited. `read` are the
+        variables where some plan has read them before."""
+        values = (
+            self._variables.read(variables or {}) if read is None or read.plan is not self.identity else read.values
+        )
+        if isinstance(values, list):
+            return Result.refused(values)
         try:
-            operation, place = self._choice(read) if self._only is None else self._only
+            operation, place = self._choice(values) if self._only is None else self._only
         except NotCompiled as problem:
             self._fell_back(str(problem))
-            return Result.of(await self._execute(variables, context, root))
-        run = Run(operation, read, context, root, watch)
-        answer = await run.answer(place, self._serially)
-        return Result(answer, run.failed)
+            return self._left(variables, context, root)
+        run = Run(operation, place.blank(), values, context, root, watch)
+        rest = run.start(place, self._serially)
+        return Result(run.answer, run.failed) if rest is None else _rest(run, rest)
+
+    def read(self, variables: Mapping[str, Any]) -> Read:
+        """The variables for runs that have the same; their resolvers leave lists as they are."""
+        return Read(self.identity, self._variables.read(variables))
 
     def _choice(self, variables: VariableValues) -> tuple[Operation, Place]:
         """What is selected under these variables. Raises NotCompiled."""
@@ -144,7 +172,8 @@ class CompiledPlan:
             self._choices[key] = found
         return found
 
-    async def _execute(self, variables: Mapping[str, Any] | None, context: Any, root: Any) -> ExecutionResult:
+    async def _left(self, variables: Mapping[str, Any] | None, context: Any, root: Any) -> Result:
+        """A run that is left to graphql-core."""
         house = getattr(self.schema, "_strawberry_schema", None)
         # What graphql-core calls `execute` refuses schemas that know of @defer; a plan's document has none.
         result = experimental_execute_incrementally(
@@ -159,7 +188,12 @@ class CompiledPlan:
         )
         made = await result if isawaitable(result) else result
         assert isinstance(made, ExecutionResult)
-        return made
+        return Result.of(made)
+
+
+async def _rest(run: Run, rest: Coroutine[Any, Any, None]) -> Result:
+    await rest
+    return Result(run.answer, run.failed)
 
 
 def _conditions(definitions: list[OperationDefinitionNode | FragmentDefinitionNode]) -> tuple[str, ...]:

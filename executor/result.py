@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphql import ExecutionResult, GraphQLError
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from executor import exact
 from executor.written import ENCODER
@@ -15,7 +15,7 @@ from executor.written import ENCODER
 class _Response(Struct, gc=False):
     data: Any = UNSET
     errors: Sequence[Mapping[str, Any]] | UnsetType = UNSET
-    extensions: Mapping[str, Any] | UnsetType = UNSET
+    extensions: Mapping[str, Any] | Raw | UnsetType = UNSET
 
 
 class Result:
@@ -63,9 +63,10 @@ class Result:
     def encode(
         self,
         errors: Sequence[Mapping[str, Any]] | None = None,
-        extensions: Mapping[str, Any] | None = None,
+        extensions: Mapping[str, Any] | Raw | None = None,
     ) -> bytes:
-        """The response as JSON. `errors` are told in place of the result's own, in whatever words."""
+        """The response as JSON. `errors` are told in place of the result's own, in whatever words; `extensions` may be JSON
+        already."""
         told = [one.formatted for one in self.errors] if errors is None else errors
         response = _Response(
             data=(self.data if self._failed else self._answer) if self.executed else UNSET,

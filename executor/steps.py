@@ -8,7 +8,7 @@ nulls and errors at the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, suppress
 from inspect import iscoroutine
 from itertools import chain, islice
@@ -87,12 +87,19 @@ class Rows:
 class Run:
     """One run of an operation. `failed` is True once an answer holds a failure, or a null where none may stand."""
 
-    __slots__ = ("context", "failed", "operation", "root", "tracked", "variables", "watch")
+    __slots__ = ("answer", "context", "failed", "operation", "root", "tracked", "variables", "watch")
 
     def __init__(
-        self, operation: Operation, variables: VariableValues, context: Any, root: Any, watch: Watch | None = None
+        self,
+        operation: Operation,
+        answer: Struct,
+        variables: VariableValues,
+        context: Any,
+        root: Any,
+        watch: Watch | None = None,
     ) -> None:
         self.operation = operation
+        self.answer = answer
         self.watch = watch
         self.variables = variables
         self.context = context
@@ -109,24 +116,35 @@ class Run:
         """What resolvers may use to wait for several things at once."""
         return GraphQLResolveInfoHelpers(gather=_gather, track=self.track)
 
-    async def answer(self, place: Place, serially: bool) -> Struct:
-        """The answer of the root object, failures still inside."""
-        struct = place.blank()
-        rows = Rows(place, [self.root], [struct], place.read)
+    def start(self, place: Place, serially: bool) -> Coroutine[Any, Any, None] | None:
+        """Write the answer of the root object, failures still inside; what has to be awaited for that, None where nothing has."""
+        rows = Rows(place, [self.root], [self.answer], place.read)
+        if serially:
+            return self._finished(self._one_by_one(rows))
+        steps = [Step(self, one, rows) for one in place.read]
+        if self.watch is not None:
+            return self._finished(self.take(steps))
         try:
-            if not serially:
-                await self.take([Step(self, one, rows) for one in place.read])
-            else:
-                for one in place.read:
-                    await self.take([Step(self, one, rows)])
-                    if self.failed and one.kind.required and exact.is_lost(one, getattr(struct, one.slot)):
-                        break
+            left = self.begin(steps)
+        except BaseException:
+            _close(self.tracked)
+            raise
+        return self._finished(self.finish(left)) if left or self.tracked else None
+
+    async def _finished(self, rest: Awaitable[None]) -> None:
+        try:
+            await rest
         except BaseException:
             _close(self.tracked)
             raise
         if self.tracked:
             await asyncio.gather(*self.tracked, return_exceptions=True)
-        return struct
+
+    async def _one_by_one(self, rows: Rows) -> None:
+        for one in rows.fields:
+            await self.take([Step(self, one, rows)])
+            if self.failed and one.kind.required and exact.is_lost(one, getattr(self.answer, one.slot)):
+                break
 
     def take(self, steps: list[Step]) -> Awaitable[None]:
         """Take the steps of a level and all below them."""
@@ -137,16 +155,34 @@ class Run:
             await self._take(steps)
 
     async def _take(self, steps: list[Step]) -> None:
-        """First what can be answered at once, then what has to be awaited, side by side."""
-        steps = list(steps)
-        waiting: list[Step] = []
+        await self.finish(self.begin(steps))
+
+    def begin(self, steps: list[Step]) -> list[Step]:
+        """Ask the steps, and all below those that are complete at once. Answers the others, for `finish`."""
+        left: list[Step] = []
         try:
             for step in steps:
                 step.ask()
+                if step.complete():
+                    if step.below:
+                        steps += step.further()
+                else:
+                    left.append(step)
+        except BaseException:
+            for step in left:
+                step.close()
+            raise
+        return left
+
+    async def finish(self, left: list[Step]) -> None:
+        """Finish steps that were asked, and take all below: what has to be awaited last, side by side."""
+        waiting: list[Step] = []
+        try:
+            for step in left:
                 if step.waits:
                     waiting.append(step)
                 else:
-                    steps += await step.finish()
+                    left += self.begin(await step.finish())
             if len(waiting) == 1:
                 below = await waiting[0].finish()
                 if below:
@@ -154,7 +190,7 @@ class Run:
             elif waiting:
                 await self._together(waiting)
         except BaseException:
-            for step in waiting:
+            for step in left:
                 step.close()
             raise
 
@@ -179,7 +215,7 @@ class Run:
 class Step:
     """One field of all objects of a place."""
 
-    __slots__ = ("_infos", "batch", "below", "field", "rows", "run", "values", "waits")
+    __slots__ = ("_infos", "batch", "below", "field", "plain", "rows", "run", "values", "waits")
 
     def __init__(self, run: Run, field: Field, rows: Rows) -> None:
         self.run = run
@@ -187,9 +223,10 @@ class Step:
         self.rows = rows
         self.values: list[Any] = []
         self.batch: Any = None
+        self.plain = False
         self.waits = False
         self.below: list[Rows] = []
-        self._infos: dict[int, Any] = {}
+        self._infos: dict[int, Any] | None = None
 
     def path(self, row: int) -> Path:
         """The field's response path on one object."""
@@ -197,6 +234,8 @@ class Step:
 
     def info(self, row: int) -> Any:
         """The field's info on one object."""
+        if self._infos is None:
+            self._infos = {}
         found = self._infos.get(row)
         if found is None:
             found = LazyInfo(self, row) if self.field.operation.is_strawberry else resolve_info(self, row)
@@ -225,10 +264,19 @@ class Step:
                 values.append(ask(source, self.info(row) if call.wants_info else None, arguments))
             except Exception as problem:
                 values.append(problem)
-        self.waits = call.waits or (not all_plain(values) and any(map(is_awaitable, values)))
+        self.plain = not call.waits and all_plain(values)
+        self.waits = not self.plain and (call.waits or any(map(is_awaitable, values)))
+
+    def complete(self) -> bool:
+        """Complete the answers and write them, where they are plain objects; False, and nothing done, where `finish` has to."""
+        written = self._plainly(self.field.kind, self.values) if self.plain else None
+        if written is None:
+            return False
+        self._write(written)
+        return True
 
     async def finish(self) -> list[Step]:
-        """Complete the answers and write them. Answers the steps below."""
+        """Complete the answers, whatever they are, and write them. Answers the steps below."""
         if self.batch is not None:
             self.values = await self._batched()
         kind, values = self.field.kind, self.values
@@ -244,9 +292,16 @@ class Step:
         written = self._plainly(kind, values)
         if written is None:
             written = await self._exactly(kind, values, range(len(values)))
+        self._write(written)
+        return self.further()
+
+    def _write(self, written: list[Any]) -> None:
         rows, slot = self.rows, self.field.slot
         for struct, value in zip(rows.structs, written, strict=True):
             setattr(struct, slot, value)
+
+    def further(self) -> list[Step]:
+        """The steps below."""
         return [Step(self.run, field, below) for below in self.below for field in below.fields]
 
     def close(self) -> None:
@@ -279,9 +334,12 @@ class Step:
             return self._project(place, values) if place.takes(classes) else None
         if kind.item is None or classes != _LISTS:
             return None
-        written = self._plainly(kind.item, [*chain.from_iterable(values)])
-        if written is None or len(values) == 1:
+        if len(values) == 1:
+            written = self._plainly(kind.item, [*values[0]])
             return None if written is None else [written]
+        written = self._plainly(kind.item, [*chain.from_iterable(values)])
+        if written is None:
+            return None
         rest = iter(written)
         return [[*islice(rest, len(one))] for one in values]
 

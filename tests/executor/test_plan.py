@@ -53,6 +53,10 @@ def short(lines: list[Line], info: Any) -> list[int]:
 class ItemType:
     sku: str
 
+    @strawberry.field(graphql_type="ItemType")
+    def twin(self, root: strawberry.Parent[Item]) -> Item:
+        return root
+
 
 @strawberry.type(name="Line")
 class LineType:
@@ -103,6 +107,11 @@ class Query:
     def soon(self, info: strawberry.Info) -> int:
         return 1
 
+    @strawberry.field(graphql_type=list[ItemType])
+    def named(self, skus: list[str], later: bool = False) -> Any:
+        found = [Item(sku) for sku in skus]
+        return _soon(found) if later else found
+
     @strawberry.field(graphql_type=list[int])
     async def nothing(self) -> Any:
         return []
@@ -110,6 +119,11 @@ class Query:
     @strawberry.field(graphql_type=Forevers)
     def forevers(self) -> Any:
         return Forevers()
+
+
+async def _soon(found: list[Item]) -> list[Item]:
+    await asyncio.sleep(0)
+    return found
 
 
 async def _forever(log: Log) -> int:
@@ -359,6 +373,29 @@ async def test_every_run_reads_its_own_variables() -> None:
     assert first.data is not None
     assert second.data is not None
     assert (first.data["lines"][0], second.data["lines"][0]) == ({"item": {"sku": "a1"}}, {"item": {"sku": "a2"}})
+
+
+async def test_variables_that_were_read_once_serve_runs_of_their_own_plan_alone() -> None:
+    text = "query($skus: [String!]!) { named(skus: $skus) { sku } }"
+    plan, other = plan_of(text), plan_of(text)
+    read = plan.read({"skus": ["a", "b"]})
+    runs = [plan.begin(read=read), plan.begin({"skus": ["c"]}, read=read), other.begin({"skus": ["c"]}, read=read)]
+    told = [one.data["named"] for one in runs if isinstance(one, Result) and one.data is not None]
+    assert told == [[{"sku": "a"}, {"sku": "b"}]] * 2 + [[{"sku": "c"}]]
+    refused = plan.begin({"skus": ["c"]}, read=plan.read({}))
+    assert isinstance(refused, Result)
+    assert (refused.executed, len(refused.errors)) == (False, 1)
+
+
+async def test_what_need_not_be_awaited_is_answered_at_once() -> None:
+    text = 'query($later: Boolean!) { named(skus: ["a"], later: $later) { sku twin { sku } } }'
+    plan, told = plan_of(text), {"named": [{"sku": "a", "twin": {"sku": "a"}}]}
+    result = plan.begin({"later": False})
+    assert isinstance(result, Result)
+    assert (result.data, result.errors) == (told, [])
+    begun = plan.begin({"later": True})
+    assert not isinstance(begun, Result)
+    assert (await begun).data == told
 
 
 async def test_a_wrong_class_is_no_slower_way_to_a_wrong_answer() -> None:
