@@ -24,18 +24,18 @@ class Answered:
         id: str,
         status: int,
         seconds: float,
-        kind: str,
-        operation: str,
+        told: str,
         caller: str,
         cost: int,
         age: int,
         *,
         again: bool = False,
     ) -> None:
-        """Count and log one. `id` and `kind` need no escapes; `again` counts it among those that were given again."""
+        """Count and log one. `id` needs no escapes; `told` are the members that name its operation (`Plan.told`); `again` counts
+        it among those that were given again."""
         self._lines.append(
-            f'"request_id":"{id}","status":{status},"seconds":{seconds:.4f},"kind":"{kind}",'
-            f'"operation":{logs.word(operation)},"caller":{logs.word(caller)},"cost":{cost},"age":{age}'
+            f'"request_id":"{id}","status":{status},"seconds":{seconds:.4f},{told},'
+            f'"caller":{logs.word(caller)},"cost":{cost},"age":{age}'
         )
         self._statuses.append(status)
         self._again += again

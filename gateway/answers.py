@@ -42,12 +42,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What HTTP answers again to the same request: the head that goes before the headers of this moment, the operation's name,
-    and what it costs."""
+    """What HTTP answers again to the same request: the head that goes before the headers of this moment, what the log says of
+    the operation, and what it costs."""
 
     kept: Kept
     head: str
-    operation: str
+    told: str
     points: int
 
 

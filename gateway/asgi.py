@@ -18,6 +18,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+# What our own server offers by name (see `WHOLE`).
+Whole = Mapping[str, Callable[..., Any]]
+
 T = TypeVar("T")
 
 # The scope's extension by which our server drops a client that does not read; its `call` takes the last words.
@@ -87,7 +90,8 @@ def request_id(scope: Scope) -> str:
     """The client's own id of the request where it is a sane one, else a new one."""
     id: str | None = scope.get(ID)
     if id is None:
-        given = header(scope, "x-request-id") if b"x-request-id" in named(scope) else None
+        said = named(scope).get(b"x-request-id")
+        given = None if said is None else said.decode("latin-1")
         id = scope[ID] = given if given is not None and _SANE_ID.fullmatch(given) else new_id()
     return id
 
@@ -213,9 +217,9 @@ async def emptied(open: Collection[object], within_s: float) -> None:
                 await asyncio.sleep(0.01)
 
 
-def our_server(scope: Scope) -> Mapping[str, Callable[..., Any]] | None:
+def our_server(scope: Scope) -> Whole | None:
     """What our own server offers for a request that is answered as a whole; None from others (see `WHOLE`)."""
-    offered: Mapping[str, Callable[..., Any]] | None = (scope.get("extensions") or {}).get(WHOLE)
+    offered: Whole | None = (scope.get("extensions") or {}).get(WHOLE)
     return offered
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple
 
 from graphql import GraphQLError, OperationType
 from msgspec import Struct, field
@@ -32,7 +31,6 @@ from gateway.asgi import (
     check_origin,
     header,
     listed,
-    our_server,
     read_body,
     request_id,
     respond,
@@ -57,6 +55,8 @@ LONGEST_DEADLINE_S = 30.0
 LONGEST_ADDRESS = 16 * 1024
 BUDGET = frozenset({"ratelimit", "ratelimit-policy"})
 METHODS = "GET, HEAD, POST"
+# What the log says of an operation that never had a plan.
+UNKNOWN = '"kind":"","operation":""'
 # Where a scope holds what `Endpoint.begin` has begun.
 BEGUN = "acorn.begun"
 
@@ -99,12 +99,12 @@ class _Exchange(Struct, eq=False):
         return header(self.scope, "x-acorn-bill") == "1"
 
 
-class _Begun(NamedTuple):
+class _Begun(Struct, eq=False, gc=False):
     """A request whose answer has begun, which has to wait for something or cannot be sent at once."""
 
     exchange: _Exchange
     form: Form
-    answer: Begun[Answer]
+    answer: Answer | Begun[Answer]
 
 
 class Endpoint:
@@ -137,17 +137,24 @@ class Endpoint:
         if plan is None or charge is None:
             return False
         exchange = _Exchange(scope, request_id(scope), heard.caller, plan, charge)
-        variables = asked.request.variables
-        run = Run(plan, variables, heard.caller, exchange.id, asked.within_s, asked.wants_bill, charge=charge)
-        begun = Begun(self._executor.once(run))
-        scope[BEGUN] = _Begun(exchange, asked.form, begun)  # whatever comes now, it is not run again
-        if not begun.done:
-            return False
-        answer = begun.value
+        variables, compiled = asked.request.variables, plan.compiled
+        if compiled is not None and (asked.read is None or asked.read.plan is not compiled.identity):
+            asked.read = compiled.read(variables)
+        run = Run(
+            plan, variables, heard.caller, exchange.id, asked.within_s, asked.wants_bill, charge=charge, read=asked.read
+        )
+        made = self._executor.begin(run)
+        answer = made if isinstance(made, Answer) else Begun(made)
+        scope[BEGUN] = _Begun(exchange, asked.form, answer)  # whatever comes now, it is not run again
+        if isinstance(answer, Begun):
+            if not answer.done:
+                return False
+            answer = answer.value
         exchange.age = answer.age
         if not self._sent_at_once(exchange, asked.form, answer):
             return False
-        self._remember(exchange, asked.form, answer)
+        if answer.kept is not None:
+            self._remember(exchange, asked.form, answer)
         self._tell(exchange)
         return True
 
@@ -160,7 +167,9 @@ class Endpoint:
             if begun is None:
                 await self._answer(exchange, receive, send)
             else:
-                answer = await unless_left(receive, begun.answer)
+                answer = begun.answer
+                if isinstance(answer, Begun):
+                    answer = await unless_left(receive, answer)
                 await self._send_whole(exchange, send, begun.form, answer)
         except ClientLeft:
             metrics.LEFT.inc()
@@ -223,7 +232,7 @@ class Endpoint:
         """Of an answer that is kept, how it was asked for."""
         heard: Heard | None = exchange.scope.get(HEARD)
         if answer.kept is not None and heard is not None and exchange.plan is not None and exchange.charge is not None:
-            heard.answered(answer.kept, form, exchange.plan.name, exchange.charge.points)
+            heard.answered(answer.kept, form, exchange.plan.told, exchange.charge.points)
 
     async def _received(self, exchange: _Exchange, receive: Receive) -> tuple[Caller, Request]:
         """Who asks for what, in the address or in the body. Raises BadRequest."""
@@ -252,13 +261,13 @@ class Endpoint:
 
     def _sent_at_once(self, exchange: _Exchange, form: Form, answer: Answer) -> bool:
         """Whether our own server has taken the answer as one piece. The head of usual ones is put together of ready lines."""
+        heard: Heard | None = exchange.scope.get(HEARD)
         purse = None if exchange.charge is None else exchange.charge.purse
-        whole = our_server(exchange.scope) if HEARD in exchange.scope else None
-        if whole is None or purse is None or not answer.executed:
+        if heard is None or purse is None or not answer.executed:
             return False
         exchange.status = 200
         head = usual_head(form, answer.body) + moment(exchange.id, exchange.age, purse)
-        taken: bool = whole["answer"](head, answer.body)
+        taken: bool = heard.whole["answer"](head, answer.body)
         return taken
 
     def _told(self, exchange: _Exchange, form: Form) -> Mapping[str, str]:
@@ -317,8 +326,7 @@ class Endpoint:
             exchange.id,
             exchange.status,
             time.monotonic() - exchange.began,
-            "" if plan is None else plan.word,
-            "" if plan is None else plan.name,
+            UNKNOWN if plan is None else plan.told,
             "" if caller is None else caller.name,
             0 if charge is None else charge.points,
             exchange.age,

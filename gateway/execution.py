@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from decimal import Decimal
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,16 +14,16 @@ import orjson
 import strawberry
 from graphql import ExecutionResult, GraphQLSchema, OperationType, experimental_execute_incrementally
 from graphql.execution.execute import create_source_event_stream, map_source_to_response_event
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from domain.budget import Ask, Bill, Toll
 from domain.errors import Exhausted
-from executor import Result, Watch
+from executor import Read, Result, Watch
 from gateway import metrics
 from gateway.alike import Alike
-from gateway.answers import Answers, Kept
+from gateway.answers import Answers, Draft, Kept
 from gateway.begun import Begun, within
 from gateway.charge import Charge, calls_of
 from gateway.errors import Told, tell, tell_exception, tell_house_error
@@ -34,7 +33,7 @@ from gateway.incremental import Deferred, Wire
 from gateway.plan import Plan
 from gateway.turns import Turns
 from resolvers.context import Caller, Context, Shelf
-from resolvers.forecast import LIVE, Expected, Forecast
+from resolvers.forecast import Expected, Forecast
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing  # it needs what is not always installed
@@ -48,7 +47,8 @@ Question: TypeAlias = tuple[object, bytes, frozenset[str], bool]
 
 class Run(Struct, frozen=True, gc=False):
     """One operation of one caller. `deadline_s` is the time it has; of a subscription, the time each event has. `anew` wants no
-    answer that was kept. `charge` is what it pays, where that is counted."""
+    answer that was kept. `charge` is what it pays, where that is counted. `read` are its variables where its plan has read them
+    before."""
 
     plan: Plan
     variables: dict[str, Any]
@@ -58,6 +58,7 @@ class Run(Struct, frozen=True, gc=False):
     wants_bill: bool = False
     anew: bool = False
     charge: Charge | None = None
+    read: Read | None = None
 
     @property
     def question(self) -> Question | None:
@@ -91,8 +92,7 @@ class Answer(Struct, frozen=True, gc=False):
         return cls(write_json(body), [error], executed, status=status)
 
 
-@dataclass(slots=True)
-class Following(Context):
+class Following(Context, eq=False):
     """The context of a subscription: each event has a deadline of its own."""
 
     event_s: float = 10.0
@@ -126,71 +126,122 @@ class Executor:
 
         Where it is the same for others too, it may be one that was kept, or come of a run of somebody else's that is under way.
         """
-        if self.tracing is None:
-            return await self._once(run)
-        with self.tracing.operation(run):
-            return await self._once(run)
+        begun = self.begin(run)
+        return begun if isinstance(begun, Answer) else await begun
 
-    async def _once(self, run: Run) -> Answer:
-        if run.charge is not None and run.charge.explain:
-            return await self._explained(run, run.charge)
+    def begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
+        """The same at once where nothing has to be waited for; else the rest of it, which has to be awaited."""
+        return self._begin(run) if self.tracing is None else self._traced(self.tracing, run)
+
+    async def _traced(self, tracing: Tracing, run: Run) -> Answer:
+        with tracing.operation(run):
+            begun = self._begin(run)
+            return begun if isinstance(begun, Answer) else await begun
+
+    def _begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
+        charge = run.charge
+        if charge is not None and charge.explain:
+            return self._explained(run, charge)
         # None where nobody else is concerned: no answers are kept, and nothing is under way.
         question = run.question if self.answers is not None or self._flights else None
         if question is not None and (kept := self._kept(question, run)) is not None:
             metrics.ANSWERS_AGAIN.inc()
-            if run.charge is not None and run.charge.tight:
-                run.charge.settle(self._points(run, run.charge, kept.body), Bill())
+            if charge is not None and charge.tight:
+                charge.settle(self._points(run, charge, kept.body), Bill())
             return kept
         began = time.monotonic()
         ask = Ask(deadline=began + run.deadline_s, before_calls=self._toll(run))
         context = Context(self._shelf(), run.caller, ask, run.request_id)
         try:
-            answer = await self._made(run, context, question)
-        except TimeoutError:
-            answer = Answer.failure(_late(run.deadline_s), ask.bill if run.wants_bill else None, executed=True)
+            if question is not None and (question, run.deadline_s) in self._flights:
+                return self._ended(run, context, began, self._joined(run, context, question))
+            made = self._made(run, context, question)
         except Exception as problem:
-            told = tell_exception(problem, run.request_id)
-            answer = Answer.failure(told, ask.bill if run.wants_bill else None, executed=True)
+            made = self._failed(run, context, problem)
+        return (
+            self._paid(run, context, began, made)
+            if isinstance(made, Answer)
+            else self._ended(run, context, began, made)
+        )
+
+    async def _ended(self, run: Run, context: Context, began: float, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer of a run that has to wait for something."""
+        try:
+            answer = await work
+        except Exception as problem:
+            answer = self._failed(run, context, problem)
         except asyncio.CancelledError:
             if run.charge is not None:
-                run.charge.settle_calls(ask.bill, leaving=True)
+                run.charge.settle_calls(context.ask.bill, leaving=True)
             raise
+        return self._paid(run, context, began, answer)
+
+    def _failed(self, run: Run, context: Context, problem: Exception) -> Answer:
+        late = isinstance(problem, TimeoutError)
+        told = _late(run.deadline_s) if late else tell_exception(problem, run.request_id)
+        return Answer.failure(told, context.ask.bill if run.wants_bill else None, executed=True)
+
+    def _paid(self, run: Run, context: Context, began: float, answer: Answer) -> Answer:
+        """An answer, settled and counted."""
+        bill = context.ask.bill
         if run.charge is not None:
-            answer = self._settled(run, run.charge, answer, ask.bill)
-        self._count(run, answer, time.monotonic() - began, ask.bill)
+            answer = self._settled(run, run.charge, answer, bill)
+        self._count(run, answer, time.monotonic() - began, bill)
         return answer
 
     def _kept(self, question: Question, run: Run) -> Answer | None:
         kept = None if self.answers is None or run.anew else self.answers.of(question)
         return None if kept is None else Answer(kept.body, kept=kept, age=kept.age(time.monotonic()))
 
-    async def _made(self, run: Run, context: Context, question: Question | None) -> Answer:
-        """The answer of a run; all who ask the same meanwhile share it. Each has a bill and words for failures of its own."""
+    async def _joined(self, run: Run, context: Context, question: Question) -> Answer:
+        """The answer of a run under way that is asked the same. Each has a bill and words for failures of its own."""
+        landed = await within(run.deadline_s + GRACE_S, self._flights.landed((question, run.deadline_s)))
+        if landed is None:
+            made = self._made(run, context, question)
+            return made if isinstance(made, Answer) else await made
+        metrics.OPERATIONS_SHARED.inc()
+        result, others = landed
+        context.problems.extend(others.problems)
+        context.ask.bill.share(others.ask.bill)
+        return self._kept(question, run) or self._answer(run, result, context)
+
+    def _made(self, run: Run, context: Context, question: Question | None) -> Answer | Coroutine[Any, Any, Answer]:
+        """The answer of a run, or its rest where it has to wait for something; all who ask the same meanwhile share it."""
         draft = None
-        until = time.monotonic() + run.deadline_s + GRACE_S
-        if question is not None:
-            flight = question, run.deadline_s
-            landed = await within(run.deadline_s + GRACE_S, self._flights.landed(flight))
-            if landed is not None:
-                metrics.OPERATIONS_SHARED.inc()
-                result, others = landed
-                context.problems.extend(others.problems)
-                context.ask.bill.share(others.ask.bill)
-                return self._kept(question, run) or self._answer(run, result, context)
-            if self.answers is not None:
-                draft = self.answers.draft()
-                context.basis = draft.basis
-        begun = Begun(self._execute(run, context, self._watch))
-        result = begun.value if begun.done else await self._led(run, context, begun, until)
+        if question is not None and self.answers is not None:
+            draft = self.answers.draft()
+            context.basis = draft.basis
+        result = self._execute(run, context, self._watch)
+        if isinstance(result, Result):
+            return self._drafted(run, context, result, question, draft)
+        return self._led(run, context, result, question, draft)
+
+    def _drafted(
+        self, run: Run, context: Context, result: Result, question: Question | None, draft: Draft | None
+    ) -> Answer:
+        """The answer of a result, kept where it may be given again."""
         answer = self._answer(run, result, context)
         if self.answers is None or draft is None or answer.errors or not answer.executed or context.ask.bill.lines:
             return answer
         return replace(answer, kept=self.answers.keep(question, answer.body, draft))
 
-    async def _led(self, run: Run, context: Context, begun: Begun[Result], until: float) -> Result:
-        """The result of an execution that waits for something: meanwhile others may come who ask the same."""
+    async def _led(
+        self,
+        run: Run,
+        context: Context,
+        work: Coroutine[Any, Any, Result],
+        question: Question | None,
+        draft: Draft | None,
+    ) -> Answer:
+        """The answer of an execution. While that waits for something, others may come who ask the same."""
+        begun = Begun(work)
+        result = begun.value if begun.done else await self._waited(run, context, begun)
+        return self._drafted(run, context, result, question, draft)
+
+    async def _waited(self, run: Run, context: Context, begun: Begun[Result]) -> Result:
         question = run.question
-        async with asyncio.timeout(until - time.monotonic()):
+        assert context.ask.deadline is not None
+        async with asyncio.timeout(context.ask.deadline + GRACE_S - time.monotonic()):
             if question is None:
                 return await begun
             with self._flights.leading((question, run.deadline_s)) as landing:
@@ -285,9 +336,9 @@ class Executor:
             if run.charge is not None:
                 run.charge.settle_calls(ask.bill, leaving=leaving)
 
-    def _execute(self, run: Run, context: Context, watch: Watch | None = None) -> Coroutine[Any, Any, Result]:
+    def _execute(self, run: Run, context: Context, watch: Watch | None = None) -> Result | Coroutine[Any, Any, Result]:
         if run.plan.compiled is not None:
-            return run.plan.compiled.run(run.variables, context, watch=watch)
+            return run.plan.compiled.begin(run.variables, context, watch=watch, read=run.read)
         return self._interpreted(run, context)
 
     async def _interpreted(self, run: Run, context: Context) -> Result:
@@ -340,32 +391,40 @@ class Executor:
         errors = [] if written is not None else [tell(one, run.request_id) for one in result.errors]
         if context.problems:
             errors += [tell_house_error(problem, path) for path, problem in context.problems]
-        body = result.encode(errors=errors)
+        body = None
         if charge is not None and (run.wants_bill or charge.tight):
-            points = self._points(run, charge, body, failed=bool(errors), answer=written)
-        if run.wants_bill:
-            bill = context.ask.bill
-            cost = b"" if charge is None or points is None else _written_cost(charge, points, bill)
-            body = b"".join((body[:-1], b',"extensions":{"bill":', _written_bill(bill), cost, b"}}"))
+            points = self._points_again(run, charge, written)
+            if points is None:
+                body = result.encode(errors=errors)
+                points = self._points(run, charge, body, failed=bool(errors))
+        told = _extensions(charge, points, context.ask.bill) if run.wants_bill else None
+        if body is None:
+            body = result.encode(errors=errors, extensions=told)
+        elif told is not None:
+            body = b"".join((body[:-1], b',"extensions":', told, b"}"))
         return Answer(body, errors, result.executed, points=points, personal=context.personal)
 
-    def _points(
-        self, run: Run, charge: Charge, body: bytes, *, failed: bool = False, answer: Struct | None = None
-    ) -> int:
+    def _points_again(self, run: Run, charge: Charge, answer: Struct | None) -> int | None:
+        """What a response cost, where that is known before it is written; else None."""
+        bounds = run.plan.bounds
+        if bounds.unseen:
+            return charge.points
+        points = None if answer is None else bounds.meter.again(answer)
+        return None if points is None else min(charge.points, points)
+
+    def _points(self, run: Run, charge: Charge, body: bytes, *, failed: bool = False) -> int:
         """What a response cost. Lists without a size may hold more than was reckoned: what was requested is the most, and all
         where rows were read that nobody sees in the answer."""
         if run.plan.bounds.unseen:
             return charge.points
-        meter = run.plan.bounds.meter
-        points = None if answer is None else meter.again(answer)
-        return min(charge.points, meter.points(body, failed=failed) if points is None else points)
+        return min(charge.points, run.plan.bounds.meter.points(body, failed=failed))
 
     def _toll(self, run: Run) -> Toll | None:
         """What stands between a run and the platforms: nobody, where it cannot ask any or nobody counts."""
         charge = run.charge
         if charge is None or not (run.wants_bill or charge.counts_calls):
             return None
-        if run.plan.bounds.coordinates.isdisjoint(LIVE):
+        if not run.plan.live:
             return None
         if run.plan.kind is OperationType.QUERY:
             return lambda _: charge.once(lambda: self._rehearsed(run))
@@ -376,7 +435,9 @@ class Executor:
         shelf = self._shelf()
         forecast = Forecast(shelf, run.deadline_s)
         ask = Ask(deadline=time.monotonic() + run.deadline_s, before_calls=forecast)
-        await self._execute(run, Context(shelf, run.caller, ask, run.request_id))
+        begun = self._execute(run, Context(shelf, run.caller, ask, run.request_id))
+        if not isinstance(begun, Result):
+            await begun
         return forecast
 
     async def _predicted(self, run: Run) -> list[Expected]:
@@ -398,7 +459,7 @@ class Executor:
         plan, calls = run.plan, None
         held = all(not run.caller.scopes.isdisjoint(scopes) for _, scopes in plan.needs)
         try:
-            if plan.bounds.coordinates.isdisjoint(LIVE):
+            if not plan.live:
                 calls = []
             elif held and plan.kind is OperationType.QUERY:
                 await charge.quotas.take(run.caller, charge.points)
@@ -435,19 +496,18 @@ def with_bill(body: Body, bill: Bill) -> Body:
     return {**body, "extensions": {"bill": told_bill(bill)}}
 
 
-def _written_cost(charge: Charge, points: int, bill: Bill) -> bytes:
-    """What was requested, and what of it was used: a member after others."""
-    return (
-        f',"cost":{{"requested":{{"points":{charge.points},"upstreamCalls":{charge.calls}}},'
-        f'"actual":{{"points":{points},"upstreamCalls":{calls_of(bill)}}}}}'
-    ).encode()
+_NO_CALLS = '{"upstreamCalls":0,"waitedMs":0,"byOperation":[]}'
 
 
-_NO_CALLS = b'{"upstreamCalls":0,"waitedMs":0,"byOperation":[]}'
-
-
-def _written_bill(bill: Bill) -> bytes:
-    return write_json(told_bill(bill)) if bill.lines or bill.waited_s else _NO_CALLS
+def _extensions(charge: Charge | None, points: int | None, bill: Bill) -> Raw:
+    """The bill, and what was requested and what of it was used, where that is counted."""
+    told = write_json(told_bill(bill)).decode() if bill.lines or bill.waited_s else _NO_CALLS
+    if charge is None or points is None:
+        return Raw(f'{{"bill":{told}}}'.encode())
+    return Raw(
+        f'{{"bill":{told},"cost":{{"requested":{{"points":{charge.points},"upstreamCalls":{charge.calls}}},'
+        f'"actual":{{"points":{points},"upstreamCalls":{calls_of(bill)}}}}}}}'.encode()
+    )
 
 
 def told_bill(bill: Bill) -> Body:

@@ -18,6 +18,9 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._under_way)
 
+    def __contains__(self, question: Hashable) -> bool:
+        return question in self._under_way
+
     async def landed(self, question: Hashable) -> T | None:
         """What comes of the flight for this question; None when there is none (any more), and the caller should lead one."""
         while (flight := self._under_way.get(question)) is not None:

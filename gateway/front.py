@@ -11,11 +11,12 @@ import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from executor import Read
 from gateway.accept import Form
 from gateway.admission import Admission
 from gateway.answered import Answered
 from gateway.answers import Again, Answers, Kept
-from gateway.asgi import NOTED, Scope, head_lines, named, our_server, request_id
+from gateway.asgi import NOTED, Scope, Whole, head_lines, named, our_server, request_id
 from gateway.auth import Keys
 from gateway.body import Request
 from gateway.cors import VARY
@@ -34,16 +35,17 @@ MOST_UNDERSTOOD = 1_000
 LONGEST = 4 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """What a request asks for, in what form it is answered as a whole, and what it costs: the same whenever its bytes and its
-    caller's scopes are."""
+    caller's scopes are. `read` are its variables as the plan has read them that ran last."""
 
     request: Request
     within_s: float
     wants_bill: bool
     form: Form
     points: int
+    read: Read | None = None
 
 
 # The body, and those headers of `DECIDES` that are there.
@@ -53,12 +55,14 @@ Key: TypeAlias = tuple[frozenset[str], Words]
 
 
 class Heard:
-    """A request of a known caller that has arrived as a whole; `asked` is there where it was understood before."""
+    """A request of a known caller that has arrived as a whole at our own server, which offers `whole`; `asked` is there where it
+    was understood before."""
 
-    __slots__ = ("_front", "_key", "asked", "caller")
+    __slots__ = ("_front", "_key", "asked", "caller", "whole")
 
-    def __init__(self, front: Front, key: Key, caller: Caller, asked: Asked | None) -> None:
+    def __init__(self, front: Front, whole: Whole, key: Key, caller: Caller, asked: Asked | None) -> None:
         self._front = front
+        self.whole = whole
         self._key = key
         self.caller = caller
         self.asked = asked
@@ -73,16 +77,16 @@ class Heard:
     def _size(self) -> int:
         return sum([len(one) for one in self._key[1] if one is not None])
 
-    def answered(self, kept: Kept, form: Form, operation: str, points: int) -> None:
-        """It was answered with `kept` in this form."""
+    def answered(self, kept: Kept, form: Form, told: str, points: int) -> None:
+        """It was answered with `kept` in this form; `told` is what the log says of its operation."""
         if self._front.answers is not None:
             head = usual_head(form, kept.body)
-            self._front.answers.remember(self._key, self._size + len(head), Again(kept, head, operation, points))
+            self._front.answers.remember(self._key, self._size + len(head), Again(kept, head, told, points))
 
 
 def usual_head(form: Form, body: bytes) -> str:
     """The head of an answer of status 200 to a program, which sends no origin, up to the lines of the moment."""
-    return f"{_JSON if form is Form.JSON else _GRAPHQL}content-length: {len(body)}\r\n"
+    return f"{_JSON if form is _PLAIN else _GRAPHQL}content-length: {len(body)}\r\n"
 
 
 def moment(id: str, age: int, purse: Purse) -> str:
@@ -91,6 +95,7 @@ def moment(id: str, age: int, purse: Purse) -> str:
     return f"{aged}x-request-id: {id}\r\n{purse.head_lines}"
 
 
+_PLAIN = Form.JSON
 _JSON, _GRAPHQL = [
     head_lines({"content-type": f"{form.value}; charset=utf-8", **VARY}) for form in (Form.JSON, Form.GRAPHQL)
 ]
@@ -113,25 +118,21 @@ class Front:
         """Whether the request has been answered; else it goes the long way, which finds in the scope what was heard."""
         began = time.monotonic()
         whole = our_server(scope)
-        body = None if whole is None else whole["body"]()
-        if whole is None or body is None:
+        if whole is None or (body := whole["body"]()) is None:
             return False
         said = scope.get(NOTED) or self._said(scope, body)
-        caller = None if said is None else self._keys.known(said[0])
-        if said is None or caller is None:
+        if said is None or (caller := self._keys.known(said[0])) is None:
             return False
         scope[NOTED] = said
         key = caller.scopes, said[1]
         again = None if self.answers is None else self.answers.again(key, began)
         if again is None or (purse := self._admission.admit_again(caller, again.points)) is None:
-            scope[HEARD] = Heard(self, key, caller, self._understood.get(key))
+            scope[HEARD] = Heard(self, whole, key, caller, self._understood.get(key))
             return False
         id = request_id(scope)
         age = again.kept.age(began)
         whole["answer"](again.head + moment(id, age, purse), again.kept.body)
-        self._answered.tell(
-            id, 200, time.monotonic() - began, "query", again.operation, caller.name, again.points, age, again=True
-        )
+        self._answered.tell(id, 200, time.monotonic() - began, again.told, caller.name, again.points, age, again=True)
         return True
 
     def _said(self, scope: Scope, body: bytes) -> tuple[str, Words] | None:

@@ -32,16 +32,13 @@ class Operations(Collector):
 
     def __init__(self) -> None:
         self._outcomes: Counts[tuple[str, str]] = Counts()
-        self._counts: dict[str, list[int]] = {}
+        self._counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS_S) + 1))
         self._sums: defaultdict[str, float] = defaultdict(float)
         REGISTRY.register(self)
 
     def tell(self, kind: str, outcome: str, seconds: float) -> None:
         """One has ended."""
-        counts = self._counts.get(kind)
-        if counts is None:
-            counts = self._counts[kind] = [0] * (len(BUCKETS_S) + 1)
-        counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self._counts[kind][bisect_left(BUCKETS_S, seconds)] += 1
         self._sums[kind] += seconds
         self._outcomes[kind, outcome] += 1
 

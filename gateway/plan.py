@@ -25,12 +25,13 @@ from graphql import (
 
 from domain.errors import Forbidden
 from executor import CompiledPlan, Native, compile
-from gateway import metrics
+from gateway import logs, metrics
 from gateway.alike import varying
 from gateway.body import id_of
 from gateway.incremental import whole
 from gateway.limits import LIMITS, Bounds, Limits, bounds, check_size, first_mistake
 from resolvers.context import Caller
+from resolvers.forecast import LIVE
 
 KEPT = 1_000
 KEPT_BYTES = 32 * 1024 * 1024
@@ -84,6 +85,8 @@ class Plan:
     digest: str = ""  # the SHA-256 of the text, for those who watch
     name: str = ""  # of the operation, empty for a nameless one
     word: str = ""  # its kind, as logs and metrics have it
+    told: str = ""  # both, as members of a line of the log
+    live: bool = False  # whether it may ask platforms
 
     def admit(self, caller: Caller, variables: Mapping[str, Any]) -> int:
         """The cost of a run. Raises Rejected when the caller lacks a scope, or when the variables ask for too much."""
@@ -138,19 +141,22 @@ class Plans:
     def of(self, query: str, operation_name: str | None, *, suggest: bool = False) -> Plan:
         """The plan of a query. Raises Rejected with the first thing that is wrong, and only that; `suggest` with what may have
         been meant."""
+        plan = self.again(query, operation_name)
+        if plan is None:
+            plan = self._make(query, operation_name, suggest)
+            plan = self._keep((query, operation_name), self._compiled(plan) if self._compile_at == 1 else plan)
+        return plan
+
+    def again(self, query: str, operation_name: str | None) -> Plan | None:
+        """The plan of a query that is known; None of one that is still to be worked out, and to be paid for."""
         key = (query, operation_name)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._make(query, operation_name, suggest)
-            return self._keep(key, self._compiled(plan) if self._compile_at == 1 else plan)
+            return None
         if plan.final or self._compile_at is None:
             self._plans.move_to_end(key)
             return plan
         return self._keep(key, self._compiled(plan))
-
-    def again(self, query: str, operation_name: str | None) -> Plan | None:
-        """The plan of a query that is known; None of one that is still to be worked out, and to be paid for."""
-        return self.of(query, operation_name) if (query, operation_name) in self._plans else None
 
     def price(self, query: str, operation_name: str | None) -> int:
         """Points for working out a plan that is not known, whatever becomes of it; 0 for one that is."""
@@ -212,6 +218,7 @@ class Plans:
         kind = OperationType(operation.operation)
         selected = {one for one in found.coordinates if not one.endswith(".__typename")}
         given = _arguments(document)
+        name = "" if operation.name is None else operation.name.value
         plan = Plan(
             document,
             operation,
@@ -225,8 +232,10 @@ class Plans:
             varying=varying(document, operation) if kind is OperationType.SUBSCRIPTION else (),
             lasting=kind is OperationType.QUERY and selected <= self._lasting and "asOf" not in given,
             digest=id_of(query),
-            name="" if operation.name is None else operation.name.value,
+            name=name,
             word=kind.value,
+            told=f'"kind":"{kind.value}","operation":{logs.word(name)}',
+            live=not found.coordinates.isdisjoint(LIVE),
         )
         return _with_deferred(plan) if "defer" in query else plan
 

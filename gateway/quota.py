@@ -44,18 +44,18 @@ class Budget:
         """What HTTP tells of it, with so much left (draft-ietf-httpapi-ratelimit-headers-10)."""
         reset = int(seconds) + 1
         if self.points and self.calls:  # as nearly always
-            left = f'"points";r={int(points)};t={reset}, "calls";r={int(calls)};t={reset}'
-        elif self.points or self.calls:
-            unit, rest = ("points", points) if self.points else ("calls", calls)
-            left = f'"{unit}";r={int(rest)};t={reset}'
-        else:
+            return f'{self._policy}"points";r={int(points)};t={reset}, "calls";r={int(calls)};t={reset}\r\n'
+        if not self.points and not self.calls:
             return ""
-        return f"ratelimit-policy: {self._policy}\r\nratelimit: {left}\r\n"
+        unit, rest = ("points", points) if self.points else ("calls", calls)
+        return f'{self._policy}"{unit}";r={int(rest)};t={reset}\r\n'
 
     @cached_property
     def _policy(self) -> str:
+        """The lines up to what is left."""
         units = (("points", self.points), ("calls", self.calls))
-        return ", ".join([f'"{unit}";q={limit};w={MINUTE_S}' for unit, limit in units if limit])
+        policy = ", ".join([f'"{unit}";q={limit};w={MINUTE_S}' for unit, limit in units if limit])
+        return f"ratelimit-policy: {policy}\r\nratelimit: "
 
     @cached_property
     def most(self) -> tuple[float, float]:
@@ -108,8 +108,11 @@ class Purse:
     def left(self) -> tuple[float, float, float]:
         """(points, calls, seconds to the next minute), as far as this process knows; never more than the budget."""
         most_points, most_calls = self.budget.most
-        points = min(max(self.points + self.others_points, 0), most_points)
-        calls = min(max(self.calls + self.others_calls, 0), most_calls)
+        points, calls = self.points + self.others_points, self.calls + self.others_calls
+        if not 0 <= points <= most_points:
+            points = max(0, min(points, most_points))
+        if not 0 <= calls <= most_calls:
+            calls = max(0, min(calls, most_calls))
         return points, calls, self.until - time.monotonic()
 
     def change_hands(self, caller: Caller, budget: Budget) -> None:
@@ -168,8 +171,8 @@ class Quotas:
         purse.points += points
         purse.calls += calls
         for_points, for_calls = purse.budget.slices
-        spare_points = _spare(purse.points, for_points)
-        spare_calls = _spare(purse.calls, for_calls)
+        spare_points = _spare(purse.points, for_points) if points else 0
+        spare_calls = _spare(purse.calls, for_calls) if calls else 0
         if (spare_points or spare_calls) and purse.minute != ALONE_MINUTE:
             purse.points -= spare_points
             purse.calls -= spare_calls

@@ -314,11 +314,12 @@ class Http(HttpToolsProtocol):
             return False
         begin = _begin(self.server_state.default_headers)
         self.transport.write(f"{begin}{head}\r\n".encode("latin-1") + body)
-        if self._piece is None:
+        if self._piece is not None:
+            self._piece = None
+        else:
             cycle = self.cycle
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
-        self._piece = None
         self.on_response_complete()
         return True
 
@@ -327,9 +328,10 @@ class Http(HttpToolsProtocol):
         """Whether there is no more to do for the request in hand than to write its answer."""
         if self.pipeline or self.flow.write_paused:
             return False
+        if self._piece is not None:
+            return True
         cycle = self.cycle
-        known = self._piece is not None
-        return known or (cycle.keep_alive and not cycle.response_started and not cycle.disconnected)
+        return cycle.keep_alive and not cycle.response_started and not cycle.disconnected
 
     def _refuse_head(self) -> None:
         """Nothing of it has reached the application; answers to requests before it are dropped with it."""

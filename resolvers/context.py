@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from domain.budget import Ask
 from domain.errors import Forbidden, HouseError
@@ -35,8 +37,7 @@ class Caller:
             raise Forbidden(f"This key lacks the scope {wanted}. Ask an administrator for a key that has it.")
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct, eq=False):
     """One operation of one caller.
 
     `problems` are failures that blank nothing, as (response path, error); the edge adds them to `errors`. Loaders live as long as
@@ -48,10 +49,10 @@ class Context:
     caller: Caller
     ask: Ask
     request_id: str
-    problems: list[tuple[list[str | int], HouseError]] = field(default_factory=list)
+    problems: list[tuple[list[str | int], HouseError]] = []
     basis: Basis | None = None
     personal: bool = False
-    _loaders: Loaders | None = field(default=None, init=False)
+    _loaders: Loaders | None = None
 
     @property
     def loaders(self) -> Loaders:

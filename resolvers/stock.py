@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from adapters.port import StockKey
 from domain import policy
@@ -36,6 +36,8 @@ REMEMBERED = timedelta(days=400)
 
 TOLD_AGAIN = timedelta(seconds=1)  # how long an answer is told again, with the `as_of` that it has
 
+Told: TypeAlias = list[Stock | HouseError | None]
+
 EVERYTHING = "*"  # the subject of a change that may concern any SKU
 
 
@@ -58,30 +60,53 @@ class _Need:
             self.live = next((one for one in answer if one.location == self.location.code), None)
 
 
-async def asked(
+def asked(
     context: Context,
     path: Callable[[], list[str | int]],
     skus: Sequence[Sku],
     max_age: timedelta | None,
     on_stale: OnStale,
     as_of: datetime | None,
-) -> list[Stock | HouseError | None]:
+) -> Told | Awaitable[Told]:
     """What an operation is told, in the order asked: None for an unknown SKU, TooStale for what is older than `on_stale` takes.
+    At once where all was answered a moment ago.
 
     Of what is told though it was never read, the reasons go to the context's problems; `path` is the field's own. Raises Invalid.
     """
-    shelf = context.shelf
-    answers: Sequence[StockAnswer | None] | None = at_hand(shelf, skus, max_age) if as_of is None else None
+    answers = at_hand(context.shelf, skus, max_age) if as_of is None else None
     if answers is None:
-        answers = await (
-            by_skus(shelf, context.ask, skus, max_age) if as_of is None else at_instant(shelf, skus, as_of)
-        )
-        if on_stale is OnStale.ANSWER:
-            for index, answer in enumerate(answers):
-                if answer is not None and answer.unknown:
-                    context.problems.extend(([*path(), index], problem) for problem in answer.unknown)
+        return _asked(context, path, skus, max_age, on_stale, as_of)
+    if context.basis is None and on_stale is OnStale.ANSWER:  # as nearly always, and none is unknown
+        return [answer.stock for answer in answers]
+    return _told(context, skus, answers, max_age, on_stale)
+
+
+async def _asked(
+    context: Context,
+    path: Callable[[], list[str | int]],
+    skus: Sequence[Sku],
+    max_age: timedelta | None,
+    on_stale: OnStale,
+    as_of: datetime | None,
+) -> Told:
+    shelf = context.shelf
+    answers = await (by_skus(shelf, context.ask, skus, max_age) if as_of is None else at_instant(shelf, skus, as_of))
+    if on_stale is OnStale.ANSWER:
+        for index, answer in enumerate(answers):
+            if answer is not None and answer.unknown:
+                context.problems.extend(([*path(), index], problem) for problem in answer.unknown)
+    return _told(context, skus, answers, max_age, on_stale)
+
+
+def _told(
+    context: Context,
+    skus: Sequence[Sku],
+    answers: Sequence[StockAnswer | None],
+    max_age: timedelta | None,
+    on_stale: OnStale,
+) -> Told:
     if context.basis is not None:
-        context.basis.rest_on(skus, answers, shelf.stock_max_age if max_age is None else max_age)
+        context.basis.rest_on(skus, answers, context.shelf.stock_max_age if max_age is None else max_age)
     if on_stale is OnStale.ANSWER:
         return [None if answer is None else answer.stock for answer in answers]
     return [fresh_enough(answer, on_stale) for answer in answers]

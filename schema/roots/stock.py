@@ -12,8 +12,7 @@ import strawberry
 
 from domain import drift as drift_domain
 from domain import oversale as oversale_domain
-from domain import stock as stock_domain
-from domain.errors import HouseError, Insufficient, Invalid, Refused
+from domain.errors import Insufficient, Invalid, Refused
 from domain.freshness import OnStale as OnStaleDomain
 from domain.ids import LocationCode, ReservationId, RuleId, Sku, node_key
 from resolvers import (
@@ -27,6 +26,7 @@ from resolvers import (
     stock_rule,
 )
 from resolvers.connection import Connection
+from resolvers.stock import Told
 from schema.adjustment import AdjustStockInput
 from schema.drift import OversaleConnection, StockDriftConnection
 from schema.enums import OnStale
@@ -68,16 +68,16 @@ class StockQueries:
             "400 days."
         ),
     )
-    async def stock(
+    def stock(
         self,
         info: Info,
         skus: list[str],
         max_age: Duration | None = None,
         on_stale: OnStale | None = OnStaleDomain.ANSWER,
         as_of: datetime | None = None,
-    ) -> list[stock_domain.Stock | HouseError | None]:
+    ) -> Told | Awaitable[Told]:
         wish = on_stale or OnStaleDomain.ANSWER
-        return await stock.asked(info.context, partial(path_of, info), cast(list[Sku], skus), max_age, wish, as_of)
+        return stock.asked(info.context, partial(path_of, info), cast("list[Sku]", skus), max_age, wish, as_of)
 
     @strawberry.field(graphql_type=LedgerEntryConnection, description="The ledger of own places, newest entry first.")
     async def stock_entries(
