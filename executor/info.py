@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLResolveInfo
 from graphql.pyutils import Path, is_awaitable
+from msgspec import Struct
 
 if TYPE_CHECKING:
-    from executor.steps import Step
+    from executor.places import Field
+    from executor.steps import Rows, Run, Step
 
 
-def resolve_info(step: Step, row: int) -> GraphQLResolveInfo[Any]:
+def resolve_info(run: Run, field: Field, path: Path) -> GraphQLResolveInfo[Any]:
     """The info of one object's field, as graphql-core makes it."""
-    run, one = step.run, step.field
     return GraphQLResolveInfo(
-        one.name,
-        one.nodes,
-        one.definition.type,
-        one.parent_type,
-        step.path(row),
+        field.name,
+        field.nodes,
+        field.definition.type,
+        field.parent_type,
+        path,
         run.schema,
         run.operation.definitions,
         run.root,
@@ -32,34 +33,33 @@ def resolve_info(step: Step, row: int) -> GraphQLResolveInfo[Any]:
     )
 
 
-class LazyInfo:
+class LazyInfo(Struct, eq=False):
     """The same for Strawberry, which hands it on inside its own Info: nothing is looked up before it is asked for."""
 
-    __slots__ = ("_row", "_step")
-
-    def __init__(self, step: Step, row: int) -> None:
-        self._step = step
-        self._row = row
+    _run: Run
+    _field: Field
+    _rows: Rows
+    _row: int
 
     @property
     def context(self) -> Any:
-        return self._step.run.context
+        return self._run.context
 
     @property
     def path(self) -> Path:
-        return self._step.path(self._row)
+        return self._rows.path(self._row, self._field)
 
     @property
     def variable_values(self) -> dict[str, Any]:
         """Strawberry tells the coerced values without their sources."""
-        return self._step.run.variables.coerced
+        return self._run.variables.coerced
 
     @property
     def operation_extensions(self) -> dict[str, Any] | None:
         return None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(resolve_info(self._step, self._row), name)
+        return getattr(resolve_info(self._run, self._field, self.path), name)
 
 
 class BatchInfo:

@@ -127,18 +127,24 @@ class Arguments:
 
     def read(self, variables: VariableValues, step: Step) -> dict[str, Any]:
         """What the resolver takes, in a dict of its own. Raises what conversion raises, such as GraphQLError."""
-        if self._quick:
-            values = self._fixed.copy()
-            coerced = variables.coerced
-            for name, variable, shortcut in self._from_variables:
-                value = coerced.get(variable)
-                if value is None:
-                    break
-                values[name] = shortcut(value)
-            else:
-                return values
+        values = self.plain(variables)
+        if values is not None:
+            return values
         values = get_argument_values(self._field, self._node, variables, hide_suggestions=True)
         return values if self._convert is None else self._convert.exactly(values, step.info(0))
+
+    def plain(self, variables: VariableValues) -> dict[str, Any] | None:
+        """The same where that is plain; else None."""
+        if not self._quick:
+            return None
+        values = self._fixed.copy()
+        coerced = variables.coerced
+        for name, variable, shortcut in self._from_variables:
+            value = coerced.get(variable)
+            if value is None:
+                return None
+            values[name] = shortcut(value)
+        return values
 
     def _understand(self, name: str) -> bool:
         definition = self._field.args[name]

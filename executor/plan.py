@@ -28,6 +28,7 @@ from executor.inputs import Variables
 from executor.places import Operation, Place
 from executor.result import Result
 from executor.shapes import Native
+from executor.short import Short, short_of
 from executor.steps import Run, Watch
 
 # Each choice of @skip and @include is compiled by itself; an operation with more of them in use is not worth it.
@@ -60,6 +61,14 @@ def compile(
     except NotCompiled as problem:
         fell_back(str(problem))
         return None
+
+
+class Choice(Struct, frozen=True, eq=False):
+    """What is selected under one choice of @skip and @include, and the short way to it, if there is one."""
+
+    operation: Operation
+    root: Place
+    short: Short | None
 
 
 class Read(Struct, frozen=True, gc=False):
@@ -98,7 +107,7 @@ class CompiledPlan:
         }
         self._conditions = _conditions([node, *self._definitions.values()])
         self._variables = Variables(schema, node.variable_definitions or ())
-        self._choices: dict[tuple[object, ...], tuple[Operation, Place]] = {}
+        self._choices: dict[tuple[object, ...], Choice] = {}
         self._serially = node.operation is OperationType.MUTATION
         # What is selected where no variable decides that.
         self._only = None if self._conditions else self._choice(VariableValues({}, {}))
@@ -136,19 +145,19 @@ class CompiledPlan:
         if isinstance(values, list):
             return Result.refused(values)
         try:
-            operation, place = self._choice(values) if self._only is None else self._only
+            choice = self._only or self._choice(values)
         except NotCompiled as problem:
             self._fell_back(str(problem))
             return self._left(variables, context, root)
-        run = Run(operation, place.blank(), values, context, root, watch)
-        rest = run.start(place, self._serially)
+        run, short = Run(choice.operation, values, context, root, watch), choice.short
+        rest = run.start(choice.root, self._serially) if short is None or watch is not None else short.start(run)
         return Result(run.answer, run.failed) if rest is None else _rest(run, rest)
 
     def read(self, variables: Mapping[str, Any]) -> Read:
         """The variables for runs that have the same; their resolvers leave lists as they are."""
         return Read(self.identity, self._variables.read(variables))
 
-    def _choice(self, variables: VariableValues) -> tuple[Operation, Place]:
+    def _choice(self, variables: VariableValues) -> Choice:
         """What is selected under these variables. Raises NotCompiled."""
         coerced = {name: variables.coerced[name] for name in self._conditions if name in variables.coerced}
         key = tuple([coerced.get(name, _UNKNOWN_CHOICE) for name in self._conditions])
@@ -166,7 +175,8 @@ class CompiledPlan:
                 self._natives,
             )
             try:
-                found = operation, operation.root(self._root_type)
+                root = operation.root(self._root_type)
+                found = Choice(operation, root, None if self._serially else short_of(root))
             except (GraphQLError, RecursionError):
                 raise NotCompiled("selection") from None
             self._choices[key] = found

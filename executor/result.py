@@ -18,32 +18,25 @@ class _Response(Struct, gc=False):
     extensions: Mapping[str, Any] | Raw | UnsetType = UNSET
 
 
-class Result:
+class Result(Struct, eq=False):
     """What a run answered. `executed` is False when it never began, because the variables could not be read."""
 
-    __slots__ = ("_answer", "_failed", "_settled", "executed")
-
-    def __init__(self, answer: Struct | None, failed: bool, executed: bool = True) -> None:
-        self._answer = answer
-        self._failed = failed
-        self._settled: tuple[dict[str, Any] | None, list[GraphQLError]] | None = None
-        self.executed = executed
+    _answer: Struct | None
+    _failed: bool
+    executed: bool = True
+    _settled: tuple[dict[str, Any] | None, list[GraphQLError]] | None = None
 
     @classmethod
     def refused(cls, errors: list[GraphQLError]) -> Result:
         """The result of a run that never began."""
-        made = cls(None, failed=True, executed=False)
-        made._settled = None, errors
-        return made
+        return cls(None, True, False, (None, errors))
 
     @classmethod
     def of(cls, result: ExecutionResult) -> Result:
         """The result of a run by graphql-core, where errors without a path say that it never began."""
         errors = list(result.errors or ())
         refused = result.data is None and bool(errors) and all(one.path is None for one in errors)
-        made = cls(None, failed=True, executed=not refused)
-        made._settled = result.data, errors
-        return made
+        return cls(None, True, not refused, (result.data, errors))
 
     @property
     def data(self) -> dict[str, Any] | None:

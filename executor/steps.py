@@ -68,6 +68,10 @@ class Rows:
                     self._descend(struct, path, 0)
         return self._paths
 
+    def path(self, row: int, field: Field) -> Path:
+        """The response path of a field of one object."""
+        return Path(self.paths[row], field.key, field.parent_type.name)
+
     def _descend(self, struct: Any, path: Path | None, depth: int) -> None:
         field = self.route[depth]
         self._spread(getattr(struct, field.slot), Path(path, field.key, field.parent_type.name), depth + 1)
@@ -84,28 +88,18 @@ class Rows:
                 self._paths.append(path)
 
 
-class Run:
-    """One run of an operation. `failed` is True once an answer holds a failure, or a null where none may stand."""
+class Run(Struct, eq=False):
+    """One run of an operation. `answer` is the root object's, once that has begun; `failed` is True once it holds a failure, or a
+    null where none may stand."""
 
-    __slots__ = ("answer", "context", "failed", "operation", "root", "tracked", "variables", "watch")
-
-    def __init__(
-        self,
-        operation: Operation,
-        answer: Struct,
-        variables: VariableValues,
-        context: Any,
-        root: Any,
-        watch: Watch | None = None,
-    ) -> None:
-        self.operation = operation
-        self.answer = answer
-        self.watch = watch
-        self.variables = variables
-        self.context = context
-        self.root = root
-        self.failed = False
-        self.tracked: list[Awaitable[Any]] = []
+    operation: Operation
+    variables: VariableValues
+    context: Any
+    root: Any
+    watch: Watch | None = None
+    answer: Struct | None = None
+    failed: bool = False
+    tracked: list[Awaitable[Any]] = []
 
     @property
     def schema(self) -> GraphQLSchema:
@@ -118,24 +112,44 @@ class Run:
 
     def start(self, place: Place, serially: bool) -> Coroutine[Any, Any, None] | None:
         """Write the answer of the root object, failures still inside; what has to be awaited for that, None where nothing has."""
-        rows = Rows(place, [self.root], [self.answer], place.read)
+        rows = self._begun(place)
         if serially:
             return self._finished(self._one_by_one(rows))
         steps = [Step(self, one, rows) for one in place.read]
-        if self.watch is not None:
-            return self._finished(self.take(steps))
+        return self._first(steps) if self.watch is None else self._finished(self.take(steps))
+
+    def resume(self, place: Place, field: Field, value: Any) -> Coroutine[Any, Any, None] | None:
+        """The same where the only field of the root was asked already: it has answered `value`, or raised it."""
+        step = Step(self, field, self._begun(place))
+        step.values.append(value)
+        step.weigh()
+        return self._first([step])
+
+    def _begun(self, place: Place) -> Rows:
+        self.answer = place.blank()
+        return Rows(place, [self.root], [self.answer], place.read)
+
+    def _first(self, steps: list[Step]) -> Coroutine[Any, Any, None] | None:
         try:
             left = self.begin(steps)
         except BaseException:
-            _close(self.tracked)
+            self.close()
             raise
+        return self.rest(left)
+
+    def rest(self, left: list[Step]) -> Coroutine[Any, Any, None] | None:
+        """What has to be awaited once all has begun."""
         return self._finished(self.finish(left)) if left or self.tracked else None
+
+    def close(self) -> None:
+        """Let go of what was to be awaited beside the answer."""
+        _close(self.tracked)
 
     async def _finished(self, rest: Awaitable[None]) -> None:
         try:
             await rest
         except BaseException:
-            _close(self.tracked)
+            self.close()
             raise
         if self.tracked:
             await asyncio.gather(*self.tracked, return_exceptions=True)
@@ -162,7 +176,8 @@ class Run:
         left: list[Step] = []
         try:
             for step in steps:
-                step.ask()
+                if not step.values:  # else it was asked before
+                    step.ask()
                 if step.complete():
                     if step.below:
                         steps += step.further()
@@ -230,7 +245,7 @@ class Step:
 
     def path(self, row: int) -> Path:
         """The field's response path on one object."""
-        return Path(self.rows.paths[row], self.field.key, self.field.parent_type.name)
+        return self.rows.path(row, self.field)
 
     def info(self, row: int) -> Any:
         """The field's info on one object."""
@@ -238,7 +253,9 @@ class Step:
             self._infos = {}
         found = self._infos.get(row)
         if found is None:
-            found = LazyInfo(self, row) if self.field.operation.is_strawberry else resolve_info(self, row)
+            run, field, rows = self.run, self.field, self.rows
+            lazy = field.operation.is_strawberry
+            found = LazyInfo(run, field, rows, row) if lazy else resolve_info(run, field, self.path(row))
             self._infos[row] = found
         return found
 
@@ -264,8 +281,13 @@ class Step:
                 values.append(ask(source, self.info(row) if call.wants_info else None, arguments))
             except Exception as problem:
                 values.append(problem)
-        self.plain = not call.waits and all_plain(values)
-        self.waits = not self.plain and (call.waits or any(map(is_awaitable, values)))
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Look at what was answered: whether it is plain, or has to be awaited."""
+        waits = self.field.call.waits
+        self.plain = not waits and all_plain(self.values)
+        self.waits = not self.plain and (waits or any(map(is_awaitable, self.values)))
 
     def complete(self) -> bool:
         """Complete the answers and write them, where they are plain objects; False, and nothing done, where `finish` has to."""

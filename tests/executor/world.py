@@ -251,6 +251,10 @@ class Query:
         return outcome(info.context, "must")  # type: ignore[no-any-return]
 
     @strawberry.field
+    def row(self, info: strawberry.Info, n: int = 3) -> list[Thing | None] | None:
+        return outcome(info.context, "row")  # type: ignore[no-any-return]
+
+    @strawberry.field
     async def things(self, info: strawberry.Info, skip: int = 0) -> list[Thing | None]:
         return outcome(info.context, "things")  # type: ignore[no-any-return]
 
@@ -292,6 +296,7 @@ class World:
             "things": self.resolved(
                 lambda: [self.maybe(lambda: self.thing(2)) for _ in range(self.random.randrange(4))]
             ),
+            "row": self.resolved(lambda: self.many(lambda: self.maybe(lambda: self.thing(2)))),
             "beings": self.resolved(lambda: [self.being(2) for _ in range(self.random.randrange(4))]),
         }
         return context
@@ -416,7 +421,7 @@ _BRANCHES = {
     "Dog": {"owner": "Thing"},
     "Fox": {},
     "Pet": {},
-    "Query": {"thing": "Thing", "must": "Thing", "things": "Thing", "beings": "Being"},
+    "Query": {"thing": "Thing", "must": "Thing", "row": "Thing", "things": "Thing", "beings": "Being"},
 }
 _INSIDE = {"Being": ["Cat", "Dog", "Fox", "Being"], "Pet": ["Cat", "Dog", "Being"]}
 # Each key has one meaning in a document, so that fields merge.
@@ -425,6 +430,7 @@ _ARGUMENTS = {
     "slow": ["", "(filter: {word: $word})", "(filter: $filter)", "(words: $words)", '(words: "one")', "(filter: null)"],
     "many": ["", "(first: $n)", "(first: 2)"],
     "things": ["", "(skip: 1)"],
+    "row": ["", "(n: 4)", "(n: $n)"],
 }
 _DIRECTIVES = [
     "@include(if: $yes)",
