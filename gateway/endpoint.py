@@ -72,13 +72,16 @@ class Terms:
 
 
 class _Exchange(Struct, eq=False):
-    """One request as it is worked on; what is known of it ends up in the log."""
+    """One request as it is worked on; what is known of it ends up in the log. `begun` is its answer, or what is left of it, where
+    that has begun and is to be sent in `form`."""
 
     scope: Scope
     id: str
     caller: Caller | None = None
     plan: Plan | None = None
     charge: Charge | None = None
+    form: Form = Form.JSON
+    begun: Answer | Begun[Answer] | None = None
     status: int = 0
     age: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -97,14 +100,6 @@ class _Exchange(Struct, eq=False):
     def wants_bill(self) -> bool:
         """Whether the answer is to say what it cost."""
         return header(self.scope, "x-acorn-bill") == "1"
-
-
-class _Begun(Struct, eq=False, gc=False):
-    """A request whose answer has begun, which has to wait for something or cannot be sent at once."""
-
-    exchange: _Exchange
-    form: Form
-    answer: Answer | Begun[Answer]
 
 
 class Endpoint:
@@ -136,23 +131,24 @@ class Endpoint:
         charge = None if plan is None else self._admission.admit_as_before(heard.caller, asked.points)
         if plan is None or charge is None:
             return False
-        exchange = _Exchange(scope, request_id(scope), heard.caller, plan, charge)
+        exchange = _Exchange(scope, request_id(scope), heard.caller, plan, charge, asked.form)
         variables, compiled = asked.request.variables, plan.compiled
         if compiled is not None and (asked.read is None or asked.read.plan is not compiled.identity):
             asked.read = compiled.read(variables)
         run = Run(
-            plan, variables, heard.caller, exchange.id, asked.within_s, asked.wants_bill, charge=charge, read=asked.read
+            plan, variables, heard.caller, exchange.id, asked.within_s, asked.wants_bill, False, charge, asked.read
         )
-        made = self._executor.begin(run)
-        answer = made if isinstance(made, Answer) else Begun(made)
-        scope[BEGUN] = _Begun(exchange, asked.form, answer)  # whatever comes now, it is not run again
-        if isinstance(answer, Begun):
-            if not answer.done:
+        answer = self._executor.begin(run)
+        scope[BEGUN] = exchange  # whatever comes now, it is not run again
+        if not isinstance(answer, Answer):
+            exchange.begun = begun = Begun(answer)
+            if not begun.done:
                 return False
-            answer = answer.value
-        exchange.age = answer.age
+            answer = begun.value
+        exchange.begun, exchange.age = answer, answer.age
         if not self._sent_at_once(exchange, asked.form, answer):
             return False
+        del scope[BEGUN]  # each holds the other, and Python would have to search for them
         if answer.kept is not None:
             self._remember(exchange, asked.form, answer)
         self._tell(exchange)
@@ -161,16 +157,12 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if BEGUN not in scope and self.begin(scope):  # where there was no task to begin it in
             return
-        begun: _Begun | None = scope.get(BEGUN)
-        exchange = _Exchange(scope, request_id(scope)) if begun is None else begun.exchange
+        exchange = scope.pop(BEGUN, None) or _Exchange(scope, request_id(scope))
         try:
-            if begun is None:
+            if exchange.begun is None:
                 await self._answer(exchange, receive, send)
             else:
-                answer = begun.answer
-                if isinstance(answer, Begun):
-                    answer = await unless_left(receive, answer)
-                await self._send_whole(exchange, send, begun.form, answer)
+                await self._send_begun(exchange, receive, send, exchange.begun)
         except ClientLeft:
             metrics.LEFT.inc()
         except BadRequest as problem:
@@ -221,6 +213,12 @@ class Endpoint:
         if heard is not None and not request.explain:
             heard.understood(Asked(request, within_s, wants_bill, form, charge.points))
         await self._send_whole(exchange, send, form, answer)
+
+    async def _send_begun(
+        self, exchange: _Exchange, receive: Receive, send: Send, begun: Answer | Begun[Answer]
+    ) -> None:
+        answer = begun if isinstance(begun, Answer) else await unless_left(receive, begun)
+        await self._send_whole(exchange, send, exchange.form, answer)
 
     async def _send_whole(self, exchange: _Exchange, send: Send, form: Form, answer: Answer) -> None:
         """The whole answer of a run, which may be given again."""

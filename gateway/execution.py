@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -150,8 +151,7 @@ class Executor:
                 charge.settle(self._points(run, charge, kept.body), Bill())
             return kept
         began = time.monotonic()
-        ask = Ask(deadline=began + run.deadline_s, before_calls=self._toll(run))
-        context = Context(self._shelf(), run.caller, ask, run.request_id)
+        context = Context(self._shelf(), run.caller, partial(self._ask, run, began), run.request_id)
         try:
             if question is not None and (question, run.deadline_s) in self._flights:
                 return self._ended(run, context, began, self._joined(run, context, question))
@@ -164,6 +164,9 @@ class Executor:
             else self._ended(run, context, began, made)
         )
 
+    def _ask(self, run: Run, began: float) -> Ask:
+        return Ask(deadline=began + run.deadline_s, before_calls=self._toll(run))
+
     async def _ended(self, run: Run, context: Context, began: float, work: Coroutine[Any, Any, Answer]) -> Answer:
         """The answer of a run that has to wait for something."""
         try:
@@ -172,18 +175,18 @@ class Executor:
             answer = self._failed(run, context, problem)
         except asyncio.CancelledError:
             if run.charge is not None:
-                run.charge.settle_calls(context.ask.bill, leaving=True)
+                run.charge.settle_calls(context.bill, leaving=True)
             raise
         return self._paid(run, context, began, answer)
 
     def _failed(self, run: Run, context: Context, problem: Exception) -> Answer:
         late = isinstance(problem, TimeoutError)
         told = _late(run.deadline_s) if late else tell_exception(problem, run.request_id)
-        return Answer.failure(told, context.ask.bill if run.wants_bill else None, executed=True)
+        return Answer.failure(told, context.bill if run.wants_bill else None, executed=True)
 
     def _paid(self, run: Run, context: Context, began: float, answer: Answer) -> Answer:
         """An answer, settled and counted."""
-        bill = context.ask.bill
+        bill = context.bill
         if run.charge is not None:
             answer = self._settled(run, run.charge, answer, bill)
         self._count(run, answer, time.monotonic() - began, bill)
@@ -202,7 +205,7 @@ class Executor:
         metrics.OPERATIONS_SHARED.inc()
         result, others = landed
         context.problems.extend(others.problems)
-        context.ask.bill.share(others.ask.bill)
+        context.ask.bill.share(others.bill)
         return self._kept(question, run) or self._answer(run, result, context)
 
     def _made(self, run: Run, context: Context, question: Question | None) -> Answer | Coroutine[Any, Any, Answer]:
@@ -221,7 +224,7 @@ class Executor:
     ) -> Answer:
         """The answer of a result, kept where it may be given again."""
         answer = self._answer(run, result, context)
-        if self.answers is None or draft is None or answer.errors or not answer.executed or context.ask.bill.lines:
+        if self.answers is None or draft is None or answer.errors or not answer.executed or context.bill.lines:
             return answer
         return replace(answer, kept=self.answers.keep(question, answer.body, draft))
 
@@ -397,7 +400,7 @@ class Executor:
             if points is None:
                 body = result.encode(errors=errors)
                 points = self._points(run, charge, body, failed=bool(errors))
-        told = _extensions(charge, points, context.ask.bill) if run.wants_bill else None
+        told = _extensions(charge, points, context.bill) if run.wants_bill else None
         if body is None:
             body = result.encode(errors=errors, extensions=told)
         elif told is not None:

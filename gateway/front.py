@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from executor import Read
 from gateway.accept import Form
 from gateway.admission import Admission
@@ -54,18 +56,15 @@ Words: TypeAlias = tuple[bytes | None, ...]
 Key: TypeAlias = tuple[frozenset[str], Words]
 
 
-class Heard:
+class Heard(Struct, eq=False):
     """A request of a known caller that has arrived as a whole at our own server, which offers `whole`; `asked` is there where it
     was understood before."""
 
-    __slots__ = ("_front", "_key", "asked", "caller", "whole")
-
-    def __init__(self, front: Front, whole: Whole, key: Key, caller: Caller, asked: Asked | None) -> None:
-        self._front = front
-        self.whole = whole
-        self._key = key
-        self.caller = caller
-        self.asked = asked
+    _front: Front
+    whole: Whole
+    _key: Key
+    caller: Caller
+    asked: Asked | None
 
     def understood(self, asked: Asked) -> None:
         """The next that is equal asks for the same."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec import Struct
 
-from domain.budget import Ask
+from domain.budget import Ask, Bill
 from domain.errors import Forbidden, HouseError
 from resolvers.loaders import Loaders
 from resolvers.shelf import Shelf
 from resolvers.stock_answer import Basis
 
 __all__ = ["Caller", "Context", "Shelf"]
+
+_NOTHING = Bill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +43,32 @@ class Caller:
 class Context(Struct, eq=False):
     """One operation of one caller.
 
-    `problems` are failures that blank nothing, as (response path, error); the edge adds them to `errors`. Loaders live as long as
-    one operation; a subscription renews them with each event, so that none remembers an older world. `basis` is there where the
-    answer may be given again; `personal` says that it holds what each reader has to be named for in the log.
+    `asking` is its `ask`, or makes it when somebody looks. `problems` are failures that blank nothing, as (response path, error);
+    the edge adds them to `errors`. Loaders live as long as one operation; a subscription renews them with each event, so that
+    none remembers an older world. `basis` is there where the answer may be given again; `personal` says that it holds what each
+    reader has to be named for in the log.
     """
 
     shelf: Shelf
     caller: Caller
-    ask: Ask
+    asking: Ask | Callable[[], Ask]
     request_id: str
     problems: list[tuple[list[str | int], HouseError]] = []
     basis: Basis | None = None
     personal: bool = False
     _loaders: Loaders | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """How platforms are asked for it."""
+        if not isinstance(self.asking, Ask):
+            self.asking = self.asking()
+        return self.asking
+
+    @property
+    def bill(self) -> Bill:
+        """What it cost upstream so far, for reading alone."""
+        return self.asking.bill if isinstance(self.asking, Ask) else _NOTHING
 
     @property
     def loaders(self) -> Loaders:

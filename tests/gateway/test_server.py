@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway import asgi
+from gateway import asgi, endpoint
 from gateway import server as server_module
 from tests.gateway import sample
 from tests.gateway.conftest import Gateway, until
@@ -302,6 +303,36 @@ async def test_a_known_request_whose_client_leaves_is_ended(gateway: Gateway, ga
     await until(lambda: sample.STEPS)
     line.writer.close()
     await until(lambda: sample.STEPS == ["began", "cancelled"])
+
+
+def exchanges() -> int:
+    """Requests that are still in memory."""
+    return sum(type(one) is endpoint._Exchange for one in gc.get_objects())
+
+
+async def test_requests_are_forgotten_when_they_are_answered(gateway: Gateway, gate: asyncio.Event) -> None:
+    """Without a search for what holds each other, which comes late, and finds all the more."""
+    at_once = await known(gateway, 'query Forgotten { stock(skus: [\\"a\\"]) { name } }')
+    waits = await known(gateway, "query Waits { slow(seconds: 0) }")
+    await at_once.ask()
+    gc.collect()
+    gc.disable()
+    try:
+        before = exchanges()
+        for _ in range(20):
+            assert b'"name":"a"' in await at_once.ask()
+        assert exchanges() == before
+        gate.clear()
+        waits.writer.write(waits.request)
+        await until(lambda: exchanges() == before + 1)
+        gate.set()
+        assert b'"slow":"done"' in await waits.answer()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert exchanges() == before
+    at_once.writer.close()
+    waits.writer.close()
 
 
 async def test_known_requests_are_refused_like_others_where_there_are_too_many(
