@@ -38,6 +38,14 @@ async def expected(tx: AsyncConnection, channel: ChannelId, since: datetime, now
     return Expected(now - since, RATE_OVER, await tx.scalar(before) or 0, hinted, waiting)
 
 
+async def named_in_vain(tx: AsyncConnection, channel: ChannelId, before: datetime) -> bool:
+    """Whether an order that a notification has named before then is not known yet at all."""
+    o, h = order.c, hint.c
+    waiting = (h.channel == channel, h.kind == HintKind.ORDER.value, h.state == "NEW", h.event_at < before)
+    known = select(o.id).where(o.channel == h.channel, o.external_id == h.subject).exists()
+    return bool(await tx.scalar(select(select(h.id).where(*waiting, ~known).exists())))
+
+
 async def took(tx: AsyncConnection, channel: ChannelId, way: str, reason: str) -> None:
     """The run of the channel's orders that is under way goes this way."""
     c = sync_stream.c

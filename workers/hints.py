@@ -37,6 +37,7 @@ from store import (
     market,
     money_transaction,
     order,
+    order_path,
     outbound,
     person,
     privacy,
@@ -233,8 +234,8 @@ class Round:
         for kind, found in kinds.items():
             match kind:
                 case HintKind.ORDER:
+                    await self._run_sooner()
                     fresh = await self._fresh(found, self._known_orders)
-                    await self._run_sooner(fresh)
                     for few in batches(fresh, self._orders_batch):
                         await self._orders(few)
                 case HintKind.REFUND if isinstance(self.port, RefundsTold):
@@ -291,14 +292,10 @@ class Round:
         kept = await order.by_ids(tx, set(ids))
         return {ids[id].subject for id, one in kept.items() if _enough(one, ids[id].event_at)}
 
-    async def _run_sooner(self, errands: Sequence[Errand]) -> None:
+    async def _run_sooner(self) -> None:
         """In a flood the stream reads what is named, by whichever path is there in time, and does not wait for its hour."""
-        late = self.deps.clock() - UNREAD
-        ids = {order_id(one.channel, one.subject) for one in errands if one.event_at < late}
-        if not ids:
-            return
         async with self.deps.store.begin() as tx:
-            if ids - await order.known(tx, ids):
+            if await order_path.named_in_vain(tx, self.port.channel.id, self.deps.clock() - UNREAD):
                 await stream.hurry(tx, self.port.channel.id, StreamName.ORDERS, RUN_AGAIN)
 
     async def _known_stock(self, tx: AsyncConnection, errands: Sequence[Errand]) -> set[str]:

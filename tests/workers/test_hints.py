@@ -36,6 +36,7 @@ from store.tables import money_line as lines_table
 from store.tables import sync_stream
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import SHORT, make_deps, until, working
+from workers import hints as hints_module
 from workers.deps import Deps
 from workers.hints import MOST_ATTEMPTS, Hints, Listen, take
 from workers.watch import end
@@ -163,17 +164,26 @@ async def test_an_order_that_a_report_told_and_the_channel_ships_is_not_read_for
     ],
 )
 async def test_a_run_reads_sooner_what_single_reads_do_not_keep_up_with(
-    store: Store, deps: Deps, port: Platform, named_ago: timedelta, known: bool, hurried: bool
+    store: Store,
+    deps: Deps,
+    port: Platform,
+    named_ago: timedelta,
+    known: bool,
+    hurried: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = datetime.now(UTC)
     async with store.begin() as tx:
         await stream.register(tx, SHOP, StreamName.ORDERS, timedelta(minutes=15))
         await stream.claim_due(tx, 60)
         await stream.finished(tx, SHOP, StreamName.ORDERS, now, now - timedelta(minutes=10))
-        if known:
-            await order.upsert(tx, [make_order(port, "O-1", updated_at=now - timedelta(hours=1))])
+        sketch = replace(make_order(port, "O-1", updated_at=now - timedelta(hours=1)), whole=False)
+        await order.upsert(tx, [sketch, make_order(port, "O-2", updated_at=now - timedelta(hours=1))][: 1 + known])
+    # What is first in line is known already, and is all that is claimed.
+    await _came(store, _hint("n-1", HintKind.ORDER, "O-1", now - timedelta(minutes=9)))
+    await _came(store, _hint("n-2", HintKind.ORDER, "O-2", now - named_ago))
+    monkeypatch.setattr(hints_module, "AT_ONCE", 1)
     port.problems = [Throttled("No slot in time.", retry_after_s=600.0)]
-    await _came(store, _hint("n-1", HintKind.ORDER, "O-1", now - named_ago))
     await _hints(deps).once()
     async with store.begin() as tx:
         [due_in] = (await tx.execute(select(sync_stream.c.due_at - func.now()))).scalars()
