@@ -118,7 +118,11 @@ class App:
 
     def begin(self, scope: Scope) -> bool:
         """Whether a request was answered at once, since the same was understood before and nothing has to be waited for."""
-        return self._endpoint is not None and self._executor.tracing is None and self._endpoint.begin(scope)
+        if self._endpoint is None:
+            return False
+        if self._executor.tracing is not None:
+            self._executor.tracing.arrived(scope)
+        return self._endpoint.begin(scope)
 
     async def drain(self) -> None:
         """End streams and sockets, so that the server need not wait for their clients; returns when they have said so."""

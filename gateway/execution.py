@@ -37,7 +37,7 @@ from resolvers.context import Caller, Context, Shelf
 from resolvers.forecast import Expected, Forecast
 
 if TYPE_CHECKING:
-    from gateway.tracing import Tracing  # it needs what is not always installed
+    from gateway.tracing import Silent, Tracing  # they need what is not always installed
 
 BEGINNING = 20  # subscriptions that begin in one turn of the loop, some 10 ms for these
 GRACE_S = 1.0  # upstream waits end by the deadline; what is left is ours
@@ -132,12 +132,22 @@ class Executor:
 
     def begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
         """The same at once where nothing has to be waited for; else the rest of it, which has to be awaited."""
-        return self._begin(run) if self.tracing is None else self._traced(self.tracing, run)
-
-    async def _traced(self, tracing: Tracing, run: Run) -> Answer:
-        with tracing.operation(run):
+        if self.tracing is None:
+            return self._begin(run)
+        span = self.tracing.operation(run)
+        before = span.enter()
+        try:
             begun = self._begin(run)
-            return begun if isinstance(begun, Answer) else await begun
+        finally:
+            span.leave(before)
+        if isinstance(begun, Answer):
+            span.end()
+            return begun
+        return self._inside(span, begun)
+
+    async def _inside(self, span: Silent, rest: Coroutine[Any, Any, Answer]) -> Answer:
+        with span:
+            return await rest
 
     def _begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
         charge = run.charge

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
 
@@ -28,7 +28,7 @@ from adapters.route import Routed
 from adapters.transport import Made
 from domain.budget import Bill
 from executor import Watch
-from gateway.asgi import Scope, header
+from gateway.asgi import Scope, header, named
 from gateway.errors import Told
 from gateway.execution import Answer, Run
 from gateway.settings import Settings
@@ -49,6 +49,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 # (the span of the client that a request came with, the transport it came by)
 _ARRIVAL: ContextVar[tuple[SpanContext | None, str]] = ContextVar("_ARRIVAL", default=(None, "http"))
+_ALONE = {transport: (None, transport) for transport in ("http", "websocket")}
 _CURRENT: ContextVar[Silent | None] = ContextVar("_CURRENT", default=None)
 
 
@@ -63,6 +64,14 @@ class Silent:
 
     def end(self) -> None:
         """It has ended."""
+
+    def enter(self) -> Token[Silent | None]:
+        """What begins from here on is part of it, until `leave` is told what this answers; it goes on."""
+        return _CURRENT.set(self)
+
+    def leave(self, before: Token[Silent | None]) -> None:
+        """See `enter`."""
+        _CURRENT.reset(before)
 
     def __enter__(self) -> Silent:
         self._before = _CURRENT.set(self)
@@ -148,6 +157,9 @@ class Tracing:
 
     def arrived(self, scope: Scope) -> None:
         """A request, or a connection, has come: its operations continue the trace that it names, if it names one."""
+        if b"traceparent" not in named(scope):
+            _ARRIVAL.set(_ALONE[scope["type"]])
+            return
         carrier = {name: told for name in ("traceparent", "tracestate") if (told := header(scope, name)) is not None}
         parent = get_current_span(_PROPAGATOR.extract(carrier)).get_span_context() if carrier else None
         _ARRIVAL.set((parent if parent is not None and parent.is_valid else None, scope["type"]))
