@@ -230,7 +230,7 @@ async def order_pages(
         query["paginationToken"] = token
 
 
-async def orders_placed(
+def orders_placed(
     client: Client, codes: Mapping[str, str], start: datetime, end: datetime, ask: Ask
 ) -> AsyncIterator[Page[Order]]:
     """Orders placed from `start` until before `end`, oldest first, as they stand now. Source: searchOrders by creation."""
@@ -240,8 +240,7 @@ async def orders_placed(
         "marketplaceIds": tuple(codes),
         "maxResultsPerPage": str(PAGE),
     }
-    async for page in _listed(client, codes, query, ask):
-        yield page
+    return _listed(client, codes, query, ask)
 
 
 async def _listed(
@@ -258,9 +257,7 @@ async def _listed(
         query["paginationToken"] = token
 
 
-async def orders_to_ship(
-    client: Client, codes: Mapping[str, str], since: datetime, ask: Ask
-) -> AsyncIterator[Page[Order]]:
+def orders_to_ship(client: Client, codes: Mapping[str, str], since: datetime, ask: Ask) -> AsyncIterator[Page[Order]]:
     """What we ship of the orders changed since then, and has not left. Source: searchOrders by fulfiller and status."""
     query: dict[str, str | tuple[str, ...]] = {
         "lastUpdatedAfter": iso(since),
@@ -269,8 +266,7 @@ async def orders_to_ship(
         "fulfillmentStatuses": ("UNSHIPPED", "PARTIALLY_SHIPPED"),
         "maxResultsPerPage": str(PAGE),
     }
-    async for page in _listed(client, codes, query, ask):
-        yield page
+    return _listed(client, codes, query, ask)
 
 
 async def order(client: Client, codes: Mapping[str, str], key: OrderKey, ask: Ask) -> Order:

@@ -44,17 +44,15 @@ def port() -> FakePort:
     return make_port()
 
 
-async def test_a_lane_keeps_ten_items_in_hand_and_goes_on_as_each_ends(
-    store: Store, redis: Redis, port: FakePort
-) -> None:
-    id = await ship(store, await place_orders(store, port, 25))
+async def most_in_hand(store: Store, redis: Redis, port: FakePort, width: int) -> int:
+    """How many parcels a lane has in hand at the most, where none ends before `width` are."""
     in_hand, most, gate = 0, 0, asyncio.Event()
 
     async def watched(deps: Deps, item: ClaimedItem) -> Worked:
         nonlocal in_hand, most
         in_hand += 1
         most = max(most, in_hand)
-        if in_hand == WIDTH:
+        if in_hand == width:
             gate.set()
         await gate.wait()
         worked = await shipments.work(deps, item)
@@ -62,9 +60,15 @@ async def test_a_lane_keeps_ten_items_in_hand_and_goes_on_as_each_ends(
         return worked
 
     port.visibility_lag_s = 60.0
-    lanes = Lanes(make_deps(store, redis, [port]), {Capability.SHIPMENTS: watched})
-    await drained(lanes, "shop")
-    assert (most, len(port.effects)) == (WIDTH, 25)
+    await drained(Lanes(make_deps(store, redis, [port]), {Capability.SHIPMENTS: watched}), "shop")
+    return most
+
+
+async def test_a_lane_keeps_ten_items_in_hand_and_goes_on_as_each_ends(
+    store: Store, redis: Redis, port: FakePort
+) -> None:
+    id = await ship(store, await place_orders(store, port, 25))
+    assert (await most_in_hand(store, redis, port, WIDTH), len(port.effects)) == (WIDTH, 25)
     assert await statuses(store, id) == ["ACCEPTED"] * 25
 
 
@@ -80,21 +84,7 @@ class Booked(FakePort):
 async def test_a_channel_that_tells_of_many_orders_at_once_has_more_in_hand(store: Store, redis: Redis) -> None:
     port = Booked(make_port().channel)
     await ship(store, await place_orders(store, port, 25))
-    in_hand, most, gate = 0, 0, asyncio.Event()
-
-    async def watched(deps: Deps, item: ClaimedItem) -> Worked:
-        nonlocal in_hand, most
-        in_hand += 1
-        most = max(most, in_hand)
-        if in_hand == WIDTH_TOGETHER:
-            gate.set()
-        await gate.wait()
-        worked = await shipments.work(deps, item)
-        in_hand -= 1
-        return worked
-
-    port.visibility_lag_s = 60.0
-    await drained(Lanes(make_deps(store, redis, [port]), {Capability.SHIPMENTS: watched}), "shop")
+    most = await most_in_hand(store, redis, port, WIDTH_TOGETHER)
     assert (most, len(port.effects)) == (WIDTH_TOGETHER, 25)
 
 
