@@ -74,13 +74,13 @@ class Silent:
         _CURRENT.reset(before)
 
     def __enter__(self) -> Silent:
-        self._before = _CURRENT.set(self)
+        self._before = self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _CURRENT.reset(self._before)
+        self.leave(self._before)
 
 
 class Span(Silent):
@@ -115,7 +115,7 @@ class Span(Silent):
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _CURRENT.reset(self._before)
+        self.leave(self._before)
         if kind is not None:
             self.failed = True
             self.attributes["error.type"] = kind.__name__
