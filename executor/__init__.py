@@ -4,7 +4,7 @@ from executor.batch import Parents, batched, by_class, lasting
 from executor.plan import CompiledPlan, Read, compile
 from executor.result import Result
 from executor.shapes import UTC_DATETIME, Native
-from executor.steps import Watch
+from executor.steps import Watch, inside
 from executor.written import Copies
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "batched",
     "by_class",
     "compile",
+    "inside",
     "lasting",
 ]

@@ -115,6 +115,11 @@ class Field:
         return self.details[0].node.name.value
 
     @property
+    def title(self) -> str:
+        """As who watches is told of it: `Query.stock`."""
+        return f"{self.parent_type.name}.{self.name}"
+
+    @property
     def nodes(self) -> list[Any]:
         """The field nodes that were merged into this key, for the locations of errors."""
         return [detail.node for detail in self.details]

@@ -150,7 +150,7 @@ class CompiledPlan:
             self._fell_back(str(problem))
             return self._left(variables, context, root)
         run, short = Run(choice.operation, values, context, root, watch), choice.short
-        rest = run.start(choice.root, self._serially) if short is None or watch is not None else short.start(run)
+        rest = run.start(choice.root, self._serially) if short is None else short.start(run)
         return Result(run.answer, run.failed) if rest is None else _rest(run, rest)
 
     def read(self, variables: Mapping[str, Any]) -> Read:

@@ -9,13 +9,14 @@ null, an object of another class) is handed over to the run, which goes on from 
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from graphql import GraphQLError
 
 from executor.info import LazyInfo
 from executor.places import Field, Place
-from executor.steps import Rows, Run
+from executor.steps import Rows, Run, inside
 
 
 def short_of(root: Place) -> Short | None:
@@ -36,7 +37,7 @@ def short_of(root: Place) -> Short | None:
 class Short:
     """Asks the only field of the root, and copies its objects."""
 
-    __slots__ = ("_ask", "_field", "_is_list", "_place", "_plain_arguments", "_root", "_rows")
+    __slots__ = ("_ask", "_field", "_is_list", "_level", "_place", "_plain_arguments", "_root", "_rows")
 
     def __init__(self, root: Place, field: Field, place: Place) -> None:
         self._root = root
@@ -45,6 +46,7 @@ class Short:
         self._is_list = field.kind.item is not None
         self._plain_arguments = field.arguments.plain
         self._ask = field.call.ask
+        self._level = [(field.title, 1)]
         self._rows = Rows(root, [], [], [])  # tells where the root stands, which is the same in all runs
 
     def start(self, run: Run) -> Coroutine[Any, Any, None] | None:
@@ -52,6 +54,11 @@ class Short:
         arguments = self._plain_arguments(run.variables)
         if arguments is None:
             return run.start(self._root, serially=False)
+        if run.watch is None:
+            return self._taken(run, arguments)
+        return inside(run.watch(self._level), partial(self._taken, run, arguments))
+
+    def _taken(self, run: Run, arguments: dict[str, Any]) -> Coroutine[Any, Any, None] | None:
         try:
             value = self._ask(run.root, LazyInfo(run, self._field, self._rows, 0), arguments)
         except Exception as problem:

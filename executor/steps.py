@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from inspect import iscoroutine
 from itertools import chain, islice
 from types import NoneType
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema, default_type_resolver
 from graphql.execution import Executor
@@ -30,8 +30,42 @@ from executor.values import Failure, all_plain, is_null, is_plain
 
 _LISTS = {list}
 
-# Lasts around a level; it is told the level's fields, each with the number of its objects.
-Watch = Callable[[Sequence[tuple[str, int]]], AbstractContextManager[object]]
+T = TypeVar("T")
+
+
+class Around(AbstractContextManager["Around"], Protocol):
+    """Lasts around something. As a context manager it ends with that; without, it may be left, entered again, and ended."""
+
+    def enter(self) -> Any:
+        """What begins from here on is inside, until `leave` is told what this answers."""
+
+    def leave(self, before: Any) -> None:
+        """See `enter`."""
+
+    def end(self) -> None:
+        """It has ended."""
+
+
+# What lasts around a level; it is told the level's fields, each with the number of its objects.
+Watch = Callable[[Sequence[tuple[str, int]]], Around]
+
+
+def inside(around: Around, begin: Callable[[], T | Coroutine[Any, Any, T]]) -> T | Coroutine[Any, Any, T]:
+    """What `begin` comes to: at once, or once its rest, which has to be awaited, is done."""
+    before = around.enter()
+    try:
+        begun = begin()
+    finally:
+        around.leave(before)
+    if isinstance(begun, Coroutine):
+        return _rest(around, begun)
+    around.end()
+    return begun
+
+
+async def _rest(around: Around, rest: Coroutine[Any, Any, T]) -> T:
+    with around:
+        return await rest
 
 
 class Rows:
@@ -165,7 +199,7 @@ class Run(Struct, eq=False):
         return self._take(steps) if self.watch is None else self._watched(self.watch, steps)
 
     async def _watched(self, watch: Watch, steps: list[Step]) -> None:
-        with watch([(f"{one.field.parent_type.name}.{one.field.name}", len(one.rows.sources)) for one in steps]):
+        with watch([(one.field.title, len(one.rows.sources)) for one in steps]):
             await self._take(steps)
 
     async def _take(self, steps: list[Step]) -> None:

@@ -19,7 +19,7 @@ from gateway.consent import PREFIX as CHANNELS
 from gateway.consent import Consents
 from gateway.cors import VARY, cors, preflight
 from gateway.documents import Documents
-from gateway.endpoint import METHODS, Endpoint, Terms
+from gateway.endpoint import BEGUN, METHODS, Endpoint, Terms
 from gateway.errors import internal
 from gateway.execution import Executor, write_json
 from gateway.expiry import Expiry
@@ -121,7 +121,7 @@ class App:
         if self._endpoint is None:
             return False
         if self._executor.tracing is not None:
-            self._executor.tracing.arrived(scope)
+            self._executor.tracing.arrived_alone()
         return self._endpoint.begin(scope)
 
     async def drain(self) -> None:
@@ -202,7 +202,7 @@ class App:
         await self._sockets(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._executor.tracing is not None:
+        if self._executor.tracing is not None and BEGUN not in scope:
             self._executor.tracing.arrived(scope)
         try:
             if scope["path"] != "/graphql":

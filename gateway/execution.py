@@ -21,7 +21,7 @@ from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from domain.budget import Ask, Bill, Toll
 from domain.errors import Exhausted
-from executor import Read, Result, Watch
+from executor import Read, Result, Watch, inside
 from gateway import metrics
 from gateway.alike import Alike
 from gateway.answers import Answers, Draft, Kept
@@ -37,7 +37,7 @@ from resolvers.context import Caller, Context, Shelf
 from resolvers.forecast import Expected, Forecast
 
 if TYPE_CHECKING:
-    from gateway.tracing import Silent, Tracing  # they need what is not always installed
+    from gateway.tracing import Tracing  # it needs what is not always installed
 
 BEGINNING = 20  # subscriptions that begin in one turn of the loop, some 10 ms for these
 GRACE_S = 1.0  # upstream waits end by the deadline; what is left is ours
@@ -132,22 +132,9 @@ class Executor:
 
     def begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
         """The same at once where nothing has to be waited for; else the rest of it, which has to be awaited."""
-        if self.tracing is None:
+        if self.tracing is None or (span := self.tracing.operation(run)) is None:
             return self._begin(run)
-        span = self.tracing.operation(run)
-        before = span.enter()
-        try:
-            begun = self._begin(run)
-        finally:
-            span.leave(before)
-        if isinstance(begun, Answer):
-            span.end()
-            return begun
-        return self._inside(span, begun)
-
-    async def _inside(self, span: Silent, rest: Coroutine[Any, Any, Answer]) -> Answer:
-        with span:
-            return await rest
+        return inside(span, partial(self._begin, run))
 
     def _begin(self, run: Run) -> Answer | Coroutine[Any, Any, Answer]:
         charge = run.charge

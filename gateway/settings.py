@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     webhook_days: int = Field(default=30, ge=1, le=400)
     tracing: Literal["off", "otlp"] = "off"
     tracing_endpoint: str = "http://localhost:4318"
-    tracing_share: float = Field(default=0.02, ge=0, le=1)
+    tracing_share: float = Field(default=0.01, ge=0, le=1)
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_jwks: str = Field(default="", validate_default=True)

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextvars import ContextVar, Token
+from random import getrandbits
 from types import TracebackType
 from typing import Any
 
@@ -81,6 +82,9 @@ class Silent:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave(self._before)
+
+
+_SILENT = Silent()
 
 
 class Span(Silent):
@@ -157,6 +161,7 @@ class Tracing:
 
     def arrived(self, scope: Scope) -> None:
         """A request, or a connection, has come: its operations continue the trace that it names, if it names one."""
+        _CURRENT.set(None)
         if b"traceparent" not in named(scope):
             _ARRIVAL.set(_ALONE[scope["type"]])
             return
@@ -164,12 +169,20 @@ class Tracing:
         parent = get_current_span(_PROPAGATOR.extract(carrier)).get_span_context() if carrier else None
         _ARRIVAL.set((parent if parent is not None and parent.is_valid else None, scope["type"]))
 
-    def operation(self, run: Run) -> Silent:
-        """The span of an operation that begins."""
+    def arrived_alone(self) -> None:
+        """A request has come over HTTP that names no trace. What begins in it is an operation, and nothing else."""
+        if _ARRIVAL.get() is not _ALONE["http"]:
+            _ARRIVAL.set(_ALONE["http"])
+
+    def operation(self, run: Run) -> Span | None:
+        """The span of an operation that begins; None where nobody is told of it, nor of what begins in this task from here on."""
         parent, transport = _ARRIVAL.get()
         context = self._begun(parent)
         if context is None:
-            return Silent()
+            # Almost all are. It stays, for the next here sets its own: to set and reset it cost more than the rest.
+            if _CURRENT.get() is not _SILENT:
+                _CURRENT.set(_SILENT)
+            return None
         kind, name = run.plan.kind.value, run.plan.name[:LONGEST_NAME]
         attributes = {
             "graphql.operation.type": kind,
@@ -185,7 +198,7 @@ class Tracing:
     async def lasting(self, run: Run, source: AsyncGenerator[Answer, None]) -> AsyncGenerator[Answer, None]:
         """The answers of an operation that has several, inside one span that ends with them. Each may be asked for by another
         task, and closed by a third."""
-        span = self.operation(run)
+        span = self.operation(run) or _SILENT
         try:
             span.resume()
             async for answer in source:
@@ -255,10 +268,11 @@ class Tracing:
         """The identity of a new span; None where nobody is to be told of it."""
         if parent is not None:
             return self._below(parent) if parent.trace_flags.sampled else None
-        trace_id = self._ids.generate_trace_id()
-        # As the SDK's own sampler decides, so that all that are set alike tell the same traces.
-        if trace_id & (2**64 - 1) >= self._bound:
+        # As the SDK's own sampler decides, by the lower half, so that all that are set alike tell the same traces.
+        lower = getrandbits(64)
+        if lower >= self._bound:
             return None
+        trace_id = getrandbits(64) << 64 | lower
         return SpanContext(trace_id, self._ids.generate_span_id(), False, _SAMPLED)
 
     def _below(self, parent: SpanContext) -> SpanContext:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -27,6 +27,8 @@ from domain.ids import ChannelId
 from domain.route import Route, Step, Way, choose
 from gateway import settings as settings_module
 from gateway import wiring
+from gateway.execution import Run
+from gateway.front import ELSE, TRACE
 from gateway.settings import Settings, SettingsError, read_settings
 from gateway.tracing import Silent, Span, Tracing
 from tests.gateway.conftest import Gateway, until
@@ -72,9 +74,14 @@ def is_child(span: ReadableSpan, of: ReadableSpan) -> bool:
 @pytest.fixture
 def told(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Told:
     """What the gateway tells from here on, until the test ends."""
-    made = Told()
-    monkeypatch.setattr(gateway.app._executor, "tracing", made.tracing)
-    return made
+    return tell(gateway, monkeypatch, Told())
+
+
+def tell(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, told: Told) -> Told:
+    """The gateway tells it from here on, as if it had started so."""
+    monkeypatch.setattr(gateway.app._executor, "tracing", told.tracing)
+    monkeypatch.setattr(gateway.app._front, "_else", ELSE | TRACE)
+    return told
 
 
 async def test_an_operation_is_told_with_who_asked_for_what(gateway: Gateway, told: Told) -> None:
@@ -120,6 +127,16 @@ async def test_a_trace_that_a_client_has_begun_is_continued(gateway: Gateway, to
     assert span.parent is not None
     assert f"{span.context.trace_id:032x}" == PARENT.split("-")[1]
     assert f"{span.parent.span_id:016x}" == PARENT.split("-")[2]
+
+
+async def test_the_next_on_a_connection_belongs_to_no_trace_that_one_before_it_had(
+    gateway: Gateway, told: Told
+) -> None:
+    for _ in range(3):  # the last of these are understood at once
+        await gateway.ask("query Mine { hello }", "read")
+    await gateway.ask("query Mine { hello }", "read", traceparent=PARENT)
+    await gateway.ask("query Mine { hello }", "read")
+    assert [span.parent is None for span in told.spans if span.name == "query Mine"] == [True] * 3 + [False, True]
 
 
 @pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", PARENT + "-more"])
@@ -179,14 +196,12 @@ async def test_operations_of_a_socket_continue_the_trace_of_its_handshake(gatewa
 
 
 async def test_the_share_decides_by_the_trace(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Told(share=0.5)
-    monkeypatch.setattr(gateway.app._executor, "tracing", seen.tracing)
+    seen = tell(gateway, monkeypatch, Told(share=0.5))
     for _ in range(60):
         await gateway.ask("query Some { hello }", "read")
     count = seen.names().count("query Some")
     assert 5 < count < 55
-    none = Told(share=0.0)
-    monkeypatch.setattr(gateway.app._executor, "tracing", none.tracing)
+    none = tell(gateway, monkeypatch, Told(share=0.0))
     await gateway.ask("query Some { hello }", "read")
     assert none.spans == ()
     await gateway.ask("query Some { hello }", "read", traceparent=PARENT)
@@ -382,3 +397,16 @@ def test_a_workers_route_stands_alone_and_one_of_what_is_not_told_is_not_told() 
     with Silent():
         told.tracing.routed(routed())
     assert told.names() == ["route"]
+
+
+async def test_an_operation_that_is_not_told_of_hides_its_own_calls_and_no_others() -> None:
+    told = Told(share=0.0)
+    run = cast(Run, None)  # of one that is not told of, nothing is looked at
+    call = Made(Call("shop", "login"), "POST", "shop.example", 0.5, 200, None, None)
+    listening = Told()
+    assert told.tracing.operation(run) is None
+    listening.tracing.upstream(call)
+    assert listening.spans == ()
+    listening.tracing.arrived({"type": "http", "headers": []})
+    listening.tracing.upstream(call)
+    assert listening.names() == ["login"]
