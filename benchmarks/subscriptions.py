@@ -35,7 +35,7 @@ from sqlalchemy import text
 
 from benchmarks.stock_read import CONFIG, seed
 from domain.event import EventKind, NewEvent
-from domain.operation import Kind, OperationStatus
+from domain.operation import Capability, Kind, NewItem, OperationStatus
 from gateway.auth import hash_secret, new_secret
 from gateway.engines import Engines, start
 from gateway.server import listen
@@ -553,7 +553,7 @@ async def prepare(engines: Engines, folder: Path, core: int) -> Bench:
                 request_hash=str(number),
                 dry_run=False,
                 status=OperationStatus.QUEUED,
-                items=[],
+                items=[NewItem("shop", Capability.SHIPMENTS, f"order:{number}", "parcel", {})],  # no worker runs
             )
             operations.append(made.id)
     async with store.begin() as tx:

@@ -193,6 +193,12 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
             yield "", None
 
 
+async def early() -> None:
+    """Returns when the minute, which budgets are counted by, has some seconds left."""
+    while time.time() % 60 > 50:
+        await asyncio.sleep(0.2)
+
+
 async def until(true: Callable[[], object]) -> None:
     """Wait for something to become true; fails after half a minute, which a busy machine may need."""
     async with asyncio.timeout(30):

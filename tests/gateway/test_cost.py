@@ -36,7 +36,7 @@ from schema.scopes import ALL, SCOPES
 from store import api_key
 from store.tables import metadata
 from tests.gateway import sample
-from tests.gateway.conftest import Gateway, served, settings_of
+from tests.gateway.conftest import Gateway, early, served, settings_of
 
 ADMIN = Caller("admin", ALL)
 JSON = "application/json"
@@ -205,7 +205,8 @@ def test_every_root_field_says_where_it_reads() -> None:
 
 
 async def key(gateway: Gateway, *scopes: str, points: int | None = None) -> str:
-    """A new key of a name of its own, with a budget."""
+    """A new key of a name of its own, with a budget of which no new minute begins while it is looked at."""
+    await early()
     secret = new_secret()
     async with gateway.store.begin() as tx:
         await api_key.create(

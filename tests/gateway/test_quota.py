@@ -21,6 +21,7 @@ from gateway.quota import ALONE, SLICES, Budget, Purse, Quotas
 from resolvers.context import Caller
 from resolvers.forecast import Expected, Forecast
 from resolvers.live import Due
+from tests.gateway.conftest import early
 
 ANYBODY = Caller("storefront", frozenset({"stock:read"}))
 
@@ -29,15 +30,9 @@ def caller(name: str, points: int | None = None, calls: int | None = None) -> Ca
     return Caller(name, frozenset(), None, points, calls)
 
 
-async def early(redis: Redis) -> None:
-    """Returns when the minute of Redis has some seconds left."""
-    while int((await redis.time())[0]) % 60 > 50:
-        await asyncio.sleep(0.2)
-
-
 @pytest.fixture
 async def quotas(redis: Redis) -> AsyncIterator[Quotas]:
-    await early(redis)
+    await early()
     made = Quotas(redis, Budget(points=1_000, calls=40))
     yield made
     await made.settle()
@@ -328,7 +323,7 @@ async def test_processes_never_admit_more_than_the_budget_and_refuse_within_thei
 ) -> None:
     """Each step: which of three processes is asked for how many points and calls, and which part of them is given back."""
     await redis.flushdb()
-    await early(redis)
+    await early()
     limit = Budget(points=400, calls=40)
     processes = [Quotas(redis, limit) for _ in range(3)]
     used_points = used_calls = 0
