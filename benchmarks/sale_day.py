@@ -1,8 +1,8 @@
 """A sale day: one hour's orders of three Amazon accounts and a shop, through the whole house, until each parcel is seen live.
 
-    python -m benchmarks.sale_day --orders 50000 --speed 10 --share 0.4
+    python -m benchmarks.sale_day --orders 50000 --speed 10 --share 0.4 [--part 0.25]
 
-The hour is squeezed into an hour / `speed` by plans that grant so many times as much a second. The sandboxes' clocks run like
+The hour, or a part of it, is squeezed by `speed`: plans grant so many times as much a second. The sandboxes' clocks run like
 ours, since a house tells time by its own clock and its database's; so what is of fixed length stays so (searchOrders and reports
 leave the last two minutes out), a report is made in 90 s / `speed`, and streams of orders run `speed` times as often. All times
 are seconds of that clock, all bounds those of the plans as they are granted.
@@ -55,7 +55,7 @@ from gateway.wiring import House, build_house
 from gateway.worker import deps_of
 from schema.scopes import ALL
 from store import api_key, migrate
-from workers.hints import take
+from workers.hints import received
 from workers.streams import sync_once
 
 HOUR_S = 3600.0
@@ -110,6 +110,7 @@ class Sold:
     """What a run came to. Seconds, of orders and of both sandboxes' clocks."""
 
     orders: int
+    sale_s: float
     seconds: float = 0.0
     known: dict[str, list[float]] = field(default_factory=dict)
     promised: list[float] = field(default_factory=list)
@@ -177,12 +178,12 @@ class Day:
             Account(one, SELLERS[one], "amzn1.application-oa2-client.sandbox", MARKETPLACES[one])  # type: ignore[arg-type]
             for one in AMAZON
         ]
+        deps = deps_of(self.house)
         while True:
             bodies = (await self.get(self.amazon, "notifications/held"))["notifications"]
             for start_at in range(0, len(bodies), 500):
                 told = [understood(accounts, json.dumps(one).encode()) for one in bodies[start_at : start_at + 500]]
-                async with self.house.store.begin() as tx:
-                    await take(tx, [one for one in told if not isinstance(one, NewSecret)])
+                await received(deps, [one for one in told if not isinstance(one, NewSecret)])
             await asyncio.sleep(0.5)
 
     async def send(self) -> None:
@@ -320,7 +321,7 @@ async def _open(made: Day) -> None:
 async def sell(made: Day, sold: Sold, *, share: float, merchant: float, patience_s: float) -> None:
     """The sale, until every order is known and every parcel seen, or patience ends."""
     shops = round(sold.orders * share)
-    seconds = HOUR_S / made.speed
+    seconds = sold.sale_s
     marks = [(await made.get(one, "journal?since=999999999"))["next"] for one in (made.amazon, made.shop)]
     points = (await made.get(made.shop, "points"))["spent"]
     # A shop tells its times in whole seconds.
@@ -328,7 +329,7 @@ async def sell(made: Day, sold: Sold, *, share: float, merchant: float, patience
     began = time.monotonic()
     tasks = [asyncio.create_task(made.hear()), asyncio.create_task(made.send())]
     try:
-        within = {"seconds": seconds, "merchant": merchant, "shipWithin": 2 * seconds}
+        within = {"seconds": seconds, "merchant": merchant, "shipWithin": 2 * HOUR_S / made.speed}
         await made.post(made.amazon, "sale", {"orders": sold.orders - shops, **within})
         await made.post(made.shop, "sale", {"orders": shops, "seconds": seconds})
         deadline = began + seconds + patience_s
@@ -413,17 +414,16 @@ async def judge(made: Day, sold: Sold) -> None:
 
 def report(sold: Sold, speed: float, workers: int) -> None:
     """What a reader wants to know."""
-    sale_s = HOUR_S / speed
     placed = sum(one["placed"] for one in sold.sales.values())
     refused = sum(one["soldOut"] for one in sold.sales.values())
     ship = sum(sold.to_ship.values())
     print(
-        f"{placed} orders in {sale_s:.0f} s of plans {speed:g} times as generous (an hour), {workers} workers; "
+        f"{placed} orders in {sold.sale_s:.0f} s of plans {speed:g} times as generous, {workers} workers; "
         f"{refused} wishes sold out"
     )
     print(
         f"  kept            {placed / max(1.0, sold.kept_within_s):.0f} orders/s; the last known "
-        f"{sold.kept_within_s - sale_s:+.0f} s after the sale"
+        f"{sold.kept_within_s - sold.sale_s:+.0f} s after the sale"
     )
     for name, times in sorted(sold.known.items()):
         print(f"  known, {name:<8} {_times(times)}   after it was placed")
@@ -459,7 +459,7 @@ def _bounds(sold: Sold, speed: float) -> None:
         "confirmShipment": parcels,
     }
     print("  upstream calls       made    least   plan grants   least takes by the plan")
-    longest = HOUR_S / speed
+    longest = sold.sale_s
     for name, (rate, burst) in PLANS.items():
         granted = accounts * (burst + rate * speed * sold.seconds)
         takes = max(0.0, least[name] / accounts - burst) / (rate * speed)
@@ -497,9 +497,11 @@ def _times(values: list[float]) -> str:
     return f"p50 {p50:6.1f} s   p95 {p95:6.1f} s   max {ordered[-1]:6.1f} s"
 
 
-async def run(orders: int, speed: float, share: float, merchant: float, workers: int, patience_s: float) -> Sold:
+async def run(
+    orders: int, speed: float, part: float, share: float, merchant: float, workers: int, patience_s: float
+) -> Sold:
     """A whole day."""
-    sold = Sold(orders)
+    sold = Sold(round(orders * part), HOUR_S * part / speed)
     with tempfile.TemporaryDirectory(prefix="acorn-sale-") as made:
         async with day(Path(made), orders=orders, speed=speed, workers=workers) as on:
             await sell(on, sold, share=share, merchant=merchant, patience_s=patience_s)
@@ -510,13 +512,14 @@ async def run(orders: int, speed: float, share: float, merchant: float, workers:
 def main(
     orders: Annotated[int, typer.Option(min=100, help="Orders of the hour.")] = 50_000,
     speed: Annotated[float, typer.Option(min=1.0, help="How many times as much as published the plans grant.")] = 10.0,
+    part: Annotated[float, typer.Option(min=0.01, max=1.0, help="Of the hour, with its part of the orders.")] = 1.0,
     share: Annotated[float, typer.Option(min=0.0, max=1.0, help="The shop's share of the orders.")] = 0.4,
     merchant: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of Amazon's, what we ship ourselves.")] = 0.15,
     workers: Annotated[int, typer.Option(min=1)] = 2,
     patience: Annotated[float, typer.Option(help="Seconds after the sale before it is judged as it stands.")] = 180.0,
 ) -> None:
     """Sell, and say what came of it."""
-    sold = asyncio.run(run(orders, speed, share, merchant, workers, patience))
+    sold = asyncio.run(run(orders, speed, part, share, merchant, workers, patience))
     report(sold, speed, workers)
     print("PASSED" if sold.passed else "FAILED")
     sys.exit(0 if sold.passed else 1)

@@ -39,6 +39,7 @@ from store.session import Store
 from store.tables import operation_item as item
 from workers.bell import ArqBell, arq_redis
 from workers.deps import Timing
+from workers.lanes import DEATHS
 
 WORKERS = 3
 LOOK_S = 0.02
@@ -135,14 +136,16 @@ def chosen(on: Stage, count: int) -> list[Order]:
 
 
 async def _kill(store: Store, crew: Crew, every_s: float, dice: random.Random) -> None:
-    """Where nothing has been recorded since the last one nobody is killed: on a slow machine no worker would come to anything."""
+    """Where nothing has been recorded since the last one nobody is killed: on a slow machine no worker would come to anything.
+    Nor while something was in the hands of the last few: it would be taken for what kills them."""
     seen = 0
     while True:
         await asyncio.sleep(every_s * dice.uniform(0.5, 1.5))
         async with store.begin() as tx:
             recorded = await tx.scalar(select(func.count()).where(item.c.status != ItemStatus.PENDING.value)) or 0
             recorded += await tx.scalar(select(func.count()).where(item.c.ended_at.is_not(None))) or 0
-        if recorded > seen:
+            claims = await tx.scalar(select(func.max(item.c.claims)).where(item.c.ended_at.is_(None))) or 0
+        if recorded > seen and claims < DEATHS:
             seen = recorded
             await asyncio.to_thread(crew.kill, dice)
 

@@ -1,14 +1,15 @@
 """What a platform tells us of its own accord. A hint says that something changed and never what to: it is a reason to ask, may
-come late, twice, out of order or not at all, and changes how soon we know and nothing else."""
+come late, twice, out of order or not at all, and changes how soon we know and nothing else. What it says to be sold is not sold
+to others until we have asked (store/ahead.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from domain.ids import ChannelId
+from domain.ids import ChannelId, ChannelSku
 
 
 class HintKind(Enum):
@@ -46,7 +47,8 @@ class HintState(Enum):
 @dataclass(frozen=True, slots=True)
 class Hint:
     """Something changed at `event_at`, by the platform's clock. `id` is the platform's id of the notification, the same in each
-    copy; `marketplace` a country code where the hint names one of ours. Nothing else of what was sent is kept."""
+    copy; `marketplace` a country code where the hint names one of ours. `open` are the units by channel SKU that we have to ship
+    of the order it tells of, where it says so. Nothing else of what was sent is kept."""
 
     channel: ChannelId
     id: str
@@ -55,6 +57,7 @@ class Hint:
     subject: str
     event_at: datetime
     marketplace: str | None = None
+    open: Mapping[ChannelSku, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
 
     Open units of orders that we fulfill are allocated at those of `places` that are ours and sell to the order's channel, more
     than there are too: that is noted as an oversale. Of a SKU that no own place counts nothing is taken. A reservation that an
-    order names, or that was committed under the order's name, gives its units to the order.
+    order names, or that bears the order's name, gives its units to the order.
 
     Where a set of rules holds, it chooses the places (domain.sourcing), and its decisions are kept with their reasons.
     """
@@ -44,8 +44,8 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
         return set()
     skus = {sku for _, sku in plan.wishes} | await handover.skus_of(tx, named)
     await ledger.lock(tx, skus)
-    # Once more: one that was committed meanwhile is seen now, or it sees us (store.reservation.commit).
-    late = await handover.committed(tx, stored.values())
+    # Once more: one that was committed, or made ahead, meanwhile is seen now, or it sees us (store.reservation, store.ahead).
+    late = await handover.bearing(tx, stored.values())
     if late.keys() - named.keys():
         skus |= await handover.skus_of(tx, late)
         await ledger.lock(tx, skus)

@@ -36,17 +36,16 @@ async def named(tx: AsyncConnection, orders: Collection[Order]) -> dict[Reservat
             for one in by_ref[id]:
                 if row.reference in (None, one.external_id) and row.channel in (None, one.channel):
                     found.setdefault(id, one)
-    return await committed(tx, orders) | found
+    return await bearing(tx, orders) | found
 
 
-async def committed(tx: AsyncConnection, orders: Collection[Order]) -> dict[ReservationId, Order]:
-    """The reservations that were committed under the name of one of `orders`."""
+async def bearing(tx: AsyncConnection, orders: Collection[Order]) -> dict[ReservationId, Order]:
+    """The reservations that were committed under the name of one of `orders`, or made for it ahead of it (store/ahead.py)."""
     by_name = {(one.channel, one.external_id): one for one in orders}
     r = reservation_table.c
     rows = await tx.execute(
         select(r.id, r.channel, r.reference).where(
             among(r.reference, sorted({name for _, name in by_name})),
-            r.committed_at.is_not(None),
             r.released_at.is_(None),
         )
     )

@@ -51,8 +51,10 @@ async def reserve(
     lines: Sequence[ReservedLine],
     ttl_s: float,
     channel: ChannelId | None = None,
+    reference: str | None = None,
 ) -> tuple[Reservation, bool]:
-    """Hold all of `lines` for `ttl_s` seconds, or nothing; or find what the caller's key made before (False).
+    """Hold all of `lines` for `ttl_s` seconds, or nothing; or find what the caller's key made before (False). `reference` names
+    the order, as its channel calls it, that takes it over when it comes.
 
     Kits hold their components. Whether `channel` may sell so many says `store.checkout`. Raises Insufficient with what can be
     promised of each line that is short, NotFound for an unknown SKU, Invalid, and Conflict when the key was used with another
@@ -70,6 +72,7 @@ async def reserve(
                 "idempotency_key": idempotency_key,
                 "request_hash": request_hash,
                 "channel": channel,
+                "reference": reference,
                 "lines": orjson.dumps([{"sku": sku, "quantity": wanted[sku]} for sku in wanted]).decode(),
                 "skus": list(wanted),
                 "quantities": list(wanted.values()),
@@ -379,9 +382,11 @@ _RESERVE = text(
         group by 1
     ),
     made as (
-        insert into reservation (id, requested_by, idempotency_key, request_hash, channel, lines, created_at, expires_at)
+        insert into reservation (
+            id, requested_by, idempotency_key, request_hash, channel, reference, lines, created_at, expires_at
+        )
         select
-            :id, :requested_by, :idempotency_key, :request_hash, :channel, cast(:lines as jsonb), clock.now,
+            :id, :requested_by, :idempotency_key, :request_hash, :channel, :reference, cast(:lines as jsonb), clock.now,
             clock.now + make_interval(secs => :ttl_s)
         from (select clock_timestamp() now) clock
         where not exists (select from unknown)

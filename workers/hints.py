@@ -1,8 +1,8 @@
 """Hints: what platforms tell of their own accord, kept first, and then a reason to ask.
 
 Nothing that a hint says is believed. What it names is read by the calls that the streams use and kept by the same ways, newest
-wins; so a hint that is lost, late, doubled or forged changes when we know something, and never what. Streams go on as if there
-were none.
+wins; so a hint that is lost, late, doubled or forged changes when we know something, and never what. Until then what an order is
+said to have sold is held, for a time (store/ahead.py). Streams go on as if there were none.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from domain.order import Order
 from domain.privacy import PrivacyKind, PrivacyRequest
 from domain.product import ITEM_REF, PRODUCT_REF, FulfilledBy, Listing, Rejected
 from store import (
+    ahead,
     channel,
     grant,
     hint,
@@ -90,6 +91,17 @@ async def take(tx: AsyncConnection, delivered: Iterable[Kept | None]) -> int:
     return await hint.keep(tx, [one for one in all_of_it if isinstance(one, Hint)])
 
 
+async def received(deps: Deps, delivered: Sequence[Kept | None]) -> None:
+    """Keep what a queue delivered. What orders are said to have sold is for sale nowhere else from here on."""
+    async with deps.store.begin() as tx:
+        await take(tx, delivered)
+    for one in [told for told in delivered if isinstance(told, Hint)]:
+        for sku, units in one.open.items():
+            # Each by itself: all that wait for locks take them in one order.
+            async with deps.store.begin() as tx:
+                await ahead.hold(tx, one, sku, units, deps.locations)
+
+
 @dataclass(slots=True)
 class Listen:
     """Empties one queue. `pulse` is called after each look."""
@@ -122,8 +134,7 @@ class Listen:
         secrets = [(one, what) for one, what in told if isinstance(what, NewSecret)]
         others = [(one, what) for one, what in told if not isinstance(what, NewSecret)]
         if others:
-            async with self.deps.store.begin() as tx:
-                await take(tx, [what for _, what in others])
+            await received(self.deps, [what for _, what in others])
             await mailbox.delete([one for one, _ in others])
         for one, new in secrets:
             if await self._keep_secret(new):

@@ -1,12 +1,13 @@
 """Amazon's notifications, turned into hints. Source: the notification schemas in Amazon's models.
 
-Two families differ in the case of their names alone, so names are read without regard to it. Of what was sent only ids and times
-are kept: ORDER_CHANGE tells where a buyer lives.
+Two families differ in the case of their names alone, so names are read without regard to it. Of what was sent only ids, times and
+units are kept: ORDER_CHANGE tells where a buyer lives.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,12 +19,14 @@ from adapters.amazon.marketplaces import BY_ID
 from adapters.notices import Delivered, NewSecret
 from adapters.wire import Unclear
 from domain.hint import Hint, HintKind
-from domain.ids import ChannelId
+from domain.ids import ChannelId, ChannelSku
 from domain.product import Rejected
 
 Body: TypeAlias = Mapping[str, Any]
 # The longest names that Amazon gives things are SKUs of 40 characters; an index takes no endless ones.
 LONGEST = 200
+# More of one SKU in one order is a mistake.
+MOST_UNITS = 10_000
 # Event, envelope, payload, wrapped object, summary: the ids lie no deeper.
 DEEP = 6
 # Times near the ends of what a datetime holds cannot be reckoned with, and one such hint would stop those behind it.
@@ -57,6 +60,8 @@ class Shape:
 
 
 _ORDER = Shape(HintKind.ORDER, ("amazonorderid",), ("summary", "marketplaceid"))
+# Of such an order nothing is left to be shipped.
+_NOT_OPEN = ("Shipped", "Canceled", "Unfulfillable")
 _LISTING = Shape(HintKind.LISTING, ("sku",), ("marketplaceid",))
 _OFFERS = Shape(HintKind.OFFER, ("offerchangetrigger", "asin"), ("offerchangetrigger", "marketplaceid"))
 
@@ -202,7 +207,23 @@ def _hint(accounts: Sequence[Account], kind: str, id: str, body: Body) -> Hint |
     place = _at(told, shape.marketplace) if shape.marketplace else None
     code = BY_ID.get(place) if isinstance(place, str) else None
     theirs = accounts[:1] if shape.kind in UNNAMED else _of_the_seller(accounts, told)
-    return _there(theirs, Hint(theirs[0].channel, id, kind, shape.kind, subject, at, code))
+    sold = _open(told.get("summary")) if shape is _ORDER else {}
+    return _there(theirs, Hint(theirs[0].channel, id, kind, shape.kind, subject, at, code, sold))
+
+
+def _open(summary: object) -> dict[ChannelSku, int]:
+    """Units by SKU that the seller has to ship of an order; what is not plainly that is left for the order itself to tell."""
+    items = _at(summary, ("orderitems",))
+    if _at(summary, ("fulfillmenttype",)) != "MFN" or not isinstance(items, list):
+        return {}
+    if _at(summary, ("orderstatus",)) in _NOT_OPEN:
+        return {}
+    units: defaultdict[ChannelSku, int] = defaultdict(int)
+    for one in map(_small, items):
+        sku, ordered, shipped = (_at(one, (name,)) for name in ("sellersku", "quantity", "quantityshipped"))
+        if isinstance(sku, str) and 0 < len(sku) <= LONGEST and type(ordered) is int and type(shipped) is int:
+            units[ChannelSku(sku)] += min(max(0, ordered - max(0, shipped)), MOST_UNITS)
+    return {sku: count for sku, count in units.items() if count}
 
 
 def _there(theirs: Sequence[Account], hint: Hint) -> Hint | None:

@@ -23,7 +23,7 @@ from domain.errors import NotFound, Refused, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.finance import Transaction
 from domain.hint import Hint, HintKind, HintState
-from domain.ids import ChannelId, ChannelSku, LocationCode, order_id
+from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, order_id
 from domain.money import Money
 from domain.order import Order
 from domain.product import FulfilledBy, Listing, Rejected
@@ -34,6 +34,7 @@ from store.session import Store
 from store.tables import hint as table
 from store.tables import money_line as lines_table
 from store.tables import sync_stream
+from tests.store.warehouse import PLACES, balance, promisable, stocked
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import SHORT, make_deps, until, working
 from workers import hints as hints_module
@@ -461,7 +462,7 @@ class Box:
 
 @dataclass(slots=True)
 class Boxed:
-    """Its source: a message names an order, or a "secret"; "?" is not understood."""
+    """Its source: a message names an order, which may be of units of SKU-1, or a "secret"; "?" is not understood."""
 
     box: Box
     channels: tuple[ChannelId, ...] = (SHOP,)
@@ -471,7 +472,9 @@ class Boxed:
             return Rejected(SHOP, "notification", "?", "it is no JSON", "")
         if raw.startswith(b"secret "):
             return _secret(raw.decode().removeprefix("secret "))
-        return _hint(f"n-{raw.decode()}", HintKind.ORDER, raw.decode())
+        number, _, units = raw.decode().partition(" of ")
+        hint = _hint(f"n-{number}", HintKind.ORDER, number)
+        return replace(hint, open={ChannelSku("SKU-1"): int(units)}) if units else hint
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Mailbox]:
@@ -485,6 +488,26 @@ async def test_messages_are_kept_before_they_are_deleted_and_poison_is_put_aside
     assert set(await _states(store)) == {"n-O-1"}
     async with store.begin() as tx:
         assert await quarantine.count(tx) == 1
+
+
+async def test_what_an_order_is_told_to_have_sold_is_held_before_the_order_is_read(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    ours = Sku("SKU-1")
+    await stocked(store, **{ours: 3})
+    async with store.begin() as tx:
+        await product.upsert_listings(tx, [replace(make_listing(port, ours), sku=ours)])
+    deps = replace(deps, locations=[POOL, *PLACES])
+    box = Box({"r-1": b"O-1 of 2", "r-2": b"O-1 of 2", "r-3": b"O-2 of 2", "r-4": b"O-3"})
+    await Listen(deps, Boxed(box), lambda: None).once(box)
+    assert sorted(box.deleted) == ["r-1", "r-2", "r-3", "r-4"]
+    assert (await balance(store, ours), await promisable(store, ours)) == ((3, 0), 1)
+    told = make_order(port, "O-1", updated_at=NOW)
+    line = replace(told.lines[0], channel_sku=ChannelSku(ours), quantity=2)
+    port.orders["O-1"] = replace(told, lines=[line])
+    await _hints(deps).once()
+    assert await _kept(store, "O-1") is not None
+    assert (await balance(store, ours), await promisable(store, ours)) == ((3, 2), 1)
 
 
 async def test_a_new_secret_is_kept_encrypted_and_the_one_before_as_long_as_it_lives(store: Store, deps: Deps) -> None:

@@ -149,6 +149,31 @@ def test_each_casing_says_what_changed_and_when(
     assert (found.channel, found.id) == (CHANNEL, "n-1")
 
 
+@pytest.mark.parametrize(
+    ("said", "open"),
+    [
+        ({}, {"ACN-1": 3, "ACN-2": 1}),
+        ({"OrderStatus": "Pending"}, {"ACN-1": 3, "ACN-2": 1}),
+        ({"FulfillmentType": "AFN"}, {}),  # out of Amazon's own stock
+        ({"FulfillmentType": None}, {}),
+        ({"OrderStatus": "Canceled"}, {}),
+        ({"OrderItems": None}, {}),
+        ({"OrderItems": [{"SellerSKU": "ACN-1", "Quantity": "2", "QuantityShipped": 0}, 7, {"Quantity": 1}]}, {}),
+        ({"OrderItems": [{"SellerSKU": "ACN-1", "Quantity": 10**9, "QuantityShipped": -1}]}, {"ACN-1": 10_000}),
+    ],
+)
+def test_an_order_says_what_we_have_to_ship_of_it(said: dict[str, Any], open: dict[str, int]) -> None:
+    told = _order()
+    items = [("ACN-1", 2, 1), ("ACN-1", 2, 0), ("ACN-2", 1, 0), ("ACN-3", 1, 1)]
+    told["OrderChangeNotification"]["Summary"] |= {
+        "FulfillmentType": "MFN",
+        "OrderItems": [{"SellerSKU": sku, "Quantity": all_, "QuantityShipped": sent} for sku, all_, sent in items],
+    } | said
+    found = understood([US], _pascal("ORDER_CHANGE", told))
+    assert isinstance(found, Hint)
+    assert found.open == open
+
+
 def test_an_event_of_eventbridge_carries_the_notification_inside() -> None:
     detail = json.loads(_pascal("ORDER_CHANGE", _order()))
     event = {"version": "0", "id": "e-1", "detail-type": "ORDER_CHANGE", "account": "437568002678", "detail": detail}
