@@ -32,10 +32,11 @@ async def hold(
     Only what one of `places` counts that is ours and sells to the channel, since orders take from no others; nothing where there
     is not so much. Repeating it changes nothing.
     """
-    id = order_id(told.channel, told.subject)
+    named, offered = storable(told.subject), ChannelSku(storable(channel_sku))
+    id = order_id(told.channel, named)
     if await order.known(tx, {id}):
         return False
-    sku = await _sku(tx, told, channel_sku)
+    sku = await _sku(tx, told, offered)
     if sku is None or not await _counted(tx, sku, told.channel, places):
         return False
     by = f"channel:{told.channel}"
@@ -43,12 +44,12 @@ async def hold(
         made, new = await reservation.reserve(
             tx,
             requested_by=by,
-            idempotency_key=storable(f"{told.subject}/{channel_sku}"),
-            request_hash=storable(told.subject),  # who tells first counts
+            idempotency_key=f"{named}/{offered}",
+            request_hash=named,  # who tells first counts
             lines=[ReservedLine(sku, units)],
             ttl_s=HELD_S,
             channel=told.channel,
-            reference=storable(told.subject),
+            reference=named,
         )
     except Insufficient:
         return False

@@ -129,6 +129,7 @@ async def test_the_order_of_another_channel_by_that_name_gets_nothing_of_it(stor
     ("told", "units", "places"),
     [
         (told_of(marketplace="US"), 1, PLACES),  # nothing of that name is offered there
+        (told_of("\x00"), 3, PLACES),
         (told_of(), 3, PLACES),  # there is not so much
         (told_of(), 1, [place(MAIN, SHOP)]),  # what lies there is not sold to the channel
     ],
