@@ -6,7 +6,7 @@ it is held for a time, as for a buyer at a checkout, and the order takes it over
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,49 +15,63 @@ from domain.channel import Location
 from domain.errors import Insufficient
 from domain.hint import Hint
 from domain.ids import ChannelId, ChannelSku, Sku, order_id
-from domain.reservation import ReservedLine
-from store import kit, ledger, order, reservation
+from domain.reservation import Reservation, ReservedLine
+from store import kit, ledger, marks, order, reservation
 from store.session import storable
 from store.tables import listing
 
-# Longer than orders ever wait to be read; a hint of an order that is none holds nothing for good.
+# An order that is read later than that finds its units for sale again; a hint of an order that is none holds nothing for good.
 HELD_S = 2 * 3600.0
 
 
-async def hold(
-    tx: AsyncConnection, told: Hint, channel_sku: ChannelSku, units: int, places: Sequence[Location]
-) -> bool:
-    """Hold `units` for the order that is told of, unless that is known already; whether this has held them.
+async def hold(tx: AsyncConnection, told: Hint, channel_sku: ChannelSku, units: int, places: Sequence[Location]) -> int:
+    """Hold `units`, or what is left of them, for the order that is told of, unless that is known already; how many this has held.
 
-    Only what one of `places` counts that is ours and sells to the channel, since orders take from no others; nothing where there
-    is not so much. Repeating it changes nothing.
+    Only what one of `places` counts that is ours and sells to the channel, since orders take from no others. Repeating it changes
+    nothing.
     """
     named, offered = storable(told.subject), ChannelSku(storable(channel_sku))
     id = order_id(told.channel, named)
     if await order.known(tx, {id}):
-        return False
+        return 0
     sku = await _sku(tx, told, offered)
-    if sku is None or not await _counted(tx, sku, told.channel, places):
-        return False
-    by = f"channel:{told.channel}"
+    if sku is None:
+        return 0
+    made_of = [part for part, _ in (await kit.components(tx, [sku])).get(sku, [])] or [sku]
+    if not await _counted(tx, made_of, told.channel, places):
+        return 0
+    made = await _reserve(tx, told.channel, named, offered, ReservedLine(sku, units))
+    if made is None and made_of == [sku] and (left := (await reservation.promisable(tx, [sku]))[sku]) > 0:
+        units = left
+        made = await _reserve(tx, told.channel, named, offered, ReservedLine(sku, left))
+    if made is None:
+        return 0
+    # Under the locks of its SKUs, where `store.allocation.settle` looks for reservations: one of the two sees the other.
+    if await order.known(tx, {id}):
+        await reservation.release(tx, made.id, by=made.requested_by)
+        return 0
+    await marks.caused(tx, dict.fromkeys(made_of, told.event_at))
+    return units
+
+
+async def _reserve(
+    tx: AsyncConnection, channel: ChannelId, named: str, offered: ChannelSku, line: ReservedLine
+) -> Reservation | None:
+    """The new reservation; None where there is not so much, or it was made before."""
     try:
         made, new = await reservation.reserve(
             tx,
-            requested_by=by,
+            requested_by=f"channel:{channel}",
             idempotency_key=f"{named}/{offered}",
             request_hash=named,  # who tells first counts
-            lines=[ReservedLine(sku, units)],
+            lines=[line],
             ttl_s=HELD_S,
-            channel=told.channel,
+            channel=channel,
             reference=named,
         )
     except Insufficient:
-        return False
-    # Under the locks of its SKUs, where `store.allocation.settle` looks for reservations: one of the two sees the other.
-    if new and await order.known(tx, {id}):
-        await reservation.release(tx, made.id, by=by)
-        return False
-    return new
+        return None
+    return made if new else None
 
 
 async def _sku(tx: AsyncConnection, told: Hint, channel_sku: ChannelSku) -> Sku | None:
@@ -70,9 +84,8 @@ async def _sku(tx: AsyncConnection, told: Hint, channel_sku: ChannelSku) -> Sku 
     return Sku(skus[0]) if len(skus) == 1 and skus[0] is not None else None
 
 
-async def _counted(tx: AsyncConnection, sku: Sku, channel: ChannelId, places: Sequence[Location]) -> bool:
-    """Whether a place of ours that sells to the channel counts it, and all that it is made of."""
+async def _counted(tx: AsyncConnection, skus: Collection[Sku], channel: ChannelId, places: Sequence[Location]) -> bool:
+    """Whether places of ours that sell to the channel count all of them."""
     codes = {one.code for one in places if one.ours and one.sells(channel)}
-    parts = [part for part, _ in (await kit.components(tx, [sku])).get(sku, [])] or [sku]
-    known = await ledger.balances(tx, parts)
-    return all(any(one.location in codes for one in known.get(part, ())) for part in parts)
+    known = await ledger.balances(tx, skus)
+    return all(any(one.location in codes for one in known.get(sku, ())) for sku in skus)

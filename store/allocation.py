@@ -211,12 +211,13 @@ async def _write(tx: AsyncConnection, plan: Plan) -> set[Sku]:
 
 
 def _sold(plan: Plan) -> dict[Sku, datetime]:
-    """When the oldest of the orders that take units of each SKU was placed."""
+    """When the oldest of the orders that take units of each SKU was placed; what reservations had was for sale nowhere else."""
     sold: dict[Sku, datetime] = {}
     for entry in plan.entries:
         if entry.kind is EntryKind.ALLOCATION and entry.order_line is not None:
-            placed_at = plan.wishes[entry.order_line, entry.sku].order.placed_at
-            sold[entry.sku] = min(sold.get(entry.sku, placed_at), placed_at)
+            wish = plan.wishes[entry.order_line, entry.sku]
+            if wish.had < wish.open:
+                sold[entry.sku] = min(sold.get(entry.sku, wish.order.placed_at), wish.order.placed_at)
     return sold
 
 

@@ -30,8 +30,8 @@ class Wish:
     """What a line wants of a SKU, and what it has. Units.
 
     `open` are to be promised and `shipped` have left; `promised` and `left` are what we have counted so far, by place. `covered`
-    were promised by the reservation that the order came from, at a place or (None) at none. Of what is promised at a place,
-    `backordered` units wait for announced ones, which are `expected_on` a day.
+    were promised by the reservation that the order came from, at a place or (None) at none, and `had` is what it had in all. Of
+    what is promised at a place, `backordered` units wait for announced ones, which are `expected_on` a day.
     """
 
     order: Order
@@ -43,6 +43,7 @@ class Wish:
     promised: dict[LocationCode, int] = field(default_factory=dict)
     left: dict[LocationCode, int] = field(default_factory=dict)
     covered: dict[LocationCode | None, int] = field(default_factory=dict)
+    had: int = 0
     backordered: dict[LocationCode, int] = field(default_factory=dict)
     expected_on: dict[LocationCode, date | None] = field(default_factory=dict)
     touched: set[LocationCode] = field(default_factory=set)
@@ -110,6 +111,7 @@ class Plan:
         for wish in self.of(order, sku):
             taken = min(units, max(0, wish.lacking))
             wish.covered[place] = wish.covered.get(place, 0) + taken
+            wish.had += taken
             units -= taken
         return units
 

@@ -36,19 +36,18 @@ async def named(tx: AsyncConnection, orders: Collection[Order]) -> dict[Reservat
             for one in by_ref[id]:
                 if row.reference in (None, one.external_id) and row.channel in (None, one.channel):
                     found.setdefault(id, one)
-    return await bearing(tx, orders) | found
+    return await bearing(tx, orders, lock=True) | found
 
 
-async def bearing(tx: AsyncConnection, orders: Collection[Order]) -> dict[ReservationId, Order]:
-    """The reservations that were committed under the name of one of `orders`, or made for it ahead of it (store/ahead.py)."""
+async def bearing(tx: AsyncConnection, orders: Collection[Order], *, lock: bool = False) -> dict[ReservationId, Order]:
+    """The reservations that were committed under the name of one of `orders`, or made for it ahead of it (store/ahead.py); held
+    until `tx` ends where they are to be locked, which comes before any SKU is."""
     by_name = {(one.channel, one.external_id): one for one in orders}
     r = reservation_table.c
-    rows = await tx.execute(
-        select(r.id, r.channel, r.reference).where(
-            among(r.reference, sorted({name for _, name in by_name})),
-            r.released_at.is_(None),
-        )
+    query = select(r.id, r.channel, r.reference).where(
+        among(r.reference, sorted({name for _, name in by_name})), r.released_at.is_(None)
     )
+    rows = await tx.execute(query.order_by(r.id).with_for_update() if lock else query)
     found: dict[ReservationId, Order] = {}
     for row in rows:
         for (channel, name), one in by_name.items():

@@ -113,7 +113,7 @@ async def commit(
     held = await _held(tx, id)
     if row.committed_at is None and _over(row, held):
         raise Conflict("The reservation has expired and holds nothing any more. Reserve anew.")
-    named = {"reference": None if reference is None else storable(reference)}
+    named = {} if reference is None else {"reference": storable(reference)}
     statement = update(reservation).where(r.id == id).returning(reservation)
     row = (await tx.execute(statement.values(committed_at=func.coalesce(r.committed_at, held.now), **named))).one()
     taken = await _taken_by_order(tx, row, held)

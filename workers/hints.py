@@ -92,14 +92,20 @@ async def take(tx: AsyncConnection, delivered: Iterable[Kept | None]) -> int:
 
 
 async def received(deps: Deps, delivered: Sequence[Kept | None]) -> None:
-    """Keep what a queue delivered. What orders are said to have sold is for sale nowhere else from here on."""
+    """Keep what a queue delivered. What orders are said to have sold is for sale nowhere else from here on; where that cannot be
+    held, the orders tell of it when they are read."""
     async with deps.store.begin() as tx:
         await take(tx, delivered)
     for one in [told for told in delivered if isinstance(told, Hint)]:
         for sku, units in one.open.items():
-            # Each by itself: all that wait for locks take them in one order.
-            async with deps.store.begin() as tx:
-                await ahead.hold(tx, one, sku, units, deps.locations)
+            try:
+                # Each by itself: all that wait for locks take them in one order.
+                async with deps.store.begin() as tx:
+                    await ahead.hold(tx, one, sku, units, deps.locations)
+            except UNAVAILABLE:
+                raise  # it is received once more
+            except Exception:
+                log.exception("hints.not_held", extra={"channel": one.channel, "order": one.subject, "sku": sku})
 
 
 @dataclass(slots=True)

@@ -207,7 +207,8 @@ def _hint(accounts: Sequence[Account], kind: str, id: str, body: Body) -> Hint |
     place = _at(told, shape.marketplace) if shape.marketplace else None
     code = BY_ID.get(place) if isinstance(place, str) else None
     theirs = accounts[:1] if shape.kind in UNNAMED else _of_the_seller(accounts, told)
-    sold = _open(told.get("summary")) if shape is _ORDER else {}
+    # Whose units they are says the marketplace alone.
+    sold = _open(told.get("summary")) if shape is _ORDER and code is not None else {}
     return _there(theirs, Hint(theirs[0].channel, id, kind, shape.kind, subject, at, code, sold))
 
 
@@ -222,8 +223,8 @@ def _open(summary: object) -> dict[ChannelSku, int]:
     for one in map(_small, items):
         sku, ordered, shipped = (_at(one, (name,)) for name in ("sellersku", "quantity", "quantityshipped"))
         if isinstance(sku, str) and 0 < len(sku) <= LONGEST and type(ordered) is int and type(shipped) is int:
-            units[ChannelSku(sku)] += min(max(0, ordered - max(0, shipped)), MOST_UNITS)
-    return {sku: count for sku, count in units.items() if count}
+            units[ChannelSku(sku)] += max(0, ordered - max(0, shipped))
+    return {sku: min(count, MOST_UNITS) for sku, count in units.items() if count}
 
 
 def _there(theirs: Sequence[Account], hint: Hint) -> Hint | None:

@@ -498,9 +498,10 @@ async def test_what_an_order_is_told_to_have_sold_is_held_before_the_order_is_re
     async with store.begin() as tx:
         await product.upsert_listings(tx, [replace(make_listing(port, ours), sku=ours)])
     deps = replace(deps, locations=[POOL, *PLACES])
-    box = Box({"r-1": b"O-1 of 2", "r-2": b"O-1 of 2", "r-3": b"O-2 of 2", "r-4": b"O-3"})
+    box = Box({"r-0": b"O-0 of 1000000000", "r-1": b"O-1 of 2", "r-2": b"O-1 of 2", "r-3": b"O-3"})
     await Listen(deps, Boxed(box), lambda: None).once(box)
-    assert sorted(box.deleted) == ["r-1", "r-2", "r-3", "r-4"]
+    assert sorted(box.deleted) == ["r-0", "r-1", "r-2", "r-3"], "what cannot be held holds up nothing"
+    assert set(await _states(store)) == {"n-O-0", "n-O-1", "n-O-3"}
     assert (await balance(store, ours), await promisable(store, ours)) == ((3, 0), 1)
     told = make_order(port, "O-1", updated_at=NOW)
     line = replace(told.lines[0], channel_sku=ChannelSku(ours), quantity=2)

@@ -172,6 +172,10 @@ def test_an_order_says_what_we_have_to_ship_of_it(said: dict[str, Any], open: di
     found = understood([US], _pascal("ORDER_CHANGE", told))
     assert isinstance(found, Hint)
     assert found.open == open
+    told["OrderChangeNotification"]["Summary"]["MarketplaceId"] = "A-NEW-ONE"
+    found = understood([US], _pascal("ORDER_CHANGE", told))
+    assert isinstance(found, Hint)
+    assert found.open == {}, "nobody knows whose"
 
 
 def test_an_event_of_eventbridge_carries_the_notification_inside() -> None:
