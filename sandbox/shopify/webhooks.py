@@ -141,8 +141,8 @@ class Webhooks:
 
     @property
     def pending(self) -> int:
-        """Copies that have not gone out yet."""
-        return len(self._waiting)
+        """Copies that have not gone out yet, and one for a look that is still to come, which may make more."""
+        return len(self._waiting) + (self._look and bool(self.subscriptions))
 
     def subscribe(self, shop: "Shop", **values: Any) -> Subscription:
         """One more. What has been until then is told nobody."""

@@ -127,6 +127,16 @@ async def test_each_change_is_told_signed_with_the_fields_that_are_wanted(shop: 
     assert headers["X-Shopify-Webhook-Id"] != found["products/update"]["headers"]["X-Shopify-Webhook-Id"]
 
 
+async def test_while_a_change_is_not_looked_at_yet_something_is_pending(shop: Client) -> None:
+    await shop.control("webhooks", {"held": True})
+    await create(shop, "INVENTORY_LEVELS_UPDATE")
+    world = await shop.control("world?limit=1")
+    entry = {"sku": world["skus"][0]["sku"], "location": world["locations"][0]["name"]}
+    for quantity in range(101, 121):
+        await shop.control("state", {"stock": [entry | {"quantity": quantity}]})
+        assert [body_of(one)["available"] for one in await deliveries(shop, 0)] == [quantity]
+
+
 async def test_copies_share_their_id_and_bad_ones_go_along(shop: Client) -> None:
     await create(shop, "ORDERS_CREATE")
     await shop.control(
