@@ -433,8 +433,8 @@ async def test_a_first_half_that_fails_changed_nothing(
 async def test_a_second_half_without_points_in_time_leaves_the_parcel_open(open_port: OpenPort) -> None:
     script = shop_with([task(1, 1, 2), task(2, 2, 1)], [])
     rest = script.answer
-    empty = {"maximumAvailable": 2000.0, "currentlyAvailable": 0, "restoreRate": 100.0}
-    cost = {"requestedQueryCost": 10, "actualQueryCost": 4, "throttleStatus": empty}
+    empty = {"maximumAvailable": 2000.0, "currentlyAvailable": 0, "restoreRate": 1.0}
+    cost = {"requestedQueryCost": 1000, "actualQueryCost": 4, "throttleStatus": empty}
 
     def answer(name: str, given: dict[str, Any]) -> Any:
         told = rest(name, given)
@@ -443,7 +443,7 @@ async def test_a_second_half_without_points_in_time_leaves_the_parcel_open(open_
     script.answer = answer
     port = open_port(wire=script.wire())
     with pytest.raises(OutcomeUnknown, match="1 of the parcel's 2 parts are confirmed") as caught:
-        await port.confirm_shipment(KEY, parcel_of("T", (LINE, 3)), Ask(deadline=time.monotonic() + 0.05), Sends())
+        await port.confirm_shipment(KEY, parcel_of("T", (LINE, 3)), Ask(deadline=time.monotonic() + 60), Sends())
     assert isinstance(caught.value.__cause__, Throttled)
     assert [name for name, _ in script.asked] == ["Tasks", "Ship"]
 
