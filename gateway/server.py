@@ -1,6 +1,6 @@
-"""uvicorn with eight things more: it lets streams end before it stops, it can drop a client that does not read, it waits for no
-client that does not write, it reads no endless head, it begins to answer without a task, it takes a whole answer at once, it
-does not read the same bytes twice, and it says clearly that a port is taken."""
+"""uvicorn with more to it: it lets streams end before it stops, it can drop a client that does not read, it waits for no client
+that does not write, it reads no endless head and no trailers, it knows no upgrade but to a WebSocket, it begins to answer without
+a task, it takes a whole answer at once, it does not read the same bytes twice, and it says clearly that a port is taken."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import httptools
 import uvicorn
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.protocol import OPEN
+from websockets.frames import CTRL_OPCODES, Frame
+from websockets.protocol import OPEN, Event
 
 from gateway.asgi import CUT, NAMED, NOTED, TEXT, WHOLE, Receive, Scope, Send
 from gateway.begun import Starter
@@ -25,13 +27,18 @@ GRACE_S = 10.0
 # A request's head has so long to arrive, and its rest so long after that. The application reads bodies with a clock of its own.
 HEAD_S = 10.0
 REST_S = 15.0
-# Bytes of a request's head, roughly: what arrives with its last part is read anyway.
+# Bytes of a request's head, roughly: what arrives with its last part is read anyway. So many may also follow its body.
 HEAD_BYTES = 64 * 1024
 HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json; charset=utf-8\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%s"
 )
+UNREADABLE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 BACKLOG = 2_048
+# Frames of a WebSocket that say nothing, in one piece of data; and the frames of one message.
+MOST_FRAMES = 1_000
+# What asks for another protocol, and says how; without it a request is one like any other.
+_UPGRADING = frozenset({b"upgrade", b"http2-settings"})
 # Requests that are known by their bytes: so many, of so many bytes.
 MOST_PIECES = 1_000
 LONGEST_PIECE = 4 * 1024
@@ -103,7 +110,9 @@ class Http(HttpToolsProtocol):
     _piece: Piece | None = None  # of the request in hand, as long as it has no cycle
     _at_once = False  # whether the last request was answered at once
     _begun = 0  # requests that have begun to arrive since the connection was at rest
-    _head: int | None = None  # bytes of a head that is not complete, None while there is none
+    _in_head = False  # whether a head has begun and is not complete
+    _bare: int | None = None  # bytes of the request that arrives, since it began or brought some of its body
+    _bodied = False  # whether the piece of data in hand brought some of a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
@@ -131,7 +140,7 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._reading = True
+        self._reading, self._bodied = True, False
         if not self._resting:
             self._read(data)
         elif (piece := self._shared.pieces.get(data)) is not None and not self._crowded:
@@ -141,18 +150,38 @@ class Http(HttpToolsProtocol):
         self._reading = False
         if self._next_s is not None:
             self._expect(self._next_s)
-        if self._head is not None:
-            self._head += len(data)
-            if self._head > HEAD_BYTES and not self.transport.is_closing():
-                self._refuse_head()
+        if self._bare is not None:
+            self._bare = 0 if self._bodied else self._bare + len(data)
+            if self._bare > HEAD_BYTES and not self.transport.is_closing():
+                self._refuse_bare()
 
     def _read(self, data: bytes) -> None:
         """Read on, and begin to answer what is there."""
-        super().data_received(data)
+        self._feed(data)
         while self._ready is not None:
             cycle, app = self._ready
             self._ready = None
             self._answer_or_start(cycle.scope, cycle, app)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._feed(self._without_upgrade() + data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _without_upgrade(self) -> bytes:
+        """The head of the request in hand, to be read anew as if it asked for no other protocol: the parser reads no body after
+        such a head, and would take it for the next request."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % one for one in self.headers if one[0] not in _UPGRADING]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _read_first(self, data: bytes) -> None:
         """Read what comes to a connection at rest; even an empty line begins the next request."""
@@ -176,22 +205,43 @@ class Http(HttpToolsProtocol):
         return most is not None and (len(self.connections) >= most or len(self.tasks) >= most)
 
     def handle_websocket_upgrade(self) -> None:
-        self._stop_timer()
         super().handle_websocket_upgrade()
+        # The transport is the socket's from here on.
+        self._stop_timer()
+        self._next_s = None
+
+    @property
+    def _upgrade_ignored(self) -> bool:
+        """Whether the parser takes what follows for another protocol, and we do not."""
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
         self._next_s = HEAD_S
-        self._head = 0
+        self._in_head, self._bare = True, 0
         self._begun += 1
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """What follows a body is no header: it would be believed as one."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._head = None
-        super().on_headers_complete()
-        self._next_s = REST_S
+        self._in_head = False
+        _check_framing(self.parser, self.headers)
+        if not self._upgrade_ignored:
+            super().on_headers_complete()
+            self._next_s = REST_S
+
+    def on_body(self, body: bytes) -> None:
+        self._bodied = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._bare = None
+        if self._upgrade_ignored:
+            return
         super().on_message_complete()
         self._next_s = math.inf if self._answering() else self._rest_s()
 
@@ -333,11 +383,11 @@ class Http(HttpToolsProtocol):
         cycle = self.cycle
         return cycle.keep_alive and not cycle.response_started and not cycle.disconnected
 
-    def _refuse_head(self) -> None:
-        """Nothing of it has reached the application; answers to requests before it are dropped with it."""
+    def _refuse_bare(self) -> None:
+        """Of a head nothing has reached the application; answers to requests before it are dropped with it."""
         told = b'{"errors":[{"message":"The head is larger than %d KiB.","extensions":{"code":"HEAD_TOO_LARGE"}}]}'
         body = told % (HEAD_BYTES // 1024)
-        if not self._answering():
+        if self._in_head and not self._answering():
             self.transport.write(HEAD_TOO_LARGE % (len(body), body))
         self.transport.close()
 
@@ -351,7 +401,27 @@ class Http(HttpToolsProtocol):
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """A connection that can be closed with a code although its client does not read."""
+    """A connection that can be closed with a code although its client does not read. It refuses handshakes that cannot be read,
+    and frames by the thousand that say nothing."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The library has made an answer, or has none; uvicorn does not look.
+            self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
+            self.transport.close()
+
+    def handle_events(self) -> None:
+        if len(self.conn.events) > MOST_FRAMES and sum(map(_is_idle, self.conn.events)) > MOST_FRAMES:
+            self._refuse(1008, "too many frames that say nothing")
+        else:
+            super().handle_events()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= MOST_FRAMES:
+            self._refuse(1009, f"a message of more than {MOST_FRAMES} frames")
+        else:
+            super().handle_cont(event)
 
     async def run_asgi(self) -> None:
         assert self.scope["extensions"] is not None
@@ -371,6 +441,12 @@ class Socket(WebSocketsSansIOProtocol):
         self.transport.write(_text_frame(len(text)) + text)
         return True
 
+    def _refuse(self, code: int, reason: str) -> None:
+        if self.conn.state is OPEN:
+            self._cut(code, reason)
+        else:
+            self.transport.close()
+
     def _cut(self, code: int, reason: str) -> None:
         if self.transport.is_closing():
             return
@@ -381,6 +457,10 @@ class Socket(WebSocketsSansIOProtocol):
         _drop(self.transport)
 
 
+def _is_idle(event: Event) -> bool:
+    return isinstance(event, Frame) and (not event.data or event.opcode in CTRL_OPCODES)
+
+
 def _text_frame(length: int) -> bytes:
     """The head of a whole text frame from the server."""
     if length < 126:
@@ -389,6 +469,21 @@ def _text_frame(length: int) -> bytes:
 
 
 _SHARED: dict[asyncio.AbstractEventLoop, _Shared] = {}
+
+
+def _check_framing(parser: Any, headers: list[tuple[bytes, bytes]]) -> None:
+    """Raises ValueError, which the parser takes for its own, where it cannot be told for certain where a request ends or whom it
+    is for (RFC 9112, 3.2 and 6.1)."""
+    hosts = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise ValueError("a transfer coding that we do not know")
+    if hosts != 1 and (hosts or parser.get_http_version() != "1.0"):
+        raise ValueError("a request names one host")
+    if parser.get_method() == b"CONNECT":
+        raise ValueError("we are no proxy")
 
 
 def _never(scope: Scope) -> bool:

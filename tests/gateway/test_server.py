@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import asgi, endpoint
 from gateway import server as server_module
@@ -85,6 +84,9 @@ NO_REQUEST = [
     b"POST /graphql HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
     b"GET /graphql HTTP/9.9\r\nhost: a\r\n\r\n",
     b"GET /graphql HTTP/1.1\r\naccept : x\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+    b"POST /graphql HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
 ]
 
 
@@ -151,6 +153,85 @@ async def test_a_slow_answer_is_not_cut_by_the_clocks_of_requests(
     writer.close()
 
 
+async def test_who_speaks_http_1_0_may_name_no_host(gateway: Gateway) -> None:
+    reader, writer = await connected(gateway, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (await all_until_closed(reader)).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+CHUNKED = b"POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+async def test_what_follows_a_body_is_no_header(gateway: Gateway, in_parts: bool) -> None:
+    key = f"authorization: Bearer {await gateway.key('read')}\r\n".encode()
+    chunks = b"%x\r\n%b\r\n0\r\n" % (len(HELLO), HELLO)
+    for said, ends, status in (
+        (CHUNKED + b"\r\n" + chunks, key + b"\r\n", b"401"),
+        (CHUNKED + key + b"\r\n" + chunks, b"x-more: y\r\n\r\n", b"200"),
+    ):
+        reader, writer = await connected(gateway, said if in_parts else said + ends)
+        if in_parts:
+            writer.write(ends)
+        assert (await asyncio.wait_for(reader.readline(), 30)).split(b" ")[1] == status
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"x: y\r\n", b"x"])
+async def test_endless_lines_after_a_body_end_the_connection(gateway: Gateway, line: bytes) -> None:
+    """Although the request was answered: all of them would be kept. Bodies in small pieces are taken as they come."""
+    reader, writer = await connected(gateway, CHUNKED + b"\r\n0\r\nx: ")
+    assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 401")
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(endlessly(writer, line), 30)
+    writer.close()
+
+
+async def endlessly(writer: asyncio.StreamWriter, line: bytes) -> None:
+    while True:
+        writer.write(line * 10_000)
+        await writer.drain()
+
+
+async def test_a_body_in_tiny_pieces_is_read(gateway: Gateway) -> None:
+    key = f"authorization: Bearer {await gateway.key('read')}\r\n".encode()
+    body = b'{"query": "{ hello }"' + b" " * 30_000 + b"}"
+    pieces = b"".join(b"1\r\n%c\r\n" % sign for sign in body)
+    assert len(pieces) > 2 * server_module.HEAD_BYTES
+    reader, writer = await connected(gateway, CHUNKED + key + b"\r\n")
+    for start in range(0, len(pieces), 5_000):
+        writer.write(pieces[start : start + 5_000])
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize("framed", ["length", "chunked"])
+@pytest.mark.parametrize("in_parts", [False, True])
+async def test_who_offers_another_protocol_is_answered_in_this_one(
+    gateway: Gateway, framed: str, in_parts: bool
+) -> None:
+    """Clients of Java and curl offer HTTP/2 so. Their body is no next request, whatever stands in it."""
+    inner = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+    key = f"authorization: Bearer {await gateway.key('read')}\r\ncontent-type: application/json\r\n".encode()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n"
+    for body, wanted in ((HELLO, b"Hello world"), (inner, b"BAD_REQUEST")):
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        chunks = b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(body)
+        head = b"POST /graphql HTTP/1.1\r\nhost: a\r\n" + key + offer + (length if framed == "length" else chunks)
+        rest = body if framed == "length" else body + b"\r\n0\r\n\r\n"
+        reader, writer = await connected(gateway, head if in_parts else head + rest)
+        if in_parts:
+            writer.write(rest)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        answers = await all_until_closed(reader)
+        assert answers.count(b"HTTP/1.1 ") == 2
+        assert wanted in answers
+        assert answers.endswith(b"ok\n")
+        writer.close()
+
+
 # ── Requests that are known by their bytes ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,15 +277,15 @@ def pieces() -> dict[bytes, server_module.Piece]:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What uvicorn was given to read."""
+    """What was read."""
     given: list[bytes] = []
-    read = HttpToolsProtocol.data_received
+    read = server_module.Http._feed
 
-    def note(self: HttpToolsProtocol, data: bytes) -> None:
+    def note(self: server_module.Http, data: bytes) -> None:
         given.append(data)
         read(self, data)
 
-    monkeypatch.setattr(HttpToolsProtocol, "data_received", note)
+    monkeypatch.setattr(server_module.Http, "_feed", note)
     return given
 
 
@@ -237,7 +318,7 @@ async def test_requests_that_come_together_or_in_parts_are_read(gateway: Gateway
     line.writer.write(line.request[-5:])
     assert b"Hello world" in await line.answer()
     # What was half said before makes the same bytes another request.
-    line.writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-more: ")
+    line.writer.write(b"GET /healthz HTTP/1.1\r\nx-more: ")
     await until(lambda: len(parsed) == 3)
     line.writer.write(line.request)
     assert (await line.answer()).endswith(b"ok\n")

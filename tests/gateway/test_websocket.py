@@ -348,6 +348,70 @@ async def test_without_the_database_an_operation_is_told_so_and_the_connection_l
         assert (await hear(socket))["payload"] == {"data": {"hello": "Hello world"}}
 
 
+async def test_a_connection_outlives_the_clock_of_connections_at_rest(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rest_s(self: server_module.Http) -> float:
+        self._resting = True
+        return 0.3
+
+    monkeypatch.setattr(server_module.Http, "_rest_s", rest_s)
+    async with acknowledged(gateway) as socket:
+        await subscribe(socket, "s", "subscription { counted(to: 1) }")
+        assert (await hear(socket))["type"] == "next"
+        # Another connection comes later, is at rest after its answer, and is let go first.
+        host, _, port = gateway.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(-1), 30)).endswith(b"ok\n")
+        writer.close()
+        assert (await hear(socket))["type"] == "complete"
+        await say(socket, type="ping")
+        assert await hear(socket) == {"type": "pong"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("content-length: 3\r\n", b"400"),
+        ("transfer-encoding: chunked\r\n", b"400"),
+        ("".join(f"x-{number}: y\r\n" for number in range(200)), b"431"),
+        (f"cookie: {'x' * 9_000}\r\n", b"431"),
+    ],
+    ids=["length", "chunked", "many", "long"],
+)
+async def test_a_handshake_that_cannot_be_read_is_refused(gateway: Gateway, headers: str, status: bytes) -> None:
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    offer = (
+        "GET /graphql HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
+    for more, wanted in ((headers, status), ("", b"101")):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"{offer}{more}\r\n".encode())
+        assert (await asyncio.wait_for(reader.readline(), 30)).split(b" ")[1] == wanted
+        if wanted != b"101":
+            await asyncio.wait_for(reader.read(-1), 30)  # and hangs up
+        writer.close()
+
+
+@pytest.mark.parametrize(("head", "code"), [(b"\x89\x80", 1008), (b"\x00\x80", 1009)], ids=["pings", "continuations"])
+async def test_frames_that_say_nothing_are_not_taken_by_the_thousand(gateway: Gateway, head: bytes, code: int) -> None:
+    few = server_module.MOST_FRAMES - 10
+    begun = b"" if code == 1008 else b"\x01\x80" + bytes(4)
+    for many, frames in ((False, few), (True, 20 * few)):
+        async with acknowledged(gateway) as socket:
+            socket.transport.write(begun + (head + bytes(4)) * frames)
+            if many:
+                assert (await closed(socket))[0] in (code, 1008)
+            elif code == 1008:
+                await say(socket, type="ping")
+                assert await hear(socket) == {"type": "pong"}
+            else:
+                socket.transport.write(b"\x80\x80" + bytes(4))
+                assert (await closed(socket))[0] == 4400  # a whole message, of no character
+
+
 async def test_a_cursor_resumes_without_a_gap(fresh: Gateway) -> None:
     await fresh.tell("A", 2)
     async with acknowledged(fresh) as socket:
