@@ -14,74 +14,83 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.channel import Location
 from domain.errors import Insufficient
 from domain.hint import Hint
-from domain.ids import ChannelId, ChannelSku, Sku, order_id
+from domain.ids import ChannelId, ReservationId, Sku, order_id
 from domain.reservation import Reservation, ReservedLine
-from store import kit, ledger, marks, order, reservation
+from store import handover, kit, ledger, marks, order, reservation
 from store.session import storable
-from store.tables import listing
+from store.tables import reservation as reservation_table
 
-# An order that is read later than that finds its units for sale again; a hint of an order that is none holds nothing for good.
-HELD_S = 2 * 3600.0
+# A marketplace may be away, or a consent wait to be renewed, for a night.
+HELD_S = reservation.LONGEST_TTL_S
 
 
-async def hold(tx: AsyncConnection, told: Hint, channel_sku: ChannelSku, units: int, places: Sequence[Location]) -> int:
+async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Sequence[Location]) -> int:
     """Hold `units`, or what is left of them, for the order that is told of, unless that is known already; how many this has held.
 
     Only what one of `places` counts that is ours and sells to the channel, since orders take from no others. Repeating it changes
     nothing.
     """
-    named, offered = storable(told.subject), ChannelSku(storable(channel_sku))
+    named, sku = storable(told.subject), Sku(storable(sku))
     id = order_id(told.channel, named)
     if await order.known(tx, {id}):
         return 0
-    sku = await _sku(tx, told, offered)
-    if sku is None:
+    made_of = (await kit.components(tx, [sku])).get(sku, [(sku, 1)])
+    parts = [part for part, _ in made_of]
+    if not await _counted(tx, parts, told.channel, places):
         return 0
-    made_of = [part for part, _ in (await kit.components(tx, [sku])).get(sku, [])] or [sku]
-    if not await _counted(tx, made_of, told.channel, places):
-        return 0
-    made = await _reserve(tx, told.channel, named, offered, ReservedLine(sku, units))
-    if made is None and made_of == [sku] and (left := (await reservation.promisable(tx, [sku]))[sku]) > 0:
-        units = left
-        made = await _reserve(tx, told.channel, named, offered, ReservedLine(sku, left))
+    lines = [ReservedLine(sku, units)]
+    made = await _reserve(tx, told.channel, named, sku, lines)
+    while isinstance(made, Insufficient):
+        left = await reservation.promisable(tx, parts)
+        lines = [ReservedLine(part, min(left[part], each * units)) for part, each in made_of if left[part] > 0]
+        made = await _reserve(tx, told.channel, named, sku, lines) if lines else None
     if made is None:
         return 0
     # Under the locks of its SKUs, where `store.allocation.settle` looks for reservations: one of the two sees the other.
     if await order.known(tx, {id}):
         await reservation.release(tx, made.id, by=made.requested_by)
         return 0
-    await marks.caused(tx, dict.fromkeys(made_of, told.event_at))
-    return units
+    await marks.caused(tx, dict.fromkeys(parts, told.event_at))
+    return sum(line.quantity for line in lines)
+
+
+async def let_go(tx: AsyncConnection, channel: ChannelId, name: str) -> None:
+    """The channel has no such order: what is held for it, and for nobody else, is free."""
+    r = reservation_table.c
+    query = select(r.id).where(
+        r.reference == storable(name),
+        r.requested_by == _by(channel),
+        r.committed_at.is_(None),
+        r.released_at.is_(None),
+    )
+    ids = [ReservationId(id) for id in await tx.scalars(query.order_by(r.id).with_for_update())]
+    await ledger.lock(tx, await handover.skus_of(tx, ids))
+    for id in ids:
+        await reservation.release(tx, id, by=_by(channel))
+
+
+def _by(channel: ChannelId) -> str:
+    return f"channel:{channel}"
 
 
 async def _reserve(
-    tx: AsyncConnection, channel: ChannelId, named: str, offered: ChannelSku, line: ReservedLine
-) -> Reservation | None:
-    """The new reservation; None where there is not so much, or it was made before."""
+    tx: AsyncConnection, channel: ChannelId, named: str, sku: Sku, lines: Sequence[ReservedLine]
+) -> Reservation | Insufficient | None:
+    """The new reservation; None where it was made before."""
     try:
         made, new = await reservation.reserve(
             tx,
-            requested_by=f"channel:{channel}",
-            idempotency_key=f"{named}/{offered}",
+            requested_by=_by(channel),
+            idempotency_key=f"{named}/{sku}",
             request_hash=named,  # who tells first counts
-            lines=[line],
+            lines=lines,
             ttl_s=HELD_S,
             channel=channel,
             reference=named,
         )
-    except Insufficient:
-        return None
+    except Insufficient as problem:
+        return problem
     return made if new else None
-
-
-async def _sku(tx: AsyncConnection, told: Hint, channel_sku: ChannelSku) -> Sku | None:
-    """Ours for the channel's, where its listings agree on one."""
-    c = listing.c
-    named = [c.channel == told.channel, c.channel_sku == channel_sku]
-    if told.marketplace is not None:
-        named.append(c.marketplace == told.marketplace)
-    skus = (await tx.scalars(select(c.sku).where(*named).distinct())).all()
-    return Sku(skus[0]) if len(skus) == 1 and skus[0] is not None else None
 
 
 async def _counted(tx: AsyncConnection, skus: Collection[Sku], channel: ChannelId, places: Sequence[Location]) -> bool:

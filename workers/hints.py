@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -26,7 +26,7 @@ from domain.budget import Ask, Priority
 from domain.channel import Location, StreamName
 from domain.errors import HouseError, MissingRole, NotFound, Refused, Throttled, Unauthorized
 from domain.hint import WELL, Errand, Hint, HintKind
-from domain.ids import ChannelId, ChannelSku, listing_id, order_id
+from domain.ids import ChannelId, ChannelSku, Sku, listing_id, order_id
 from domain.order import Order
 from domain.privacy import PrivacyKind, PrivacyRequest
 from domain.product import ITEM_REF, PRODUCT_REF, FulfilledBy, Listing, Rejected
@@ -97,7 +97,7 @@ async def received(deps: Deps, delivered: Sequence[Kept | None]) -> None:
     async with deps.store.begin() as tx:
         await take(tx, delivered)
     for one in [told for told in delivered if isinstance(told, Hint)]:
-        for sku, units in one.open.items():
+        for sku, units in _ours(deps, one).items():
             try:
                 # Each by itself: all that wait for locks take them in one order.
                 async with deps.store.begin() as tx:
@@ -106,6 +106,14 @@ async def received(deps: Deps, delivered: Sequence[Kept | None]) -> None:
                 raise  # it is received once more
             except Exception:
                 log.exception("hints.not_held", extra={"channel": one.channel, "order": one.subject, "sku": sku})
+
+
+def _ours(deps: Deps, told: Hint) -> Mapping[Sku, int]:
+    """The units that have to be shipped of each SKU of ours, as the order's lines will name them."""
+    units: Counter[Sku] = Counter()
+    for channel_sku, count in told.open.items():
+        units[deps.sku_map.ours(told.channel, channel_sku)] += count
+    return units
 
 
 @dataclass(slots=True)
@@ -390,6 +398,9 @@ class Round:
             answers = await asyncio.gather(*(self.port.order(key, ask) for key in keys), return_exceptions=True)
             for one, answer in zip(few, answers, strict=True):
                 if isinstance(answer, Exception):
+                    if _denied(answer, one):
+                        async with self.deps.store.begin() as tx:
+                            await ahead.let_go(tx, one.channel, one.subject)
                     await self._failed([one], answer)
             await self._keep_told(
                 [(one, answer) for one, answer in zip(few, answers, strict=True) if isinstance(answer, Order)]
@@ -586,6 +597,11 @@ def _enough(kept: Order, event_at: datetime) -> bool:
     if kept.whole:
         return kept.updated_at >= event_at
     return kept.fulfilled_by is not FulfilledBy.MERCHANT and kept.updated_at + SECOND > event_at
+
+
+def _denied(problem: Exception, one: Errand) -> bool:
+    """Whether the platform has said for good that there is no such thing."""
+    return isinstance(problem, NotFound) and one.attempts >= MOST_ATTEMPTS
 
 
 def _young(read_at: datetime | None, one: Errand) -> bool:

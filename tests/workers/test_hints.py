@@ -26,7 +26,7 @@ from domain.hint import Hint, HintKind, HintState
 from domain.ids import ChannelId, ChannelSku, LocationCode, Sku, order_id
 from domain.money import Money
 from domain.order import Order
-from domain.product import FulfilledBy, Listing, Rejected
+from domain.product import FulfilledBy, Listing, Rejected, SkuMap
 from domain.stock import Reading
 from store import chain, channel, event, grant, order, product, quarantine, stock, stream
 from store.keyring import Keyring
@@ -56,6 +56,7 @@ class Platform(FakePort):
     problems: list[Exception]
     pool: dict[str, int]
     refused: set[str]
+    away: set[str]
     held: asyncio.Event
     refunded: dict[str, list[Piece]]
 
@@ -71,6 +72,8 @@ class Platform(FakePort):
         await self.held.wait()
         if self.problems:
             raise self.problems.pop(0)
+        if key.external_id in self.away:
+            raise Transient("503")
         if key.external_id not in self.orders:
             raise NotFound("There is no such order.")
         return await super().order(key, ask)
@@ -93,7 +96,7 @@ def port() -> Platform:
     made = make_port()
     port = Platform(made.channel)
     port.named, port.priorities, port.problems, port.pool, port.refused = [], [], [], {}, set()
-    port.held, port.refunded = asyncio.Event(), {}
+    port.away, port.held, port.refunded = set(), asyncio.Event(), {}
     port.held.set()
     return port
 
@@ -493,22 +496,41 @@ async def test_messages_are_kept_before_they_are_deleted_and_poison_is_put_aside
 async def test_what_an_order_is_told_to_have_sold_is_held_before_the_order_is_read(
     store: Store, deps: Deps, port: Platform
 ) -> None:
-    ours = Sku("SKU-1")
+    # Nothing of it has been listed yet: what the channel calls so is ours by the same rules as in an order.
+    ours, theirs = Sku("OURS-1"), ChannelSku("SKU-1")
     await stocked(store, **{ours: 3})
-    async with store.begin() as tx:
-        await product.upsert_listings(tx, [replace(make_listing(port, ours), sku=ours)])
-    deps = replace(deps, locations=[POOL, *PLACES])
+    deps = replace(deps, locations=[POOL, *PLACES], sku_map=SkuMap({(SHOP, theirs): ours}))
     box = Box({"r-0": b"O-0 of 1000000000", "r-1": b"O-1 of 2", "r-2": b"O-1 of 2", "r-3": b"O-3"})
     await Listen(deps, Boxed(box), lambda: None).once(box)
     assert sorted(box.deleted) == ["r-0", "r-1", "r-2", "r-3"], "what cannot be held holds up nothing"
     assert set(await _states(store)) == {"n-O-0", "n-O-1", "n-O-3"}
     assert (await balance(store, ours), await promisable(store, ours)) == ((3, 0), 1)
     told = make_order(port, "O-1", updated_at=NOW)
-    line = replace(told.lines[0], channel_sku=ChannelSku(ours), quantity=2)
+    line = replace(told.lines[0], channel_sku=theirs, quantity=2)
     port.orders["O-1"] = replace(told, lines=[line])
     await _hints(deps).once()
     assert await _kept(store, "O-1") is not None
     assert (await balance(store, ours), await promisable(store, ours)) == ((3, 2), 1)
+
+
+async def test_what_is_held_for_an_order_that_the_channel_does_not_know_is_let_go(
+    store: Store, deps: Deps, port: Platform
+) -> None:
+    ours = Sku("SKU-1")
+    await stocked(store, **{ours: 3})
+    deps = replace(deps, locations=[POOL, *PLACES])
+    box = Box({"r-0": b"O-FORGED of 1", "r-1": b"O-AWAY of 1"})
+    await Listen(deps, Boxed(box), lambda: None).once(box)
+    port.away = {"O-AWAY"}
+    left = []
+    for _ in range(MOST_ATTEMPTS):
+        left.append(await promisable(store, ours))
+        await _hints(deps).once()
+        async with store.begin() as tx:
+            await tx.execute(table.update().values(due_at=NOW))
+    assert {state for state, _ in (await _states(store)).values()} == {HintState.QUARANTINED}
+    # What is asked for a last time may still have been too young before; where nobody answered, all that was told may be so.
+    assert (left, await promisable(store, ours)) == ([1] * MOST_ATTEMPTS, 2)
 
 
 async def test_a_new_secret_is_kept_encrypted_and_the_one_before_as_long_as_it_lives(store: Store, deps: Deps) -> None:
