@@ -40,12 +40,16 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     plan = await _wishes(tx, stored)
     _leave_to_pools(plan, places)
     named = await handover.named(tx, stored.values())
-    if not named and not any(wish.differs for wish in plan.wishes.values()):
+    differs = bool(named) or any(wish.differs for wish in plan.wishes.values())
+    if not differs and all(wish.known for wish in plan.wishes.values()):
         return set()
     skus = {sku for _, sku in plan.wishes} | await handover.skus_of(tx, named)
     await ledger.lock(tx, skus)
-    # Once more: one that was committed, or made ahead, meanwhile is seen now, or it sees us (store.reservation, store.ahead).
+    # Once more: one that was committed, or made ahead, meanwhile is seen now, or it sees us (store.reservation, store.ahead), and
+    # an order that wants nothing lets go of it.
     late = await handover.bearing(tx, stored.values())
+    if not differs and not late:
+        return set()
     if late.keys() - named.keys():
         skus |= await handover.skus_of(tx, late)
         await ledger.lock(tx, skus)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Location
@@ -16,10 +19,10 @@ from domain.hint import Hint, HintKind
 from domain.ids import ReservationId, Sku
 from domain.order import OrderStatus
 from domain.reservation import ReservedLine
-from store import ahead, reservation
+from store import ahead, intake, reservation
 from store.session import Store
+from store.tables import order_allocation, sku_stock, stock_balance
 from store.tables import reservation as reservations
-from store.tables import sku_stock
 from tests.store.bench import blocked
 from tests.store.test_reservation import held
 from tests.store.warehouse import (
@@ -40,6 +43,7 @@ from tests.store.warehouse import (
     place,
     products,
     promisable,
+    released,
     reserved,
     stocked,
     wrong,
@@ -210,6 +214,40 @@ async def test_an_order_that_comes_at_the_same_moment_is_not_counted_twice(store
     assert await wrong(store) == []
 
 
+@pytest.mark.parametrize("seed", range(2))
+async def test_many_who_tell_bring_cancel_and_reserve_at_once_wait_in_no_circle(store: Store, seed: int) -> None:
+    """Messages come twice, orders in any company, changed and cancelled, and what is short is short for all."""
+    chance = random.Random(seed)
+    pair = Sku("PAIR")
+    await products(store, pair)
+    await stocked(store, A=30, B=30, C=30)
+    await kit(store, pair, B=1, C=2)
+    work: list[Coroutine[Any, Any, Any]] = []
+    orders = []
+    for number in range(24):
+        lines = {sku: chance.randint(1, 2) for sku in chance.sample([A, B, C, pair], 2)}
+        told = told_of(an_order(number).external_id)
+        work += [ahead_of(store, units, sku, told) for sku, units in lines.items() for _ in range(2)]
+        fewer = dict.fromkeys(list(lines)[: number % 2 + 1], 1)
+        orders.append(an_order(number, fewer, status=OrderStatus.CANCELLED if number % 4 == 3 else None))
+        work.append(bought(store, number, chance.choice([A, B, C, pair])))
+    company = chance.sample(orders, len(orders))
+    work += [came(store, *company[start : start + 4]) for start in range(0, len(company), 4)]
+    chance.shuffle(work)
+    turns = asyncio.Semaphore(8)
+
+    async def in_turn(one: Coroutine[Any, Any, Any]) -> None:
+        async with turns:
+            await one
+
+    await asyncio.gather(*map(in_turn, work))
+    async with store.begin() as tx:
+        left = await reservation.holds(tx, [A, B, C])
+        promised = await tx.scalar(select(func.sum(order_allocation.c.quantity)))
+        reserved_units = await tx.scalar(select(func.sum(stock_balance.c.reserved)))
+    assert (left, promised, await wrong(store)) == ({}, reserved_units, [])
+
+
 async def test_whoever_commits_it_by_hand_leaves_it_its_orders_name(store: Store) -> None:
     await stocked(store, A=5)
     assert await ahead_of(store)
@@ -232,6 +270,30 @@ async def test_whoever_releases_it_while_its_order_comes_stands_in_nobodys_way(s
     assert (await balance(store), await held(store, A), await wrong(store)) == ((5, 1), [0], [])
 
 
+@pytest.mark.parametrize("of_a_kit", [False, True])
+@pytest.mark.parametrize("held_first", [True, False])
+async def test_for_an_order_that_comes_cancelled_at_the_same_moment_nothing_is_held(
+    store: Store, held_first: bool, of_a_kit: bool
+) -> None:
+    await stocked(store, A=0 if of_a_kit else 4, B=4)
+    if of_a_kit:
+        await kit(store, A, B=2)
+    gone = an_order(lines={A: 1}, status=OrderStatus.CANCELLED)
+    other: asyncio.Task[Any]
+    async with store.begin() as tx:
+        if held_first:
+            assert await ahead.hold(tx, told_of(), A, 1, PLACES)
+            other = asyncio.create_task(came(store, gone))
+        else:
+            await intake.keep_orders(tx, [gone], PLACES)
+            other = asyncio.create_task(ahead_of(store))
+        await blocked_or_done(tx, other)
+    await other
+    sku = B if of_a_kit else A
+    assert (await promisable(store, sku), await held(store, sku), await wrong(store)) == (4, [0], [])
+
+
+@pytest.mark.parametrize("told", [True, False])
 async def test_what_was_held_since_long_was_not_for_sale_since_its_order_was_placed(store: Store, told: bool) -> None:
     """How long other channels sold what was gone is measured from the sale to the hold, not to the order."""
     await stocked(store, A=9)
@@ -245,6 +307,17 @@ async def test_what_was_held_since_long_was_not_for_sale_since_its_order_was_pla
         caused_at = await tx.scalar(select(sku_stock.c.caused_at))
     assert caused_at is not None
     assert (caused_at > ago + timedelta(minutes=8)) == told
+
+
+async def bought(store: Store, number: int, sku: Sku) -> None:
+    """Somebody buys it in the shop, where there is one, or leaves it after all."""
+    with suppress(Insufficient):
+        made = await reserved(store, lines={sku: 1}, channel=SHOP)
+        if number % 3:
+            await released(store, made.id)
+            return
+        order = an_order(1000 + number, {sku: 1}, channel=SHOP)
+        await asyncio.gather(committed(store, made.id, reference=order.external_id), came(store, order))
 
 
 async def one_of(tx: AsyncConnection, sku: Sku = A) -> None:
