@@ -22,6 +22,8 @@ from store.tables import reservation as reservation_table
 
 # A marketplace may be away, or a consent wait to be renewed, for a night.
 HELD_S = reservation.LONGEST_TTL_S
+# Between what is left and holding it others may take of it.
+MOST_TRIES = 5
 
 
 async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Sequence[Location]) -> int:
@@ -40,11 +42,13 @@ async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Se
         return 0
     lines = [ReservedLine(sku, units)]
     made = await _reserve(tx, told.channel, named, sku, lines)
-    while isinstance(made, Insufficient):
+    for _ in range(MOST_TRIES):
+        if not isinstance(made, Insufficient):
+            break
         left = await reservation.promisable(tx, parts)
         lines = [ReservedLine(part, min(left[part], each * units)) for part, each in made_of if left[part] > 0]
         made = await _reserve(tx, told.channel, named, sku, lines) if lines else None
-    if made is None:
+    if not isinstance(made, Reservation):
         return 0
     # Under the locks of its SKUs, where `store.allocation.settle` looks for reservations: one of the two sees the other.
     if await order.known(tx, {id}):
