@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import event
 
-from domain.ids import Sku
-from domain.order import Order
-from domain.product import Product
 from gateway.plan import Plans
 from resolvers.context import Caller, Context, Shelf
 from schema.federation import ENTITIES, MOST
 from schema.printed import sdl
 from schema.root import schema
 from schema.scopes import NODE_SCOPES, SCOPES
-from store import order, product
 from store.session import Store
 from tests.executor.test_contract import compiled
 from tests.resolvers.test_shipment import CountingBell, keep, make_order
@@ -96,22 +93,19 @@ async def test_an_entity_has_all_that_its_type_has(ask: Ask, shelf: Shelf) -> No
     assert sum(line.calls for line in context.ask.bill.lines.values()) > 0
 
 
-async def test_all_entities_of_a_kind_are_read_at_once(ask: Ask, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_entities_of_a_kind_are_read_at_once(ask: Ask, shelf: Shelf) -> None:
     asked: list[int] = []
-    by_skus, by_ids = product.by_skus, order.by_ids
 
-    async def products(tx: Any, skus: list[Sku]) -> dict[Sku, Product]:
-        asked.append(len(skus))
-        return await by_skus(tx, skus)
+    def note(conn: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        asked.extend(len(one) for one in parameters if isinstance(one, list))
 
-    async def orders(tx: Any, ids: list[Any]) -> dict[Any, Order]:
-        asked.append(len(ids))
-        return await by_ids(tx, ids)
-
-    monkeypatch.setattr(product, "by_skus", products)
-    monkeypatch.setattr(order, "by_ids", orders)
-    of = [one("Product", sku=f"S{number}") for number in range(MOST - 2)]
-    data, errors, _ = await ask(shelf, QUERY, of=[one("Order", id="Order:1"), *of, one("Order", id="Order:2")])
+    engine = shelf.store._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        of = [one("Product", sku=f"S{number}") for number in range(MOST - 2)]
+        data, errors, _ = await ask(shelf, QUERY, of=[one("Order", id="Order:1"), *of, one("Order", id="Order:2")])
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
     assert (data, errors) == ({"_entities": [None] * MOST}, [])
     assert sorted(asked) == [2, MOST - 2]
 
