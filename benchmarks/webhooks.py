@@ -35,6 +35,7 @@ from gateway.app import App
 from gateway.engines import start
 from gateway.inbox import Inbox
 from gateway.settings import Settings
+from gateway.webhooks import PREFIX, Webhooks
 from store import migrate
 from store.session import Store
 from store.tables import hint
@@ -136,8 +137,8 @@ async def silent(store: Store) -> AsyncIterator[None]:
 async def measure(app: App, port: int, deliveries: int, abreast: int) -> float:
     """Print a line for each state of PostgreSQL; the worst p99 of ours in milliseconds."""
     house = app.standing.house
-    webhooks = app._webhooks
-    assert webhooks is not None
+    webhooks = app._others[PREFIX]
+    assert isinstance(webhooks, Webhooks)
     worst = 0.0
     print(f"{'PostgreSQL':<12}{'inbox':<10}{'answers':>9}{'p50 ms':>9}{'p99 ms':>9}{'by Redis':>10}")
     for state, how in (("well", well), ("slow", slow), ("silent", silent)):

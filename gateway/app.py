@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeAlias
 
 import strawberry
 
@@ -23,7 +24,8 @@ from gateway.endpoint import BEGUN, METHODS, Endpoint, Terms
 from gateway.errors import internal
 from gateway.execution import Executor, write_json
 from gateway.expiry import Expiry
-from gateway.feeds import PREFIX, Feeds
+from gateway.feeds import PREFIX as FEEDS
+from gateway.feeds import Feeds
 from gateway.front import Front
 from gateway.hooks import PATH as HOOKS
 from gateway.hooks import Hooks
@@ -55,12 +57,25 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
+Answering: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 
 class App:
     """One process's application. The house is built when the server starts it, and closed when the server stops it.
 
     `natives`, `public`, `lasting` and `compile_at` are those of gateway.plan.Plans.
     """
+
+    # Set by `start`, before which the server asks for nothing.
+    standing: Standing
+    _quotas: Quotas
+    _streams: Streams
+    _sockets: Sockets
+    _endpoint: Endpoint
+    _singles: SingleStreams
+    _front: Front
+    _inbox: Inbox
+    _others: Mapping[str, Answering]
 
     def __init__(
         self,
@@ -80,28 +95,6 @@ class App:
         self._plans = Plans(
             self._executor.schema, scopes, natives=natives, compile_at=compile_at, public=public, lasting=lasting
         )
-        self._standing: Standing | None = None
-        self._quotas: Quotas | None = None
-        self._streams: Streams | None = None
-        self._sockets: Sockets | None = None
-        self._endpoint: Endpoint | None = None
-        self._front: Front | None = None
-        self._singles: SingleStreams | None = None
-        self._feeds: Feeds | None = None
-        self._tracking: TrackingIn | None = None
-        self._tracking_files: TrackingFiles | None = None
-        self._price_files: PriceFiles | None = None
-        self._consents: Consents | None = None
-        self._linked: Linked | None = None
-        self._inbox: Inbox | None = None
-        self._webhooks: Webhooks | None = None
-        self._hooks: Hooks | None = None
-
-    @property
-    def standing(self) -> Standing:
-        """The house; only after the server has started."""
-        assert self._standing is not None
-        return self._standing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -114,62 +107,41 @@ class App:
 
     def quick(self, scope: Scope) -> bool:
         """Whether a request was answered at once, since the same was answered a moment ago."""
-        return self._front is not None and scope["path"] == "/graphql" and self._front.serve(scope)
+        return scope["path"] == "/graphql" and self._front.serve(scope)
 
     def begin(self, scope: Scope) -> bool:
         """Whether a request was answered at once, since the same was understood before and nothing has to be waited for."""
-        if self._endpoint is None:
-            return False
         if self._executor.tracing is not None:
             self._executor.tracing.arrived_alone()
         return self._endpoint.begin(scope)
 
     async def drain(self) -> None:
         """End streams and sockets, so that the server need not wait for their clients; returns when they have said so."""
-        if self._streams is not None and self._sockets is not None:
-            await asyncio.gather(self._streams.close(), self._sockets.close())
-        if self._singles is not None:
-            await self._singles.close()
+        await asyncio.gather(self._streams.close(), self._sockets.close())
+        await self._singles.close()
 
     async def start(self) -> None:
         """Open the house."""
-        settings = self._settings
-        self._standing = await self._house(settings)
-        keys, house = self._standing.keys, self._standing.house
-        self._executor.tracing = house.tracing
+        settings, executor = self._settings, self._executor
+        self.standing = await self._house(settings)
+        house, shelf, keys = self.standing.house, self.standing.shelf, self.standing.keys
+        executor.tracing = house.tracing
+        if settings.answer_cache_s:
+            executor.answers = Answers(shelf.stock_cache, settings.answer_cache_s, shelf.clock)
         documents = Documents(house.store, house.redis, trusted_only=settings.documents == "trusted")
         self._quotas = Quotas(house.redis, Budget(settings.key_points_per_minute, settings.key_calls_per_minute))
         admission = Admission(self._plans, documents, self._quotas)
-        terms = Terms(
-            settings.body_limit_kib * 1024, settings.deadline_s, settings.allowed_origins, settings.public_max_age_s
-        )
-        self._expiry = Expiry(keys)
-        self._streams = Streams(self._expiry)
-        self._sockets = Sockets(
-            admission,
-            self._executor,
-            keys,
-            self._expiry,
-            deadline_s=settings.deadline_s,
-            allowed_origins=settings.allowed_origins,
-        )
+        origins, deadline_s = settings.allowed_origins, settings.deadline_s
+        terms = Terms(settings.body_limit_kib * 1024, deadline_s, origins, settings.public_max_age_s)
+        expiry = Expiry(keys)
+        self._streams = Streams(expiry)
+        self._sockets = Sockets(admission, executor, keys, expiry, deadline_s=deadline_s, allowed_origins=origins)
         answered = Answered()
-        self._endpoint = Endpoint(admission, self._executor, keys, self._streams, terms, answered)
-        self._singles = SingleStreams(admission, self._executor, keys, self._streams, self._endpoint, terms)
-        if settings.answer_cache_s:
-            shelf = self._standing.shelf
-            self._executor.answers = Answers(shelf.stock_cache, settings.answer_cache_s, shelf.clock)
-        traced = self._executor.tracing is not None
-        self._front = Front(self._executor.answers, keys, admission, answered, traced=traced)
-        self._feeds = Feeds(house.store, {feed.id: feed for feed in house.feeds_in})
-        self._tracking = TrackingIn(house.store, {one.id: one for one in house.tracking_in})
-        self._tracking_files = TrackingFiles(self._standing.shelf, keys)
-        self._price_files = PriceFiles(self._standing.shelf, keys)
-        self._consents = Consents(house.store, house.ring, house.consents, keys)
-        self._linked = Linked(self._standing.shelf)
+        self._endpoint = Endpoint(admission, executor, keys, self._streams, terms, answered)
+        self._singles = SingleStreams(admission, executor, keys, self._streams, self._endpoint, terms)
+        self._front = Front(executor.answers, keys, admission, answered, traced=executor.tracing is not None)
         self._inbox = Inbox(house.store, house.redis)
-        self._hooks = Hooks(self._standing.shelf, keys)
-        self._webhooks = Webhooks(self._inbox, house.channels, house.notices.webhooks)
+        self._others = {single.PATH: self._single, **_others(self.standing, self._inbox)}
         memory.settle()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -184,10 +156,8 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.drain()
-        if self._quotas is not None:
-            await self._quotas.settle()
-        if self._inbox is not None:
-            await self._inbox.close()
+        await self._quotas.settle()
+        await self._inbox.close()
         await self.standing.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -198,7 +168,6 @@ class App:
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # before the handshake: a 403
             return
-        assert self._sockets is not None
         await self._sockets(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,7 +177,6 @@ class App:
             if scope["path"] != "/graphql":
                 await self._route(scope, receive, send)
             elif scope["method"] == "POST":
-                assert self._endpoint is not None
                 await self._endpoint(scope, receive, send)
             else:
                 await self._graphql(scope, receive, send)
@@ -221,41 +189,10 @@ class App:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method, id = scope["path"], scope["method"], request_id(scope)
-        if path == single.PATH:
-            await self._single(scope, receive, send, method, id)
-            return
-        if path.startswith(PREFIX):
-            assert self._feeds is not None
-            await self._feeds(scope, receive, send)
-            return
-        if path == TRACKING_FILES:
-            assert self._tracking_files is not None
-            await self._tracking_files(scope, receive, send)
-            return
-        if path == PRICE_FILES or path.startswith(f"{PRICE_FILES}/"):
-            assert self._price_files is not None
-            await self._price_files(scope, receive, send)
-            return
-        if path.startswith(TRACKING):
-            assert self._tracking is not None
-            await self._tracking(scope, receive, send)
-            return
-        if path.startswith(PREFIXES):
-            assert self._linked is not None
-            await self._linked(scope, receive, send)
-            return
-        if path == HOOKS or path.startswith(f"{HOOKS}/"):
-            assert self._hooks is not None
-            await self._hooks(scope, receive, send)
-            return
-        if path.startswith(WEBHOOKS):
-            assert self._webhooks is not None
-            await self._webhooks(scope, receive, send)
-            return
-        if path.startswith(CHANNELS):
-            assert self._consents is not None
-            await self._consents(scope, receive, send)
-            return
+        for address, answer in self._others.items():
+            if path == address or (address.endswith("/") and path.startswith(address)):
+                await answer(scope, receive, send)
+                return
         if method not in ("GET", "HEAD"):
             await _refused(send, 405, "Only GET is answered here.", id, {"allow": "GET, HEAD"})
             return
@@ -274,14 +211,13 @@ class App:
                 headers = {"content-type": HTML, "content-security-policy": page.POLICY, "x-request-id": id, **VARY}
                 await respond(send, 200, page.graphiql(key), headers)
             case "GET" | "HEAD":
-                assert self._endpoint is not None
                 await self._endpoint(scope, receive, send)
             case _:
                 headers = {"allow": f"{METHODS}, OPTIONS", **cors(scope, self._settings.allowed_origins)}
                 await _refused(send, 405, "Send operations by POST, or queries by GET.", id, headers)
 
-    async def _single(self, scope: Scope, receive: Receive, send: Send, method: str, id: str) -> None:
-        assert self._singles is not None
+    async def _single(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, id = scope["method"], request_id(scope)
         if method == "OPTIONS":
             granted = preflight(scope, self._settings.allowed_origins, single.METHODS)
             await respond(send, 204, b"", {"x-request-id": id, **granted})
@@ -310,6 +246,24 @@ class App:
         content, media_type = found
         # The address holds the version, so what it names never changes.
         return 200, content, {"content-type": media_type, "cache-control": "public, max-age=31536000, immutable"}
+
+
+def _others(standing: Standing, inbox: Inbox) -> dict[str, Answering]:
+    """Who answers at other addresses than /graphql, the first that fits: one that ends in a slash fits all below it."""
+    house, shelf, keys = standing.house, standing.shelf, standing.keys
+    price_files, hooks = PriceFiles(shelf, keys), Hooks(shelf, keys)
+    return {
+        FEEDS: Feeds(house.store, {feed.id: feed for feed in house.feeds_in}),
+        TRACKING_FILES: TrackingFiles(shelf, keys),
+        PRICE_FILES: price_files,
+        f"{PRICE_FILES}/": price_files,
+        TRACKING: TrackingIn(house.store, {one.id: one for one in house.tracking_in}),
+        **dict.fromkeys(PREFIXES, Linked(shelf)),
+        HOOKS: hooks,
+        f"{HOOKS}/": hooks,
+        WEBHOOKS: Webhooks(inbox, house.channels, house.notices.webhooks),
+        CHANNELS: Consents(house.store, house.ring, house.consents, keys),
+    }
 
 
 async def _refused(send: Send, status: int, message: str, id: str, headers: Mapping[str, str]) -> None:

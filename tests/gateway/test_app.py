@@ -264,8 +264,6 @@ async def test_a_stop_does_not_wait_for_a_hundred_streams(fresh: Gateway) -> Non
 
     clients = [asyncio.create_task(work()) for work in [stream, socket] for _ in range(50)]
     streams, sockets = fresh.app._streams, fresh.app._sockets
-    assert streams is not None
-    assert sockets is not None
     await until(lambda: len(streams._open) == 50 and sum(len(one._operations) for one in sockets._open) == 50)
     began = time.monotonic()
     fresh.server.should_exit = True

@@ -341,7 +341,6 @@ async def test_a_run_that_is_left_is_settled(gateway: Gateway) -> None:
             left.append(leaving)
 
     quotas = gateway.app._quotas
-    assert quotas is not None
     for seconds, settled in ((60, [True]), (0, [False])):
         left.clear()
         run = Run(
