@@ -22,6 +22,7 @@ from store.session import Store
 from tests.resolvers.test_operation import PolledLog
 from tests.resolvers.test_shipment import NOW, make_order
 from tests.resolvers.test_stock import House
+from tests.store.bench import give_places
 
 ALL = OrderFilter()
 
@@ -34,8 +35,7 @@ def shelf(store: Store, redis: Redis) -> Shelf:
 async def come(shelf: Shelf, *orders: Order) -> None:
     async with shelf.store.begin() as tx:
         await intake.keep_orders(tx, orders, [])
-    async with shelf.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(shelf.store)
 
 
 async def hear(stream: AsyncGenerator[tuple[str, Order], None], count: int = 1) -> list[tuple[str, str, OrderStatus]]:

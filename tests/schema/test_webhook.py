@@ -23,6 +23,7 @@ from store.keyring import Keyring
 from store.session import Store
 from tests.resolvers.test_stock import House
 from tests.schema.test_queries import ask
+from tests.store.bench import give_places
 
 MINE = Caller("mine", frozenset({"webhooks:write", "orders:read"}))
 OTHER = Caller("other", frozenset({"webhooks:write", "orders:read", "stock:read"}))
@@ -72,8 +73,8 @@ async def happened(store: Store, *orders: str) -> None:
         await event.append(
             tx, [NewEvent(EventKind.ORDER_CHANGED, one, {"id": one, "channel": "shop"}) for one in orders]
         )
+    await give_places(store)
     async with store.begin() as tx:
-        await event.relay(tx)
         while await webhook_delivery.spread(tx):
             pass
 

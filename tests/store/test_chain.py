@@ -21,6 +21,7 @@ from store import chain, event, order
 from store.session import Store
 from store.tables import return_chain, return_piece
 from tests.conftest import emptied
+from tests.store.bench import give_places
 from tests.store.warehouse import statements
 from tests.workers.fake_port import FakePort, make_order
 
@@ -86,8 +87,7 @@ async def test_what_changes_the_chains_of_orders_tells_each_of_them_once(store: 
         await order.upsert(tx, [one])
 
     async def told() -> list[str]:
-        async with store.begin() as tx:
-            await event.relay(tx)
+        await give_places(store)
         async with store.begin() as tx:
             return [each.subject for each in await event.after(tx, 0, kinds=[EventKind.ORDER_CHANGED])]
 

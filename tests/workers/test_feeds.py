@@ -23,6 +23,7 @@ from store import event, ledger
 from store import feed as feed_store
 from store.feed import FeedState
 from store.session import Store
+from tests.store.bench import give_places
 from tests.workers.fake_port import make_port
 from tests.workers.house import SHORT, make_deps, until
 from workers import feeds as worker_feeds
@@ -67,8 +68,7 @@ class Teller:
 
     async def look(self) -> None:
         """Give events their places and look once."""
-        async with self.store.begin() as tx:
-            await event.relay(tx)
+        await give_places(self.store)
         await self.feeds.once()
 
     async def states(self) -> dict[str, FeedState]:
@@ -156,8 +156,7 @@ async def test_a_change_is_told_signed_with_the_numbers_of_the_moment(telling: A
 
 async def test_what_was_before_a_feed_is_not_told(telling: Any, store: Store) -> None:
     await moved(store, "A", 5)
-    async with store.begin() as tx:
-        await event.relay(tx)
+    await give_places(store)
     teller = await telling(feed())
     await teller.look()
     assert teller.receivers["planning"].heard == []
@@ -306,8 +305,7 @@ async def test_two_workers_tell_each_change_once(telling: Any, store: Store, red
     other = Feeds(deps_of(store, redis, feed()), lambda: None, teller.feeds.transport)
     for sku in "ABC":
         await moved(store, sku, 1)
-    async with store.begin() as tx:
-        await event.relay(tx)
+    await give_places(store)
     await asyncio.gather(teller.feeds.once(), other.once())
     await asyncio.gather(teller.feeds.once(), other.once())
     assert len(teller.receivers["planning"].heard) == 1
@@ -316,8 +314,8 @@ async def test_two_workers_tell_each_change_once(telling: Any, store: Store, red
 async def test_a_worker_that_died_in_the_middle_is_followed_by_another(telling: Any, store: Store) -> None:
     teller = await telling(feed())
     await moved(store, "A", 5)
+    await give_places(store)
     async with store.begin() as tx:
-        await event.relay(tx)
         dead = await feed_store.claim(tx, "planning", 30)
     assert dead is not None
     await teller.look()

@@ -34,6 +34,7 @@ from store.session import Store
 from store.tables import hint as table
 from store.tables import money_line as lines_table
 from store.tables import sync_stream
+from tests.store.bench import give_places
 from tests.store.warehouse import PLACES, balance, promisable, stocked
 from tests.workers.fake_port import FakePort, make_listing, make_order, make_port
 from tests.workers.house import SHORT, make_deps, until, working
@@ -264,7 +265,7 @@ async def test_a_refund_that_is_told_changes_the_chains_of_its_order(store: Stor
         await _hints(deps).once()
     async with store.begin() as tx:
         chains = (await chain.by_orders(tx, [known.id]))[known.id]
-        await event.relay(tx)
+    await give_places(store)
     async with store.begin() as tx:
         told = await event.after(tx, 0, kinds=[EventKind.ORDER_CHANGED])
     assert [(one.sku, one.pieces[0].money) for one in chains] == [("SKU-1", given)]

@@ -26,6 +26,7 @@ from store.session import Store
 from store.tables import sync_stream
 from tests.workers.fake_port import (
     WALK,
+from tests.store.bench import give_places
     FakePort,
     make_listing,
     make_order,
@@ -104,8 +105,7 @@ async def test_real_changes_are_told_and_repetitions_are_not(store: Store, redis
 
 
 async def _told(store: Store) -> list[tuple[str, str]]:
-    async with store.begin() as tx:
-        await event.relay(tx)
+    await give_places(store)
     async with store.begin() as tx:
         told = await event.after(tx, 0, kinds=[EventKind.STOCK_CHANGED, EventKind.ORDER_CHANGED])
     return [(one.kind.value, one.subject) for one in told]

@@ -52,6 +52,7 @@ from store.keyring import Keyring
 from store.session import Store
 from tests.schema.test_settlement import kept, sale
 from tests.workers import webhook_sender
+from tests.store.bench import give_places
 from tests.workers.fake_port import make_order, make_port
 from tests.workers.house import make_deps, place_orders, ship, until, working
 from workers import crash
@@ -166,9 +167,7 @@ class House:
 
     async def look(self, times: int = 1) -> None:
         """Give events their places, then look so often and let all that goes out come to its end."""
-        async with self.store.begin() as tx:
-            while await event.relay(tx):
-                pass
+        await give_places(self.store)
         for _ in range(times):
             await self.out.once()
             await self.out.settled()
@@ -363,11 +362,11 @@ async def test_changes_of_a_sku_that_wait_are_told_once_with_the_numbers_of_the_
     for _ in range(5):
         await house.tell((EventKind.STOCK_CHANGED, "A", {"sku": "A"}))
         async with house.store.begin() as tx:
-            await event.relay(tx)
             while await webhook_delivery.spread(tx):
                 pass
     await house.look()
     assert len(house.receiver.heard) == 1
+        await give_places(house.store)
     await house.tell((EventKind.STOCK_CHANGED, "A", {"sku": "A"}))
     await house.look()
     assert len(house.receiver.heard) == 2
@@ -558,11 +557,11 @@ async def test_a_key_that_loses_one_kind_of_operation_is_told_no_more_of_it(hous
     await house.tell((EventKind.OPERATION_CHANGED, operation, {"kind": "CONFIRM_SHIPMENTS", "status": "QUEUED"}))
     house.receiver.says("/x", 500, 204)
     async with house.store.begin() as tx:
-        await event.relay(tx)
         assert await webhook_delivery.spread(tx)
     if read:
         await house.look()
     assert len(house.receiver.heard) == (1 if read else 0)
+    await give_places(house.store)
     async with house.store.begin() as tx:
         await tx.execute(text("update api_key set scopes = '{stock:write,webhooks:write}' where name = 'other'"))
     await house.hurry()
@@ -707,8 +706,7 @@ async def test_one_that_hangs_holds_up_nobody_else(house: House) -> None:
 
     house.receiver.say["/hangs"] = hang
     await house.changed(*(f"o{n}" for n in range(40)))
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     try:
         async with asyncio.timeout(30):
             while len(house.receiver.at("/quick")) < 40:
@@ -723,8 +721,7 @@ async def test_one_that_hangs_holds_up_nobody_else(house: House) -> None:
 async def test_one_that_takes_all_is_sent_more_at_once_until_it_fails(house: House) -> None:
     id = await house.hook("/x", "order.changed.v1")
     await house.changed(*(f"o{n}" for n in range(200)))
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     sent = []
     for _ in range(5):
         await house.out.once()
@@ -746,8 +743,7 @@ async def test_one_that_takes_all_is_sent_more_at_once_until_it_fails(house: Hou
 async def test_what_was_taken_is_noted_at_an_orderly_stop(house: House) -> None:
     id = await house.hook("/x", "order.changed.v1")
     await house.changed("o1")
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     await house.out.once()
     await asyncio.wait(house.out.under_way)
     loop = asyncio.create_task(house.out.run())
@@ -760,8 +756,7 @@ async def test_what_was_taken_is_noted_at_an_orderly_stop(house: House) -> None:
 async def test_many_endpoints_are_claimed_and_noted_in_few_transactions(house: House) -> None:
     hooks = [await house.hook(f"/{n}", "order.changed.v1") for n in range(20)]
     await house.changed("o1", "o2")
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     counted = Counted(house.store)
     out = WebhooksOut(replace(house.deps, store=counted), lambda: None, house.out.outside)
     await out.once()
@@ -849,11 +844,11 @@ async def test_a_key_that_cannot_be_opened_and_a_note_wait_for_each_other_never(
     id = await house.hook("/x", "order.changed.v1")
     await house.changed("o1", "o2")
     async with house.store.begin() as tx:
-        await event.relay(tx)
         await webhook_delivery.spread(tx)
     async with house.store.begin() as tx:
         [held] = await webhook_sending.claim(tx, {id: (1, False)}, 60.0)
     blind = WebhooksOut(
+    await give_places(house.store)
         replace(house.deps, ring=Keyring([Fernet.generate_key().decode()])), lambda: None, house.out.outside
     )
     async with house.store.begin() as tx:
@@ -883,8 +878,7 @@ async def test_sending_does_not_wait_until_all_are_spread_to(house: House) -> No
     await house.hook("/a", "order.changed.v1")
     await house.hook("/b", "order.changed.v1")
     await house.changed("o1")
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     house.out.spreads = house.out.spread_at_once = 1
     assert await house.out.once()
     await house.out.settled()
@@ -937,8 +931,7 @@ async def test_an_address_that_is_no_longer_called_is_not_called(house: House) -
     id = await house.hook("/x", "order.changed.v1")
     outside = Outside(Guard(Reach()))
     await house.changed("o1")
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     strict = WebhooksOut(house.deps, lambda: None, outside)
     await strict.once()
     await strict.settled()
@@ -988,8 +981,7 @@ async def test_whatever_fails_each_object_is_told_in_order_and_nothing_is_lost(h
 
     for _ in range(10):
         await house.changed(*(f"o{rng.randrange(4)}" for _ in range(6)))
-        async with house.store.begin() as tx:
-            await event.relay(tx)
+        await give_places(house.store)
         await look()
 
     async def waiting() -> int:
@@ -1028,8 +1020,7 @@ async def test_a_worker_killed_anywhere_loses_nothing_and_doubles_keep_their_id(
 ) -> None:
     id = await house.hook("/x", "order.changed.v1")
     await house.changed("o1", "o2", "o1", "o3")
-    async with house.store.begin() as tx:
-        await event.relay(tx)
+    await give_places(house.store)
     sender = FORKS.Process(target=webhook_sender.tell, args=(database_url, redis_url, KEY, point), daemon=True)
     await asyncio.to_thread(sender.start)
     try:
