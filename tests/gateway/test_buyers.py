@@ -21,7 +21,7 @@ from domain.person import Person, Recipient
 from gateway.app import App
 from gateway.settings import Settings
 from schema.scopes import ALL
-from store import event, intake
+from store import intake
 from store.keyring import Keyring
 from store.session import Store
 from tests.gateway.conftest import Gateway, events, until
@@ -29,6 +29,7 @@ from tests.gateway.test_documents import persisted
 from tests.gateway.test_incremental import TODAY
 from tests.gateway.test_websocket import acknowledged, hear, subscribe
 from tests.resolvers.test_shipment import make_order
+from tests.store.bench import give_places
 
 KEY = Fernet.generate_key().decode()
 ADA = Person("Ada Canary", "ada@canary.test", Recipient("DE", "Ada Canary", "Kanarienweg 1", postal_code="50667"))
@@ -58,8 +59,7 @@ async def gateway(store: Store, redis: object, settings: Settings) -> AsyncItera
     ):
         async with store.begin() as tx:
             await intake.keep_orders(tx, [ORDER], [], Keyring([KEY]))
-        async with store.begin() as tx:
-            await event.relay(tx)
+        await give_places(store)
         yield Gateway(app, server, url, http, store)
 
 

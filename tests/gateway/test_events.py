@@ -16,6 +16,7 @@ from gateway.events import ON_OVERFLOW, QUEUE, EventHub, Resume, Resync
 from store import event
 from store.session import Store
 from tests.gateway.conftest import until
+from tests.store.bench import give_places
 from workers.watch import end
 
 STOCK = frozenset({EventKind.STOCK_CHANGED})
@@ -99,6 +100,7 @@ async def test_the_seam_between_replay_and_live_misses_and_doubles_nothing(
     await write()
     while await relay(store, redis):
         pass
+    await give_places(store)
     for after, got in await asyncio.gather(*followers):
         assert got == list(range(after + 1, total + 1))
     assert hub.subscriber_count() == 0
@@ -266,8 +268,7 @@ async def test_the_hub_ends_although_its_client_swallows_a_cancellation(store: S
 
 async def test_a_long_replay_is_no_reason_to_be_let_go(store: Store, redis: Redis, hub: EventHub) -> None:
     await append(store, *["A"] * 1200)
-    while await relay(store):
-        pass
+    await give_places(store)
     source = hub.follow(kinds=STOCK, subjects=frozenset({"A"}), after=0)
     assert [place for place, _ in await take(source, 1200)] == list(range(1, 1201))
     await source.aclose()

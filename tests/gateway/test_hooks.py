@@ -14,6 +14,7 @@ from domain.event import EventKind, NewEvent
 from gateway.worker import deps_of
 from store import event, webhook
 from tests.gateway.conftest import Gateway, served, settings_of, until
+from tests.store.bench import give_places
 from tests.workers.test_webhooks_out import Receiver, receiver
 from workers.webhooks_out import tell
 
@@ -49,8 +50,7 @@ async def test_a_tool_subscribes_is_told_and_unsubscribes(gateway: Gateway, rece
     try:
         async with gateway.store.begin() as tx:
             await event.append(tx, [NewEvent(EventKind.ORDER_CHANGED, "o1", {"id": "o1", "channel": "shop"})])
-        async with gateway.store.begin() as tx:
-            await event.relay(tx)
+        await give_places(gateway.store)
         await until(lambda: receiver.heard)
     finally:
         worker.cancel()
