@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from domain.budget import Ask, Plan
 from domain.errors import Transient
 from domain.ids import Sku
-from resolvers import stock
+from resolvers import live, stock
 from resolvers.forecast import Expected, Forecast
 from store.session import Store
 from tests.resolvers.platform import StockPlatform
@@ -22,7 +22,9 @@ DEADLINE_S = 10.0
 
 
 @pytest.fixture
-def house(store: Store, redis: Redis) -> House:
+def house(store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> House:
+    # What is down rests until the test is over, however long that takes.
+    monkeypatch.setattr(live, "REST_S", (600.0, 600.0))
     return House(store, redis)
 
 
