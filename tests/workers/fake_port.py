@@ -106,6 +106,8 @@ class FakePort:
 
     channel: Channel
     visibility_lag_s: float = 0.1
+    # How far the next slot is, where there is none.
+    slot_s: float = 0.1
     orders: dict[str, Order] = field(default_factory=dict)
     listings: list[Page[Listing]] = field(default_factory=list)
     readings: list[Page[Reading]] = field(default_factory=list)
@@ -232,7 +234,7 @@ class FakePort:
         fault = self.faults.popleft() if self.faults else None
         match fault:
             case Fault.NO_BUDGET:
-                raise Throttled("No slot in time.", retry_after_s=0.2)
+                raise Throttled("No slot in time.", retry_after_s=self.slot_s)
             case Fault.LOGIN_DOWN:
                 raise Transient("The login does not answer.")
             case Fault.DOUBTED:
@@ -246,7 +248,9 @@ class FakePort:
             case Fault.NOT_CONNECTED:
                 raise Transient("The connection was refused.")
             case Fault.TOO_MANY:
-                raise Throttled("429", retry_after_s=0.1, upstream_request_id="r-429", upstream_code="QuotaExceeded")
+                raise Throttled(
+                    "429", retry_after_s=self.slot_s, upstream_request_id="r-429", upstream_code="QuotaExceeded"
+                )
             case Fault.UNAUTHORIZED:
                 raise Unauthorized("The consent was withdrawn.", upstream_request_id="r-403")
             case Fault.REFUSED:
@@ -286,7 +290,7 @@ class FakePort:
         fault = self.told_faults.popleft() if self.told_faults else None
         match fault:
             case Fault.NO_BUDGET:
-                raise Throttled("No slot in time.", retry_after_s=0.2)
+                raise Throttled("No slot in time.", retry_after_s=self.slot_s)
             case Fault.LOGIN_DOWN:
                 raise Transient("The login does not answer.")
         if self.before_tell is not None:
@@ -298,7 +302,9 @@ class FakePort:
             case Fault.NOT_CONNECTED:
                 raise Transient("The connection was refused.")
             case Fault.TOO_MANY:
-                raise Throttled("429", retry_after_s=0.1, upstream_request_id="r-429", upstream_code="QuotaExceeded")
+                raise Throttled(
+                    "429", retry_after_s=self.slot_s, upstream_request_id="r-429", upstream_code="QuotaExceeded"
+                )
             case Fault.UNAUTHORIZED:
                 raise Unauthorized("The consent was withdrawn.", upstream_request_id="r-403")
             case Fault.REFUSED:

@@ -78,7 +78,8 @@ class Market:
         await self.tell()
 
     async def hurry(self) -> None:
-        """What is due later is due now."""
+        """What is due later is due now, and no channel is left alone any more."""
+        self.push._holds.clear()
         async with self.store.begin() as tx:
             c = channel_stock.c
             await tx.execute(update(channel_stock).where(c.due_at.is_not(None)).values(due_at=func.now()))

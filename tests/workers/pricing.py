@@ -47,7 +47,8 @@ from workers.lanes import Lane, Lanes
 from workers.worker import BATCHES, HANDLERS
 
 SHOP, AMAZON = ChannelId("shop"), ChannelId("amazon-us")
-QUICK = Timing(lease_s=4.0, budget_wait_s=2.0, settle_s=60.0, finish_s=5.0)
+# Leases outlive a machine that stands still for a while; a test ends them by `hurry`.
+QUICK = Timing(lease_s=30.0, budget_wait_s=2.0, settle_s=60.0, finish_s=5.0)
 
 
 def usd(amount: str) -> Money:

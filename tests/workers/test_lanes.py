@@ -135,8 +135,11 @@ async def test_without_budget_a_lane_is_left_alone_instead_of_turned_over(
 ) -> None:
     id = await ship(store, await place_orders(store, port, 30))
     port.faults.extend([Fault.NO_BUDGET] * 30)
+    port.slot_s = 600.0
     lanes = make_lanes(make_deps(store, redis, [port]))
-    await drained(lanes, "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workers.calls.LONGEST_HOLD_S", 600.0)
+        await drained(lanes, "shop")
     # What was in hand came back; the other items were not claimed to be refused one by one.
     assert port.calls["confirm"] <= 2 * WIDTH
     assert await statuses(store, id) == ["PENDING"] * 30
@@ -147,7 +150,7 @@ async def test_a_channel_that_cannot_be_reached_is_left_alone(store: Store, redi
     port.faults.extend([Fault.NOT_CONNECTED] * 30)
     lanes = make_lanes(make_deps(store, redis, [port]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workers.calls.jittered", lambda failures, **_: 5.0)
+        patch.setattr("workers.calls.jittered", lambda failures, **_: 600.0)
         await drained(lanes, "shop")
         await drained(lanes, "shop")
     assert port.calls["confirm"] <= 2 * WIDTH
@@ -169,7 +172,7 @@ async def test_a_stop_finishes_what_is_in_hand_and_claims_nothing_more(
     lanes = make_lanes(make_deps(store, redis, [port]))
     lanes.wake(SHOP)
     await reached.wait()
-    closing = asyncio.create_task(lanes.close(5.0))
+    closing = asyncio.create_task(lanes.close(60.0))
     await until(lambda: _closed(lanes))
     gate.set()
     await closing

@@ -28,7 +28,7 @@ from store.market import About
 from store.session import Store
 from store.tables import fx_rate, listing, market_look, quarantine
 from tests.workers.fake_port import FakePort, make_port
-from tests.workers.house import make_deps
+from tests.workers.house import SHORT, make_deps
 from workers.deps import Deps, PriceTerms
 from workers.hints import Hints
 from workers.market import Markets, fetch_rates
@@ -95,7 +95,10 @@ async def port(store: Store) -> MarketPort:
 
 @pytest.fixture
 def deps(store: Store, redis: Redis, port: MarketPort) -> Deps:
-    return make_deps(store, redis, [port], prices=PriceTerms(ask_market="always", rest=timedelta(hours=1)))
+    # A pause that ends during the test would not be seen.
+    timing = replace(SHORT, pause_s=600.0)
+    terms = PriceTerms(ask_market="always", rest=timedelta(hours=1))
+    return make_deps(store, redis, [port], timing=timing, prices=terms)
 
 
 def markets(deps: Deps) -> Markets:

@@ -586,6 +586,14 @@ async def _rests(market: Market) -> bool:
     return row.confirmed_at is not None
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is left alone until it is hurried."""
+    for module in ("workers.calls", "workers.push_verdict"):
+        monkeypatch.setattr(f"{module}.jittered", lambda *_, **__: 600.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 async def test_a_lost_answer_is_followed_by_the_same_write(resting: Market) -> None:
     resting.shop.told_faults.append(Fault.APPLIED_THEN_LOST)
     await resting.count("A", -4)
@@ -599,6 +607,7 @@ async def test_a_lost_answer_is_followed_by_the_same_write(resting: Market) -> N
     assert [effect.after for effect in resting.shop.number_effects] == [10, 6]
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.BUG, Fault.NOT_CONNECTED, Fault.LOGIN_DOWN])
 async def test_a_failure_is_followed_by_another_try(resting: Market, fault: Fault) -> None:
     resting.shop.told_faults.append(fault)
@@ -609,6 +618,7 @@ async def test_a_failure_is_followed_by_another_try(resting: Market, fault: Faul
     assert row.error_code == (
         "UPSTREAM_UNAVAILABLE" if fault in (Fault.NOT_CONNECTED, Fault.LOGIN_DOWN) else "OUTCOME_UNKNOWN"
     )
+    await resting.hurry()
     await resting.rested()
     assert resting.shown() == (6, 6)
     row = await resting.row(SHOP)
@@ -618,6 +628,7 @@ async def test_a_failure_is_followed_by_another_try(resting: Market, fault: Faul
 @pytest.mark.parametrize(("fault", "attempts"), [(Fault.NO_BUDGET, 0), (Fault.TOO_MANY, 1)])
 async def test_a_slot_is_waited_for_and_costs_no_attempt(resting: Market, fault: Fault, attempts: int) -> None:
     resting.shop.told_faults.extend([fault] * 2)
+    resting.shop.slot_s = 600.0
     await resting.count("A", -4)
 
     async def throttled() -> bool:
@@ -628,17 +639,22 @@ async def test_a_slot_is_waited_for_and_costs_no_attempt(resting: Market, fault:
     await until(throttled)
     row = await resting.row(SHOP)
     assert (row.error_code, row.attempts) == ("THROTTLED", attempts)
+    await resting.hurry()
     await resting.rested()
     assert resting.shown() == (6, 6)
 
 
 async def test_a_channel_that_refuses_our_credentials_is_paused(resting: Market) -> None:
+    # A pause that ends during the test would not be seen.
+    resting.push.deps = replace(resting.deps, timing=replace(resting.deps.timing, pause_s=600.0))
     resting.shop.told_faults.append(Fault.UNAUTHORIZED)
     await resting.count("A", -4)
     await resting.settle()
     async with resting.store.begin() as tx:
         paused = await channel.states(tx)
     assert [(id, one.reason) for id, one in paused.items()] == [(SHOP, "The consent was withdrawn.")]
+    async with resting.store.begin() as tx:
+        await channel.resume(tx, SHOP)
     await resting.rested()
     assert resting.shown() == (6, 6)
 
@@ -733,7 +749,7 @@ async def test_who_comes_too_late_sends_and_records_nothing(resting: Market) -> 
         resting.shop.before_tell = None
         async with resting.store.begin() as tx:
             await tx.execute(update(channel_stock).values(lease_until=None))
-            [claimed] = await stock_push.claim(tx, SHOP, Errand.TELL, limit=10, lease_s=5.0)
+            [claimed] = await stock_push.claim(tx, SHOP, Errand.TELL, limit=10, lease_s=60.0)
         assert claimed.target == 9
 
     resting.shop.before_tell = taken_over
@@ -756,7 +772,7 @@ async def test_an_orderly_stop_records_what_is_in_hand(resting: Market) -> None:
     await resting.propagate()
     await resting.push.once()
     await going.wait()
-    closing = asyncio.create_task(resting.push.close(5.0))
+    closing = asyncio.create_task(resting.push.close(60.0))
     go.set()
     await closing
     assert (await resting.row(SHOP)).told == 9

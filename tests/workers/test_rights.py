@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 
@@ -12,10 +14,14 @@ from domain.ids import ChannelId
 from store import channel
 from store.session import Store
 from tests.workers.fake_port import FakePort, make_port
-from tests.workers.house import make_deps, until, working
+from tests.workers.house import SHORT, make_deps, until, working
 from workers.rights import AGAIN_S, EVERY_S, Rights, scoped
 
 SHOP = ChannelId("shop")
+
+
+# A pause that ends during the test would not be seen.
+LONG = replace(SHORT, pause_s=600.0)
 
 
 class Scoped(FakePort):
@@ -53,14 +59,14 @@ async def test_what_a_look_finds(
     store: Store, redis: Redis, problem: HouseError | None, again_s: float, paused: bool
 ) -> None:
     port = make_scoped(problem)
-    assert await Rights(make_deps(store, redis, [port]), lambda: None).look(port) == again_s
+    assert await Rights(make_deps(store, redis, [port], timing=LONG), lambda: None).look(port) == again_s
     async with store.begin() as tx:
         assert (SHOP in await channel.states(tx)) is paused
 
 
 async def test_a_worker_looks_when_it_starts_and_asks_nobody_else(store: Store, redis: Redis) -> None:
     port, other = make_scoped(Unauthorized("uninstalled")), make_port("other")
-    deps = make_deps(store, redis, [port, other])
+    deps = make_deps(store, redis, [port, other], timing=LONG)
     assert scoped(deps.ports) == [port]
 
     async def looked() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from tests.workers.house import (
     Away,
     drained,
     item_of,
+    leases_over,
     make_deps,
     make_lanes,
     operation_of,
@@ -141,13 +143,18 @@ async def test_an_answer_that_was_lost_is_read_back_and_never_sent_again(
 
 async def test_a_shipment_that_is_provably_absent_is_sent_again(store: Store, redis: Redis, port: FakePort) -> None:
     [one] = await place_orders(store, port, 1)
-    port.visibility_lag_s = 0.5
+    # Nobody looks before the test has.
+    port.visibility_lag_s = 600.0
     port.faults.append(Fault.LOST)
     id = await ship(store, [one])
     lanes = make_lanes(make_deps(store, redis, [port]))
     await drained(lanes, "shop")
     unknown = await item_of(store, id)
     assert (unknown.status, unknown.error_code, unknown.upstream_request_id) == ("SENT", "OUTCOME_UNKNOWN", "r-500")
+    port.visibility_lag_s = 0.5
+    async with store.begin() as tx:
+        after = unknown.sent_at + timedelta(seconds=port.visibility_lag_s)
+        await tx.execute(update(operation_item).values(due_at=after))
     async with working(make_deps(store, redis, [port])):
         await until_status(store, id, "VERIFIED")
     item = await item_of(store, id)
@@ -307,6 +314,7 @@ async def test_a_refusal_fails_the_item_in_the_platforms_words(store: Store, red
     id = await ship(store, [first])
     other = await ship(store, [second])
     async with working(make_deps(store, redis, [port])):
+        await until_status(store, id, "FAILED")
         await until_status(store, other, "VERIFIED")
     item = await item_of(store, id)
     assert (item.status, item.error_code, item.upstream_request_id) == ("FAILED", "REFUSED", "r-400")
@@ -370,6 +378,12 @@ async def test_refused_credentials_pause_the_channel_and_no_other(store: Store, 
     deps = make_deps(store, redis, [port, other], timing=replace(SHORT, pause_s=600.0))
     async with working(deps):
         await until_status(store, unharmed, "VERIFIED")
+
+        async def is_paused() -> bool:
+            async with store.begin() as tx:
+                return bool(await states(tx))
+
+        await until(is_paused)
         async with store.begin() as tx:
             paused = await states(tx)
         assert [(pause.channel, pause.reason) for pause in paused.values()] == [("shop", "The consent was withdrawn.")]
@@ -490,12 +504,15 @@ async def test_what_is_accepted_and_never_seen_is_parked(store: Store, redis: Re
     port.blind = True
     [one] = await place_orders(store, port, 1)
     id = await ship(store, [one])
-    async with working(make_deps(store, redis, [port], timing=replace(SHORT, unseen_s=3.0))):
+    async with working(make_deps(store, redis, [port])):
+        await until(lambda: _true(port.calls["look"] >= 2))
+        assert await statuses(store, id) == ["ACCEPTED"]
+        async with store.begin() as tx:
+            await tx.execute(update(operation_item).values(accepted_at=func.now() - timedelta(hours=2)))
         await until_status(store, id, "PARKED")
     item = await item_of(store, id)
     assert item.error_message.startswith("shop accepted it, but it is not seen live")
     assert (await operation_of(store, id)).status is OperationStatus.FAILED
-    assert port.calls["look"] >= 2
 
 
 def _stolen(store: Store) -> Callable[[str, Parcel], Awaitable[None]]:
@@ -522,18 +539,22 @@ async def test_a_lease_lost_before_the_send_sends_nothing(store: Store, redis: R
 async def test_a_lease_that_is_over_sends_nothing(store: Store, redis: Redis, port: FakePort) -> None:
     [one] = await place_orders(store, port, 1)
     id = await ship(store, [one])
+    lanes = make_lanes(make_deps(store, redis, [port]))
+    stopping: list[asyncio.Task[None]] = []
 
     async def expire(order: str, parcel: Parcel) -> None:
+        """And nobody claims it anew: five times in vain, and it would be taken for what kills its workers."""
         async with store.begin() as tx:
             await tx.execute(update(operation_item).values(lease_until=func.now()))
+        stopping.append(asyncio.create_task(lanes.close(60.0)))
+        await until(lambda: _true(lanes._closed))
 
     port.before_intent = expire
-    lanes = make_lanes(make_deps(store, redis, [port]))
     lanes.wake(SHOP)
-    await until(lambda: _true(port.calls["confirm"] >= 1))
-    await lanes.close(5.0)
+    await lanes.idle()
+    await asyncio.gather(*stopping)
     row = await item_of(store, id)
-    assert (port.effects, row.status, row.attempts) == ([], "PENDING", 0)
+    assert (port.effects, port.calls["confirm"], row.status, row.attempts) == ([], 1, "PENDING", 0)
 
 
 async def test_a_fence_that_moved_during_the_send_refuses_the_outcome(
@@ -545,6 +566,7 @@ async def test_a_fence_that_moved_during_the_send_refuses_the_outcome(
     port.in_flight = _stolen(store)
     await drained(make_lanes(deps), "shop")
     assert (await statuses(store, id), len(port.effects)) == (["SENT"], 1)
+    await leases_over(store)
     async with working(deps):
         await until_status(store, id, "VERIFIED")
     assert (len(port.effects), port.calls["confirm"]) == (1, 1)
@@ -563,6 +585,7 @@ async def test_a_database_that_is_away_at_the_intent_sends_nothing(store: Store,
     await drained(make_lanes(deps), "shop")
     assert (port.effects, port.calls["confirm"], await statuses(store, id)) == ([], 1, ["PENDING"])
     port.before_intent = None
+    await leases_over(store)
     async with working(deps):
         await until_status(store, id, "VERIFIED")
     assert len(port.effects) == 1

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.port import Page
 from domain.budget import Ask, Plan
@@ -24,9 +26,9 @@ from domain.route import Route, Step, Way
 from store import channel, event, ledger, order, product, quarantine, stock, stream
 from store.session import Store
 from store.tables import sync_stream
+from tests.store.bench import give_places
 from tests.workers.fake_port import (
     WALK,
-from tests.store.bench import give_places
     FakePort,
     make_listing,
     make_order,
@@ -348,7 +350,13 @@ async def test_a_long_run_keeps_its_lease_and_how_far_it_has_come(store: Store, 
     async def extended() -> bool:
         async with store.begin() as tx:
             row = (await tx.execute(select(sync_stream).where(sync_stream.c.name == "orders"))).one()
-        return bool(row.cursor == told)
+        return bool(row.cursor == told) and row.lease_until > datetime.now(UTC) + timedelta(minutes=1)
+
+    extend = stream.extend
+
+    async def longer(tx: AsyncConnection, id: ChannelId, name: StreamName, lease_s: float, *more: Any) -> None:
+        """Renewed soon, and for longer than a machine stands still."""
+        await extend(tx, id, name, 1000 * lease_s, *more)
 
     gate = asyncio.Event()
     pages = port.changed_orders
@@ -360,6 +368,7 @@ async def test_a_long_run_keeps_its_lease_and_how_far_it_has_come(store: Store, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FakePort, "order_pages", slowly)
+        patch.setattr(stream, "extend", longer)
         quick = replace(deps, timing=replace(deps.timing, stream_lease_s=0.3))
         run = asyncio.create_task(run_stream(quick, state))
         await until(extended)
