@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from adapters.port import Shown as StockShown
 from adapters.port import ShownKey
@@ -111,9 +111,16 @@ async def test_a_change_becomes_a_number_with_its_terms_for_each_channel(market:
 async def test_a_hundred_changes_are_few_writes_and_the_last_one_stays(market: Market) -> None:
     await market.sell("A", stock=200)
     await market.rested()
+    changed = asyncio.Event()
+
+    async def slowly(writes: object) -> None:
+        await changed.wait()
+
+    market.shop.telling = slowly
     async with working(market.deps):
         for _ in range(100):
             await market.count("A", -1)
+        changed.set()
         await until(lambda: _shows(market, 100))
     writes = len(await market.pushes(SHOP)) - 1
     assert 1 <= writes <= 50
@@ -130,6 +137,7 @@ async def test_a_sale_on_one_side_is_seen_on_the_other_and_its_lag_is_measured(m
     await market.sell("A", stock=10)
     await market.rested()
     async with working(market.deps):
+        began = datetime.now(UTC)
         market.amazon.buy("A", units=2)
         await market.count("A", -2)
         await until(lambda: _shows(market, 8))
@@ -142,7 +150,7 @@ async def test_a_sale_on_one_side_is_seen_on_the_other_and_its_lag_is_measured(m
     async with market.store.begin() as tx:
         lags = await channel_numbers.lags(tx, [SHOP, AMAZON])
     assert lags[SHOP].samples == 1
-    assert 0 < lags[SHOP].p50_s == lags[SHOP].p95_s < 5
+    assert 0 < lags[SHOP].p50_s == lags[SHOP].p95_s <= (datetime.now(UTC) - began).total_seconds()
 
 
 async def test_a_change_while_another_is_carried_still_waits(market: Market) -> None:
@@ -163,23 +171,24 @@ async def test_a_change_while_another_is_carried_still_waits(market: Market) -> 
 async def test_a_reservation_that_ends_raises_the_number_by_itself(market: Market) -> None:
     await market.sell("A", stock=10)
     await _rule(market, Rule(RuleId(""), "most", MaximumShown(8), channel=AMAZON))
-    held = await _hold(market, 3, 1.0)
+    held = await _hold(market, 3, 600.0)
     await market.propagate()
     assert await _targets(market) == {(SHOP, PLACE): 7, (AMAZON, ""): 7}
     _, waits, recompute_at, _ = await _counts(market)
     assert (waits, recompute_at) == (False, held.expires_at)
     assert not await market.propagation.once()
-
-    async def raised() -> bool:
-        await market.propagate()
-        return await _targets(market) == {(SHOP, PLACE): 10, (AMAZON, ""): 8}
-
-    await until(raised)
+    async with market.store.begin() as tx:
+        # Its time is over, and no trigger tells so.
+        await tx.execute(text("set local session_replication_role = replica"))
+        await tx.execute(text("update reservation_hold set expires_at = now()"))
+        await tx.execute(text("update sku_stock set recompute_at = now()"))
+    assert not (await _counts(market))[1]
+    await market.propagate()
+    assert await _targets(market) == {(SHOP, PLACE): 10, (AMAZON, ""): 8}
     # Nobody has tidied the hold up yet, and still it holds nothing.
     async with market.store.begin() as tx:
         told = await tx.scalars(select(event_table.c.subject).order_by(event_table.c.id.desc()).limit(1))
-        at = await reservation.now(tx)
-    assert (list(told), at >= held.expires_at) == (["A"], True)
+    assert list(told) == ["A"]
     assert (await _counts(market))[2] is None
 
 
@@ -323,9 +332,13 @@ async def test_a_number_of_a_listing_that_sells_from_a_pool_now_is_forgotten(mar
     assert sorted((await _targets(market)).values()) == [0, 2]
 
 
-async def test_who_has_a_forgotten_number_in_hand_sends_and_records_nothing(market: Market) -> None:
+async def test_who_has_a_forgotten_number_in_hand_sends_and_records_nothing(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await market.sell("A", stock=10)
     await market.rested()
+    # Whoever has it in hand looks at nothing else meanwhile, and does not take the number that comes in its place.
+    monkeypatch.setattr("workers.push.IDLE_S", 600.0)
 
     async def becomes_fba_and_back(writes: object) -> None:
         market.amazon.before_tell = None
@@ -466,4 +479,4 @@ async def test_the_lag_of_a_marketplace_sale_begins_when_it_was_placed(market: M
     assert (push.quantity, push.caused_at) == (8, order.placed_at)
     async with market.store.begin() as tx:
         lag = (await channel_numbers.lags(tx, [SHOP]))[SHOP]
-    assert 3600 <= lag.p50_s < 3660
+    assert 3600 <= lag.p50_s <= (datetime.now(UTC) - order.placed_at).total_seconds()
