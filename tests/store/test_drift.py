@@ -95,7 +95,7 @@ async def test_counts_are_of_what_is_open_or_lately_was(store: Store) -> None:
         await tx.execute(
             update(stock_drift)
             .where(stock_drift.c.channel_sku == "C")
-            .values(last_at=NOW - timedelta(hours=23), ended_at=NOW - timedelta(hours=22))
+            .values(last_at=NOW - timedelta(hours=12), ended_at=NOW - timedelta(hours=11))
         )
         assert await drift.counts(tx, SHOP) == [
             DriftCount(DriftKind.EXTERNAL_EDIT, open=1, last_day=2),

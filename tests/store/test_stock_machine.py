@@ -345,7 +345,7 @@ class StockMachine(RuleBasedStateMachine):
                     idempotency_key=key,
                     request_hash="h",
                     lines=[ReservedLine(sku, units) for sku, units in lines.items()],
-                    ttl_s=600,
+                    ttl_s=80_000,
                 )
         except Insufficient:
             return None

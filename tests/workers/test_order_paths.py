@@ -344,15 +344,15 @@ async def test_more_than_was_expected_is_read_by_a_better_way(
     assert whole == [True] * 20 + [False] * 40
 
 
-YESTERDAY = timedelta(days=2)
+# In the channel's day two days ago, far from where that begins and ends.
+THEN = (datetime.now(UTC) - timedelta(days=2)).replace(hour=20, minute=0, second=0, microsecond=0)
 
 
 async def compared(deps: Deps) -> Comparison:
-    """The day that was the channel's two days ago."""
-    then = replace(deps, clock=lambda: datetime.now(UTC) - YESTERDAY)
+    """The channel's day two days ago."""
     async with deps.store.begin() as tx:
         (port,) = deps.ports.values()
-        ((day, due_at),) = to_compare(port, then.clock())
+        ((day, due_at),) = to_compare(port, THEN)
         await order_compare.due(tx, {(SHOP, day): due_at})
     found = await Compares(deps, lambda: None).once()
     assert found is not None
@@ -367,8 +367,7 @@ async def differences(deps: Deps) -> dict[str, tuple[DifferenceCause, bool]]:
 
 
 def old(port: FakePort, number: str, **changes: Any) -> Order:
-    at = datetime.now(UTC) - YESTERDAY
-    one = replace(make_order(port, number), placed_at=at, updated_at=at + timedelta(minutes=1))
+    one = replace(make_order(port, number), placed_at=THEN, updated_at=THEN + timedelta(minutes=1))
     return replace(one, **changes)
 
 
