@@ -99,7 +99,9 @@ async def test_a_number_is_kept_as_it_was_put(shelf: Store) -> None:
     assert one.refs == {"item": "i"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=1, max_size=6, unique=True).flatmap(
         lambda written: st.tuples(st.just(written), st.permutations(written))

@@ -46,7 +46,7 @@ async def there_and_back(store: Store, values: list[tuple[Any, ...]]) -> list[tu
 
 
 @given(ROWS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_every_value_comes_back(store: Store, values: list[tuple[Any, ...]]) -> None:
     assert await there_and_back(store, values) == values
 

@@ -158,7 +158,7 @@ class TestCreate:
         assert len(ids) == 4
 
     async def test_32_at_once_make_one(self, store: Store, database_url: str) -> None:
-        crowd = Store(database_url, pool_size=32, pool_timeout_s=10)
+        crowd = Store(database_url, pool_size=32, pool_timeout_s=60)
         try:
             answers = await asyncio.gather(*(made(crowd, 3, key="k") for _ in range(32)))
         finally:
@@ -331,7 +331,7 @@ class TestPeople:
                     except Conflict:
                         pass
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.gather(work(), people())
             async with store.begin() as tx:
                 await tx.execute(update(item_table).values(status="CANCELLED"))

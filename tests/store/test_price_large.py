@@ -34,7 +34,10 @@ async def shop(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 async def waiting(store: Store) -> None:
     """Until somebody waits for the channel."""
-    found = text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+    found = text(
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted "
+        "and database = (select oid from pg_database where datname = current_database())"
+    )
     async with asyncio.timeout(60):
         while True:
             async with store.begin() as tx:

@@ -382,7 +382,11 @@ CURRENCIES = ("EUR", "JPY", None)
 
 
 @given(STEPS, WAYS, WAYS)
-@settings(max_examples=3, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_every_way_of_adding_up_comes_to_the_same_and_is_told_again_as_it_was_known(
     store: Store, steps: list[tuple[str, int, Decimal]], one: list[Dimension], other: list[Dimension]
 ) -> None:

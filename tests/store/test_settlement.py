@@ -560,7 +560,7 @@ async def books(new_database: Callable[[], str]) -> AsyncIterator[Store]:
     await made.close()
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.permutations(COMES), st.sets(st.sampled_from(COMES)), st.integers(1, 5))
 async def test_what_stands_in_the_end_is_the_same_in_whatever_order_things_come(
     books: Store, comes: list[str], looked_after: set[str], at_once: int
@@ -722,7 +722,7 @@ STAGED = st.builds(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(STAGED, max_size=4))
 async def test_rows_come_as_they_are(books: Store, rows: list[StatementRow]) -> None:
     """Whatever signs their texts have."""

@@ -116,11 +116,11 @@ async def test_success_and_failure(store: Store) -> None:
         await tx.execute(update(sync_stream).values(due_at=func.now()))
     await taken(store)
     async with store.begin() as tx:
-        await stream.failed(tx, AMAZON, StreamName.STOCK, "The platform\x00 is away.", 30)
+        await stream.failed(tx, AMAZON, StreamName.STOCK, "The platform\x00 is away.", 600)
     now = await state(store)
     assert (now.cursor, now.last_error) == (NOON, "The platform is away.")
     assert now.last_success_at == NOON + timedelta(minutes=1)
-    assert timedelta(seconds=20) < await due_in(store) <= timedelta(seconds=30)
+    assert timedelta(minutes=8) < await due_in(store) <= timedelta(minutes=10)
     await finished(store, NOON)
     assert (await state(store)).last_error is None
 
