@@ -191,7 +191,7 @@ async def refunding(store: Store, one: Order) -> OperationId:
 async def worked(deps: Deps, id: OperationId, capability: Capability, *wanted: str) -> None:
     """Wake the lane until the items stand as wanted."""
     lanes, lane = make_lanes(deps), Lane(next(iter(deps.ports)), capability)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await statuses(deps.store, id) != list(wanted):
             lanes.wake(lane)
             await lanes.idle()
@@ -239,7 +239,7 @@ async def survived(deps: Deps, id: OperationId, capability: Capability, place: s
     """A worker dies at the place, its lease ends, and others go on to the end."""
     died = dies_at(patch, place)
     lanes = make_lanes(deps)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not died:
             lanes.wake(Lane(next(iter(deps.ports)), capability))
             tasks = list(lanes._draining.values())

@@ -19,8 +19,8 @@ from domain.channel import LEDGER, Location, LocationKind
 from domain.feed import FeedOut, signed
 from domain.ids import LocationCode, Sku
 from domain.ledger import EntryKind, NewEntry
-from store import event, ledger
 from store import feed as feed_store
+from store import ledger
 from store.feed import FeedState
 from store.session import Store
 from tests.store.bench import give_places
@@ -346,7 +346,7 @@ async def test_a_worker_tells_its_feeds(store: Store, redis: Redis) -> None:
     stop = asyncio.Event()
     working = asyncio.create_task(work(deps, stop, bell_url=None))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with store.begin() as tx:
                     if await feed_store.states(tx):

@@ -167,7 +167,7 @@ async def ended(world: World, *ids: OperationId) -> None:
         async with world.bench.store.begin() as tx:
             return set(await tx.scalars(select(c.status).where(*asked))) <= {"VERIFIED", "FAILED"}
 
-    await until(done, within_s=60)
+    await until(done, within_s=180)
 
 
 async def shown_at_shop(world: World, one: Order) -> None:
@@ -730,7 +730,7 @@ async def die(world: World, database_url: str, redis_url: str, place: str) -> No
     worker = FORKS.Process(target=outbound_worker.ship, args=asked, daemon=True)
     await asyncio.to_thread(worker.start)
     try:
-        await asyncio.to_thread(worker.join, 60)
+        await asyncio.to_thread(worker.join, 180)
         assert worker.exitcode == 137, place
         # Its leases end.
         async with world.bench.store.begin() as tx:

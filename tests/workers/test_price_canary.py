@@ -331,7 +331,7 @@ async def test_a_worker_that_dies_leaves_all_of_the_verdict_or_nothing(
     await carried(deps.store, but=set(SKUS), as_=ItemStatus.PARKED)
     worker = FORKS.Process(target=canary_watcher.watch, args=(database_url, redis_url, place), daemon=True)
     await asyncio.to_thread(worker.start)
-    await asyncio.to_thread(worker.join, 60)
+    await asyncio.to_thread(worker.join, 180)
     assert worker.exitcode == 137
     died = place == "inside_canary_verdict"
     assert len(await reverts(deps.store, one.id)) == (0 if died else 1)

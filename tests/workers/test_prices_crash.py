@@ -113,7 +113,7 @@ class Way:
         worker = FORKS.Process(target=pricing.work, args=asked, daemon=True)
         await asyncio.to_thread(worker.start)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while worker.exitcode is None:
                     # What is due later is due now, and Amazon comes to an end with its feeds.
                     await hurry_free(self.places.deps.store)
@@ -136,7 +136,7 @@ class Way:
             return all(row.ended_at is not None for row in await items(store, id))
 
         try:
-            await until(over, within_s=60)
+            await until(over, within_s=180)
         except TimeoutError:
             rows = [
                 (row.status, row.checks, row.error_message, row.payload.get("sending"))

@@ -121,10 +121,10 @@ async def test_two_at_once_are_one(store: Store) -> None:
 async def test_who_brings_what_becomes_books_waits_for_it_however_long(store: Store, database_url: str) -> None:
     """Not only as long as a statement may take: the books of a million rows take longer."""
     content, _ = file_in("DE", entries("DE"))
-    impatient = Store(database_url, statement_timeout_s=0.5)
+    impatient = Store(database_url, statement_timeout_s=2.0)
     waiting = text(
         "select count(*) from pg_stat_activity "
-        "where datname = current_database() and wait_event_type = 'Lock' and now() - xact_start > '0.7 s'"
+        "where datname = current_database() and wait_event_type = 'Lock' and now() - xact_start > '2.5 s'"
     )
     try:
         there = (await imported(store, content)).file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -168,11 +167,9 @@ async def _no_teleports(redis: Redis) -> bool:
     return not await redis.exists("arq:job:drain:shop:teleports")
 
 
-async def test_a_bell_without_redis_is_counted_and_costs_no_time(redis: Redis) -> None:
+async def test_a_bell_without_redis_is_counted_and_ends_nothing(redis: Redis) -> None:
     bell = ArqBell(arq_redis(NOWHERE))
-    started = time.monotonic()
     await bell.ring(ChannelId("shop"), Capability.SHIPMENTS)
-    assert time.monotonic() - started < 4.0, "a connection that is tried again takes longer"
     await until(lambda: _lost(bell, 1))
     await bell.close()
 
@@ -189,9 +186,11 @@ async def test_a_bell_whose_redis_is_silent_lets_its_caller_go(redis: Redis) -> 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
     bell = ArqBell(arq_redis(f"redis://127.0.0.1:{number}/0"))
-    started = time.monotonic()
-    await bell.ring(ChannelId("shop"), Capability.SHIPMENTS)
-    assert 0.2 < time.monotonic() - started < 10.0, "it would be silent for ever"
+    # Nothing but the bell's own patience ends the wait.
+    bell.redis.connection_pool.connection_kwargs["socket_timeout"] = None
+    async with asyncio.timeout(60):
+        await bell.ring(ChannelId("shop"), Capability.SHIPMENTS)
+    assert (len(bell._ringing), bell.lost) == (1, 0), "it would be silent for ever"
     await bell.close()
     server.close()
 
@@ -206,7 +205,7 @@ async def test_a_stop_is_obeyed_at_any_moment_of_the_start(
         for _ in range(moment * 4):
             await asyncio.sleep(0)
         stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await worker
 
 
