@@ -343,7 +343,10 @@ PREVIEW = """query($rule: StockRuleInput, $id: ID) { previewStockRule(input: $ru
     samples { sku channel { id } before after } } }"""
 
 
-async def test_a_change_of_rules_tells_beforehand_which_numbers_would_differ(house: House, shelf: Shelf) -> None:
+async def test_a_change_of_rules_tells_beforehand_which_numbers_would_differ(
+    house: House, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.stock_rule.PATIENCE_S", 600.0)
     await house.book("B2", 1)
     await tell_shop(house, 10)
     await tell_shop(house, 1, sku="B2")

@@ -21,8 +21,10 @@ from tests.store.price_lane import SHOP, asked, carried, euros, guarded, items, 
 
 
 @pytest.fixture
-async def shop(store: Store) -> Store:
+async def shop(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A, B and C are sold for 10 EUR; no guard says anything."""
+    # Whoever waits for the channel waits as long as it takes.
+    monkeypatch.setattr(price_desk, "PATIENCE_S", 60.0)
     await guarded(store)
     await listed(store, sold("A", "10"), sold("B", "10"), sold("C", "10"))
     return store

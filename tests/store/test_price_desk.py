@@ -51,8 +51,10 @@ def unguarded(**more: Any) -> PriceGuards:
 
 
 @pytest.fixture
-async def shop(store: Store) -> Store:
+async def shop(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A and B are sold for 10 EUR, as the catalog told just now; no guard says anything."""
+    # Whoever waits for the channel waits as long as it takes.
+    monkeypatch.setattr(price_desk, "PATIENCE_S", 60.0)
     async with store.begin() as tx:
         await product.upsert_listings(tx, [sold("A", "10"), sold("B", "10")])
         await price_guard.keep(tx, unguarded(), "boss")

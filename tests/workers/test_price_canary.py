@@ -37,8 +37,10 @@ SKUS = [f"S{number:02}" for number in range(40)]
 
 
 @pytest.fixture
-async def shop(store: Store) -> Store:
+async def shop(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """40 SKUs are sold for 10 EUR; a change of at least 10 rows by more than 20 % sends a canary of two."""
+    # Whoever waits for the channel waits as long as it takes.
+    monkeypatch.setattr(price_desk, "PATIENCE_S", 60.0)
     await guarded(store, radius=RADIUS)
     await listed(store, *(sold(sku, "10") for sku in SKUS))
     return store

@@ -189,7 +189,8 @@ async def test_a_file_counts_once_wherever_who_works_it_dies(store: Store, monke
     assert (await worked(store, file.id), await count(store, ITEMS)) == (done, 8)
 
 
-async def test_two_who_work_the_same_file_make_one_operation(store: Store) -> None:
+async def test_two_who_work_the_same_file_make_one_operation(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.price_desk.PATIENCE_S", 60.0)
     await stock_up(store, 8)
     file = await sent(store, HEAD + "".join(f"SKU-{n},shop,21,EUR,,,\n" for n in range(1, 9)))
     await asyncio.gather(*(work(store, SELLERS, file, lambda: NOW) for _ in range(3)))

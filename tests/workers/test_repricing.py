@@ -75,8 +75,10 @@ class ShopPort(FakePort):
 
 
 @pytest.fixture
-async def deps(store: Store, redis: Redis) -> Deps:
+async def deps(store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Deps:
     """A shop that sells two things at twice what they cost."""
+    # Whoever waits for the channel waits as long as it takes.
+    monkeypatch.setattr(price_desk, "PATIENCE_S", 60.0)
     made = make_deps(store, redis, [ShopPort(make_port("shop").channel)], prices=TERMS)
     async with store.begin() as tx:
         for sku in (MUG, CUP):
