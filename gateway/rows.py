@@ -10,12 +10,14 @@ import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
 from domain.export import harmless
 from gateway.body import BadRequest, parse_json
 
 LONGEST_LINE = 64 * 1024
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 FORMULA = ("=", "+", "-", "@")
 _WIDE = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
@@ -38,6 +40,11 @@ class Row(NamedTuple):
     number: int
     fields: dict[str, Any]
     reason: str
+
+
+def is_json_lines(name: str | PurePath) -> bool:
+    """Whether a file is called as those of JSON Lines are."""
+    return PurePath(name).suffix.lower() in JSON_LINES
 
 
 def digest_of(file: BinaryIO) -> str:

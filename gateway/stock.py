@@ -23,6 +23,7 @@ from domain.ids import LocationCode, Sku
 from domain.ledger import Balance, EntryKind
 from domain.policy import Exposure, Facts, Number
 from gateway.body import BadRequest, parse_json
+from gateway.rows import is_json_lines
 from store import channel_numbers, facts, ledger
 from store import feed as feed_store
 from store.channel_numbers import ChannelNumber
@@ -34,7 +35,6 @@ PAGE = 5000
 SOURCE = "import"
 REPORT = ("row", "sku", "location", "result", "before", "after", "reason")
 EXPORT = ("sku", "location", "on_hand", "reserved", "inbound", "available")
-LINES = (".jsonl", ".ndjson", ".json")
 
 
 class FileProblem(Exception):
@@ -206,7 +206,7 @@ def read_file(path: Path) -> Iterator[Row | Rejection]:
 
 
 def _is_json(path: Path) -> bool:
-    if path.suffix.lower() in LINES:
+    if is_json_lines(path):
         return True
     with path.open(encoding="utf-8-sig") as file:
         return file.read(1) == "{"

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from gateway.asgi import Scope
 from gateway.body import BadRequest
+from gateway.rows import is_json_lines
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
 
@@ -23,10 +24,10 @@ def file_in(content_type: str, body: bytes) -> tuple[bytes, bool]:
         content = parts[0].get_payload(decode=True) if whole and len(parts) == 1 else None
         if not isinstance(content, bytes):
             raise BadRequest("The form must hold one file, whole.")
-        body, kind, name = content, parts[0].get_content_type(), str(parts[0].get_filename()).lower()
-    if kind in JSON_LINES or name.endswith((".jsonl", ".ndjson")):
+        body, kind, name = content, parts[0].get_content_type(), str(parts[0].get_filename())
+    if kind in JSON_LINES or is_json_lines(name):
         return body, True
-    if kind == "text/csv" or name.endswith(".csv"):
+    if kind == "text/csv" or name.lower().endswith(".csv"):
         return body, False
     raise BadRequest(
         f"Send the file as text/csv or {JSON_LINES[0]}, or in a form as multipart/form-data.",

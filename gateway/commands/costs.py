@@ -28,11 +28,9 @@ def costs_import(
 ) -> None:
     """Take layers of cost from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
     from gateway.cost_file import REPORT, Result, Wanted, report_row, run
-    from gateway.rows import FileProblem
+    from gateway.rows import FileProblem, is_json_lines
 
-    wanted = Wanted(
-        user("acorn costs"), dry_run, new_skus, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json")
-    )
+    wanted = Wanted(user("acorn costs"), dry_run, new_skus, json_lines=is_json_lines(file))
     try:
         with (
             file.open("rb") as opened,

@@ -33,12 +33,12 @@ def orders_ship(
     ] = None,
 ) -> None:
     """Confirm parcels from a file and tell, row by row, what became of them. Exit code 1 when a row was refused."""
-    from gateway.rows import FileProblem
+    from gateway.rows import FileProblem, is_json_lines
     from gateway.tracking_file import REPORT, Result, Wanted, report_row, run
 
     channels = [one.channel() for one in told_config(told_settings()).file.channels]
     platforms = {one.id: one.platform for one in channels}
-    wanted = Wanted(user("acorn orders"), dry_run, json_lines=file.suffix.lower() in (".jsonl", ".ndjson", ".json"))
+    wanted = Wanted(user("acorn orders"), dry_run, json_lines=is_json_lines(file))
     try:
         with (
             file.open("rb") as opened,

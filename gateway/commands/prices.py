@@ -52,11 +52,10 @@ def prices_set(
     """Set the prices that a file tells, and say row by row what became of them. Exit code 1 when a row was refused."""
     from domain.operation import WAITING_FOR_PEOPLE
     from gateway.price_file import REPORT, Wanted, report_row
-    from gateway.rows import FileProblem
+    from gateway.rows import FileProblem, is_json_lines
     from store.price_file import FileState, Result
 
-    json_lines = file.suffix.lower() in (".jsonl", ".ndjson", ".json")
-    wanted = Wanted(user("acorn prices"), key, dry_run, json_lines, comma=decimal is Mark.COMMA)
+    wanted = Wanted(user("acorn prices"), key, dry_run, is_json_lines(file), comma=decimal is Mark.COMMA)
     try:
         if not dry_run and not yes:
             _confirm(file, wanted)
