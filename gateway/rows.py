@@ -18,6 +18,7 @@ from gateway.body import BadRequest, parse_json
 
 LONGEST_LINE = 64 * 1024
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+NOT_UTF8 = "the line is not UTF-8; save the file as UTF-8"
 FORMULA = ("=", "+", "-", "@")
 _WIDE = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
@@ -47,10 +48,18 @@ def is_json_lines(name: str | PurePath) -> bool:
     return PurePath(name).suffix.lower() in JSON_LINES
 
 
-def digest_of(file: BinaryIO) -> str:
-    """The file's name for its contents, whatever it is called; read from its beginning to its end."""
+def rewind(file: BinaryIO) -> None:
+    """Go back to its beginning. Raises FileProblem for what can be read only once."""
+    if not file.seekable():
+        raise FileProblem("It can be read only once, as a pipe. Write it to a file, and give that.")
     file.seek(0)
-    digest = hashlib.sha256()
+
+
+def digest_of(file: BinaryIO, before: bytes = b"") -> str:
+    """The file's name for its contents, whatever it is called; read from its beginning to its end. `before` counts as if it
+    stood in front. Raises FileProblem."""
+    rewind(file)
+    digest = hashlib.sha256(before)
     while part := file.read(1024 * 1024):
         digest.update(part)
     return digest.hexdigest()
@@ -71,7 +80,7 @@ def lines(file: BinaryIO) -> Iterator[Line]:
         try:
             text = line.decode().removeprefix("\ufeff") if number == 1 else line.decode()
         except UnicodeDecodeError:
-            yield Line(number, None, "the line is not UTF-8; save the file as UTF-8")
+            yield Line(number, None, NOT_UTF8)
             continue
         if text.strip():
             yield Line(number, text.rstrip("\r\n"), "")
@@ -101,8 +110,9 @@ def json_rows(file: BinaryIO) -> Iterator[Row]:
         yield Row(number, told, "") if isinstance(told, dict) else Row(number, {}, "a row must be a JSON object")
 
 
-def csv_rows(file: BinaryIO, columns: Sequence[str], needed: Sequence[str]) -> Iterator[Row]:
-    """The rows under the line that names the columns, each under our names of `columns`. Raises FileProblem, before the first."""
+def csv_rows(file: BinaryIO, columns: Sequence[str], needed: Sequence[str], *, formulas: bool = False) -> Iterator[Row]:
+    """The rows under the line that names the columns, each under our names of `columns`; one of empty cells is none.
+    With `formulas` values may begin like one, as -5 does. Raises FileProblem, before the first."""
     told = lines(file)
     head = next(told, None)
     if head is None:
@@ -112,10 +122,12 @@ def csv_rows(file: BinaryIO, columns: Sequence[str], needed: Sequence[str]) -> I
     mark = max(",;\t", key=head.text.count)
     names = _names(_cells(head.text, mark) or [], columns, needed)
     for line in told:
-        yield _row(line, names, mark)
+        row = _row(line, names, mark, formulas=formulas)
+        if any(row.fields.values()) or not row.fields:
+            yield row
 
 
-def _row(line: Line, names: Sequence[str], mark: str) -> Row:
+def _row(line: Line, names: Sequence[str], mark: str, *, formulas: bool) -> Row:
     number, text, reason = line
     cells = None if text is None else _cells(text, mark)
     if cells is None:
@@ -124,7 +136,7 @@ def _row(line: Line, names: Sequence[str], mark: str) -> Row:
     if len(cells) != len(names):
         return Row(number, fields, f"{len(cells)} values stand under {len(names)} columns")
     formula = next((name for name, cell in fields.items() if cell.startswith(FORMULA)), None)
-    if formula is not None:
+    if formula is not None and not formulas:
         return Row(number, fields, f"`{formula}` begins like a formula; write its value")
     return Row(number, fields, "")
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from domain import policy
 from domain.booking import Line, Outcome, Places, Result, counted
 from domain.channel import Location
 from domain.errors import NotFound
-from domain.feed import FIELDS, FeedKind, Rejection, Row, named_at, names_sku, read_rows, rejection, repeated
+from domain.feed import FIELDS, FeedKind, Rejection, Row, named_at, names_sku, read_rows, repeated
 from domain.ids import LocationCode, Sku
 from domain.ledger import Balance, EntryKind
 from domain.policy import Exposure, Facts, Number
-from gateway.body import BadRequest, parse_json
-from gateway.rows import is_json_lines
+from gateway.rows import NOT_UTF8, FileProblem, csv_rows, digest_of, json_rows
 from store import channel_numbers, facts, ledger
 from store import feed as feed_store
 from store.channel_numbers import ChannelNumber
@@ -33,12 +29,9 @@ from store.session import Store
 BATCH = 500
 PAGE = 5000
 SOURCE = "import"
+NEEDED = ("sku", "quantity")
 REPORT = ("row", "sku", "location", "result", "before", "after", "reason")
 EXPORT = ("sku", "location", "on_hand", "reserved", "inbound", "available")
-
-
-class FileProblem(Exception):
-    """A file that is not imported at all; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +39,12 @@ class Import:
     """What is asked of an import. `locations` are the places that the ledger counts; `location` is meant by rows that name none.
     `again`: a file of deltas that was imported before counts once more. `confirm`: a full file may empty most of a place."""
 
-    path: Path
     kind: FeedKind
     locations: frozenset[LocationCode]
     location: LocationCode | None
     reason: str
     actor: str
+    json_lines: bool = False
     dry_run: bool = False
     again: bool = False
     confirm: bool = False
@@ -67,19 +60,23 @@ class _Survey:
 
 
 async def run_import(
-    store: Store, wanted: Import, tell: Callable[[Outcome], None], progress: Callable[[int, int], None]
+    store: Store,
+    file: BinaryIO,
+    wanted: Import,
+    tell: Callable[[Outcome], None],
+    progress: Callable[[int, int], None],
 ) -> Counter[Result]:
     """Import the file, 500 rows a transaction; `tell` is given each row's outcome, `progress` (rows done, rows in all).
 
     What was done stays done when it is interrupted; the same file again goes on from there. Raises FileProblem and Invalid before
     anything has changed.
     """
-    survey = _surveyed(wanted)
+    survey = _surveyed(file, wanted)
     async with store.begin() as tx:
         if wanted.kind is FeedKind.DELTA and not wanted.again and await feed_store.imported(tx, survey.digest):
             raise FileProblem(
-                f"{wanted.path} was imported before, and its movements are booked. If the same movements happened once more, "
-                f"say --again."
+                "The file was imported before, and its movements are booked. If the same movements happened once more, say "
+                "--again."
             )
         for place, named in survey.named.items():
             await feed_store.absent(tx, place, named, confirm=wanted.confirm)
@@ -88,7 +85,7 @@ async def run_import(
     seen: dict[tuple[Sku, LocationCode], int] = {}
     imagined = counted(())
     done = 0
-    for batch in _batches(read_file(wanted.path)):
+    for batch in _batches(read(file, json_lines=wanted.json_lines)):
         outcomes = await _import(store, wanted, posting, batch, seen, imagined)
         for outcome in outcomes:
             found[outcome.result] += 1
@@ -155,18 +152,11 @@ def _read(wanted: Import, rows: Sequence[Row | Rejection]) -> tuple[list[Line], 
     return lines, [*rejected, *(one for one in rows if isinstance(one, Rejection))]
 
 
-def _surveyed(wanted: Import) -> _Survey:
+def _surveyed(file: BinaryIO, wanted: Import) -> _Survey:
     """Read the file once; raises FileProblem for one that is none."""
-    digest = hashlib.sha256(f"{wanted.location}\n".encode())
-    try:
-        with wanted.path.open("rb") as file:
-            while part := file.read(1024 * 1024):
-                digest.update(part)
-    except OSError as problem:
-        raise FileProblem(f"{wanted.path} cannot be read: {problem.strerror}.") from None
-    survey = _Survey(digest.hexdigest())
+    survey = _Survey(digest_of(file, f"{wanted.location}\n".encode()))
     doubtful: set[Sku] = set()
-    for batch in _batches(read_file(wanted.path)):
+    for batch in _batches(read(file, json_lines=wanted.json_lines)):
         survey.rows += len(batch)
         if wanted.kind is FeedKind.FULL:
             lines, rejected = _read(wanted, batch)
@@ -177,7 +167,7 @@ def _surveyed(wanted: Import) -> _Survey:
     full = all(map(names_sku, doubtful))
     survey.named = {place: survey.named[place] | doubtful for place in sorted(survey.named) if full}
     if not survey.rows:
-        raise FileProblem(f"{wanted.path} holds no row.")
+        raise FileProblem("The file holds no row.")
     return survey
 
 
@@ -193,68 +183,18 @@ def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
         yield batch
 
 
-def read_file(path: Path) -> Iterator[Row | Rejection]:
-    """The rows of a CSV or JSON Lines file, numbered as an editor numbers the lines. Raises FileProblem."""
-    try:
-        # With or without a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _json_rows(file) if _is_json(path) else _csv_rows(path, file)
-    except UnicodeDecodeError:
-        raise FileProblem(f"{path} is not UTF-8. Save it as UTF-8 and import it again.") from None
-    except (OSError, csv.Error) as problem:
-        raise FileProblem(f"{path} cannot be read: {problem}.") from None
-
-
-def _is_json(path: Path) -> bool:
-    if is_json_lines(path):
-        return True
-    with path.open(encoding="utf-8-sig") as file:
-        return file.read(1) == "{"
-
-
-def _json_rows(file: Any) -> Iterator[Row | Rejection]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            told = parse_json(line.encode())
-        except BadRequest:
-            told = None
-        if isinstance(told, dict):
-            yield Row(number, told)
-        else:
-            yield Rejection(number, "", 'not a JSON object such as {"sku": "A", "quantity": 5}')
-
-
-def _csv_rows(path: Path, file: Any) -> Iterator[Row | Rejection]:
-    head = file.readline()
+def read(file: BinaryIO, *, json_lines: bool) -> Iterator[Row | Rejection]:
+    """The rows of a file, numbered as an editor numbers its lines. Of a line that is broken nobody can tell which SKU it is
+    about. Raises FileProblem."""
     file.seek(0)
-    reader = csv.reader(file, delimiter=max(",;\t", key=head.count))
-    names = [name.strip().lower() for name in next(reader, [])]
-    _check_header(path, names)
-    for values in reader:
-        number = reader.line_num
-        if not any(value.strip() for value in values):
-            continue
-        fields = dict(zip(names, values, strict=False))
-        if len(values) == len(names):
-            yield Row(number, fields)
-        else:
-            yield rejection(Row(number, fields), f"{len(values)} values stand under {len(names)} columns")
-
-
-def _check_header(path: Path, names: Sequence[str]) -> None:
-    known = ", ".join(FIELDS)
-    for name in names:
-        if name not in FIELDS:
-            near = get_close_matches(name, FIELDS, n=1)
-            hint = f"Did you mean `{near[0]}`?" if near else f"There are {known}."
-            raise FileProblem(f"{path}: the column `{name}` is none of ours. {hint}")
-        if names.count(name) > 1:
-            raise FileProblem(f"{path}: the column `{name}` stands there twice.")
-    for name in ("sku", "quantity"):
-        if name not in names:
-            raise FileProblem(f"{path}: the first line must name the columns, `{name}` among them. There are {known}.")
+    json_lines = json_lines or file.read(4).removeprefix(BOM_UTF8).startswith(b"{")
+    file.seek(0)
+    told = json_rows(file) if json_lines else csv_rows(file, FIELDS, NEEDED, formulas=True)
+    for number, fields, reason in told:
+        if reason == NOT_UTF8:
+            # Saved anew it is another file: of deltas, the rows that are good now would count twice.
+            raise FileProblem("The file is not UTF-8. Save it as UTF-8 and import it again.")
+        yield Rejection(number, "", reason) if reason else Row(number, fields)
 
 
 def report_row(outcome: Outcome) -> list[object]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, Protocol, TypeVar
 
 import typer
 
@@ -123,6 +123,17 @@ def with_house(work: Callable[[House], Awaitable[T]]) -> T:
 def fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, to read from; where it cannot be opened that is told."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
+        except OSError as problem:
+            fail(f"{path} cannot be read: {problem.strerror}.")
+        yield file
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_store
+from gateway.commands.common import fail, opened, report_to, told_config, told_settings, user, with_store
 
 if TYPE_CHECKING:
     from domain.channel import Location
@@ -44,6 +44,7 @@ def stock_import(
     from domain.feed import FeedKind
     from domain.ids import LocationCode
     from gateway import stock
+    from gateway.rows import FileProblem, is_json_lines
 
     if sum((count, full, delta)) > 1:
         fail("Say one of --count, --full and --delta.")
@@ -51,23 +52,26 @@ def stock_import(
     if location is not None and location not in ours:
         fail(f"{location} is no place that the ledger counts; there is {', '.join(sorted(ours)) or 'none'}.")
     wanted = stock.Import(
-        path=file,
         kind=FeedKind.FULL if full else FeedKind.DELTA if delta else FeedKind.COUNT,
         locations=ours,
         location=None if location is None else LocationCode(location),
         reason=reason or f"import of {file.name}",
         actor=user("acorn stock"),
+        json_lines=is_json_lines(file),
         dry_run=dry_run,
         again=again,
         confirm=confirm,
     )
     try:
         with (
+            opened(file) as content,
             report_to(report, stock.REPORT, stock.report_row) as tell,
             _progress(wanted=report is not None or not sys.stdout.isatty()) as progress,
         ):
-            found = with_store(lambda store: stock.run_import(store, wanted, tell, progress))
-    except (stock.FileProblem, Invalid) as problem:
+            found = with_store(lambda store: stock.run_import(store, content, wanted, tell, progress))
+    except FileProblem as problem:
+        fail(f"{file}: {problem}")
+    except Invalid as problem:
         fail(str(problem))
     told = ", ".join(f"{found[result]} {result.value}" for result in Result if found[result])
     typer.echo(f"{told}." + (" Nothing was booked: this was a dry run." if dry_run else ""), err=True)

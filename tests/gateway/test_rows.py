@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from gateway.body import BadRequest
-from gateway.rows import is_json_lines
+from gateway.rows import FileProblem, digest_of, is_json_lines
 from gateway.uploads import file_in
 
 
@@ -31,3 +33,11 @@ def form(name: str) -> tuple[str, bytes]:
     head = f'--b\r\ncontent-disposition: form-data; name="file"; filename="{name}"\r\n'
     kind = "content-type: application/octet-stream\r\n\r\n"
     return 'multipart/form-data; boundary="b"', f"{head}{kind}{{}}\r\n--b--\r\n".encode()
+
+
+def test_what_can_be_read_only_once_is_told() -> None:
+    came, went = os.pipe()
+    os.close(went)
+    with os.fdopen(came, "rb") as pipe, pytest.raises(FileProblem, match="only once"):
+        digest_of(pipe)
+    assert digest_of(BytesIO(b"a")) == digest_of(BytesIO(b""), b"a") != digest_of(BytesIO(b""))
