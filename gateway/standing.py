@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from prometheus_client import Gauge
 from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
 from adapters.outside import Guard
 from adapters.route import Routes
+from domain.channel import Channel
 from domain.event import Event
 from domain.grant import Lack
 from domain.ids import ChannelId
@@ -51,6 +53,8 @@ from workers.watch import end
 log = logging.getLogger(__name__)
 
 PROBE_S = 3.0
+UNREAD: tuple[type[Exception], ...] = (*UNAVAILABLE, DBAPIError)
+"""The database is away, or its tables are not there yet."""
 
 
 @dataclass(slots=True)
@@ -188,7 +192,18 @@ class Standing:
 
 async def open_house(settings: Settings) -> Standing:
     """Build the house and open its doors. Raises ConfigError."""
-    return stand(await build_house(settings))
+    house = await build_house(settings)
+    return stand(house, await _past(house))
+
+
+async def _past(house: House) -> dict[ChannelId, Channel]:
+    """The channels that were ever configured; none while the database is away: then they go by their ids."""
+    try:
+        async with asyncio.timeout(PROBE_S), house.store.begin() as tx:
+            return await channel.remembered(tx)
+    except UNREAD as problem:
+        log.warning("channels.past_unread", extra={"reason": type(problem).__name__})
+        return {}
 
 
 def _clear(gauges: Iterable[Gauge]) -> None:
@@ -196,8 +211,8 @@ def _clear(gauges: Iterable[Gauge]) -> None:
         gauge.clear()
 
 
-def stand(house: House) -> Standing:
-    """Open the doors. Nothing is asked of anybody yet."""
+def stand(house: House, past: Mapping[ChannelId, Channel] | None = None) -> Standing:
+    """Open the doors. Nothing is asked of anybody yet. `past` are the channels that were ever configured."""
     redis_url = house.settings.redis_url.get_secret_value()
     hub = EventHub(house.store, redis_url)
     bell = ArqBell(arq_redis(redis_url)) if house.settings.arq else SilentBell()
@@ -226,6 +241,7 @@ def stand(house: House) -> Standing:
         stock_max_age=house.stock_max_age,
         refund_approval=house.refund_approval,
         chart=house.chart,
+        past=past or {},
         ring=house.ring,
         guard=Guard(webhook_terms(house.settings).reach),
     )

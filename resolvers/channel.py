@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from domain.budget import BudgetState
-from domain.channel import StreamState
+from domain.channel import Channel, Platform, StreamState
 from domain.drift import DriftCount, DriftKind
 from domain.hint import WELL, HintKind
 from domain.ids import ChannelId
@@ -19,12 +19,29 @@ LONG = timedelta(minutes=5)
 ENDING = timedelta(days=14)
 
 
+def known(shelf: Shelf, id: ChannelId) -> Channel | None:
+    """The channel as acorn.toml has it, or, where it names it no more, had it last; None for what was no channel that we know."""
+    return shelf.channels.get(id) or shelf.past.get(id)
+
+
+def of(shelf: Shelf, id: ChannelId) -> Channel:
+    """The channel of something that is kept, for good; one that nobody knows any more goes by its id."""
+    return known(shelf, id) or Channel(id, Platform.REST, id, sandbox=False)
+
+
+def ever(shelf: Shelf) -> dict[ChannelId, Channel]:
+    """Those that are configured, and those that were."""
+    return {**shelf.past, **shelf.channels}
+
+
 async def ailments(shelf: Shelf, one: ChannelId) -> list[str]:
     """Why the channel's work does not go on as it should: paused, a stream that failed last, numbers that differ from what we
     believe for another reason than a sale not seen yet, numbers that have long waited for orders, live reads that get no answer.
 
     Empty when all is well. The last is what this process has met since it last got an answer.
     """
+    if one not in shelf.channels:
+        return ["configured no more: what is kept of it can be read, and nothing is read from it or told to it"]
     async with shelf.store.begin() as tx:
         paused = (await channel.states(tx)).get(one)
         states = await stream.states(tx, [one])

@@ -12,6 +12,7 @@ from domain.errors import Invalid, NotFound
 from domain.export import ExportList, ExportWanted, KeptExport
 from domain.ids import ChannelId
 from domain.operation import READERS, Capability, Kind, NewItem
+from resolvers import channel
 from resolvers.link import Links
 from resolvers.report import Document
 from resolvers.request import Accepted, Asked, Made, contents_hash, keep
@@ -74,7 +75,7 @@ async def request(shelf: Shelf, requested_by: str, correlation_id: str, asked: E
     contents = contents_hash("export", wanted.told())
 
     async def lock(_: AsyncConnection) -> None:
-        check(shelf.channels, wanted)
+        check(channel.ever(shelf), wanted)
         # Without a key nobody could be given a link.
         shelf.ring.check()
 

@@ -14,6 +14,7 @@ from domain.chart import Chart
 from domain.errors import Invalid, NotFound
 from domain.ids import ChannelId
 from domain.journal import Entry, Journal, Layout, Period, Side, sides
+from resolvers import channel
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_item_cursor, write_cursor
 from resolvers.link import Links
@@ -35,7 +36,7 @@ class Wanted:
 
     def scope(self, shelf: Shelf) -> Scope:
         """Raises Invalid, NotFound for a channel that is not there."""
-        if self.channel is not None and self.channel not in shelf.channels:
+        if self.channel is not None and channel.known(shelf, self.channel) is None:
             raise NotFound(f"There is no channel {self.channel}.", field=("channelId",))
         return Scope(Period(self.first, self.last), () if self.channel is None else (self.channel,))
 

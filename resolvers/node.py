@@ -9,7 +9,7 @@ from domain.order import Order
 from domain.product import Listing, Product
 from domain.residual import KeptLine
 from domain.settlement import Settlement
-from resolvers import fulfillment, product, reservation, settlement
+from resolvers import channel, fulfillment, product, reservation, settlement
 from resolvers.context import Context
 from resolvers.operation import kinds_for
 
@@ -32,7 +32,7 @@ async def by_id(context: Context, kind: str, key: str) -> Thing | None:
             found = await loaders.operation_by_id.load(OperationId(key))
             return found if found is not None and found.kind in kinds_for(context.caller.scopes) else None
         case "Channel":
-            return context.shelf.channels.get(ChannelId(key))
+            return channel.known(context.shelf, ChannelId(key))
         case "Reservation":
             caller = context.caller
             by = reservation.Holder(caller.name, all_seeing="admin" in caller.scopes)

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from domain.business_day import business_day as day_of
 from domain.ids import ChannelId, OrderId, Sku
 from domain.order import Order, OrderStatus
+from resolvers import channel
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_moment_cursor, write_cursor
 from resolvers.shelf import Shelf
@@ -56,7 +57,7 @@ async def page(shelf: Shelf, first: int | None, after: str | None, wanted: Order
 
 def business_day(shelf: Shelf, one: Order) -> date:
     """The day on which it was placed, where it was sold."""
-    return day_of(one.placed_at, shelf.channels[one.channel].zone(one.marketplace))
+    return day_of(one.placed_at, channel.of(shelf, one.channel).zone(one.marketplace))
 
 
 def _cursor(one: Order) -> str:

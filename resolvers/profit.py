@@ -10,6 +10,7 @@ from domain.errors import Invalid
 from domain.ids import ChannelId, OrderId, Sku
 from domain.money_line import Stage
 from domain.profit import Ask, Change, Dimension, OrderMoney, Row, days_between
+from resolvers import channel
 from resolvers.shelf import Shelf
 from store import profit, profit_changes
 from store.session import ONE_SNAPSHOT
@@ -37,7 +38,7 @@ async def rows(shelf: Shelf, wanted: ProfitFilter, by: Sequence[Dimension]) -> l
     ask = _ask(wanted)
     async with shelf.store.begin() as tx:
         await tx.execute(ONE_SNAPSHOT)
-        return await profit.rows(tx, ask, list(dict.fromkeys(by)), profit.places(shelf.channels.values()))
+        return await profit.rows(tx, ask, list(dict.fromkeys(by)), _places(shelf))
 
 
 async def changes(shelf: Shelf, wanted: ProfitFilter, since: datetime) -> list[Change]:
@@ -47,14 +48,18 @@ async def changes(shelf: Shelf, wanted: ProfitFilter, since: datetime) -> list[C
         raise Invalid("`since` is not before `knownAt`.", field=("since",))
     async with shelf.store.begin() as tx:
         await tx.execute(ONE_SNAPSHOT)
-        return await profit_changes.changes(tx, ask, since, profit.places(shelf.channels.values()))
+        return await profit_changes.changes(tx, ask, since, _places(shelf))
 
 
 async def by_orders(shelf: Shelf, ids: Collection[OrderId]) -> Mapping[OrderId, OrderMoney | Invalid]:
     """What stands of each order; missing where no line of it is known."""
     async with shelf.store.begin() as tx:
         await tx.execute(ONE_SNAPSHOT)
-        return await profit.by_orders(tx, ids, profit.places(shelf.channels.values()))
+        return await profit.by_orders(tx, ids, _places(shelf))
+
+
+def _places(shelf: Shelf) -> list[profit.Place]:
+    return profit.places(channel.ever(shelf).values())
 
 
 def told_to(scopes: frozenset[str]) -> bool:

@@ -53,9 +53,10 @@ class Bell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What all requests of one process share. `stock_max_age` is meant where a query names none, `safety_stock` where no rule
-    does. `ring` closes new secrets, `guard` judges addresses that are to be told of events. Refunds of more than
-    `refund_approval`, by currency, want a second person. Journals are booked on the accounts of `chart`."""
+    """What all requests of one process share. `past` are the channels that were ever configured, as they were last.
+    `stock_max_age` is meant where a query names none, `safety_stock` where no rule does. `ring` closes new secrets, `guard`
+    judges addresses that are to be told of events. Refunds of more than `refund_approval`, by currency, want a second person.
+    Journals are booked on the accounts of `chart`."""
 
     store: Store
     channels: Mapping[ChannelId, Channel]
@@ -75,4 +76,5 @@ class Shelf:
     field_map: FieldMap = field(default_factory=FieldMap)
     label_shops: Mapping[ChannelId, LabelShop] = field(default_factory=dict)
     refund_approval: Mapping[str, Decimal] = field(default_factory=dict)
+    past: Mapping[ChannelId, Channel] = field(default_factory=dict)
     chart: Chart = field(default_factory=lambda: built_in("general"))

@@ -9,7 +9,7 @@ import strawberry
 from domain import channel as channel_domain
 from domain.exchange import Exchange
 from domain.ids import ChannelId, OperationId, node_id, node_key
-from resolvers import api_calls
+from resolvers import api_calls, channel
 from schema.channel import Channel
 from schema.connection import Page
 from schema.info import Info
@@ -43,9 +43,9 @@ class ApiCall:
     request_bytes: int = strawberry.field(description="The true size.")
     response_bytes: int = strawberry.field(description="The true size.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="Null for who is none, such as a carrier.")
     def channel(self, info: Info, root: strawberry.Parent[Exchange]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(ChannelId(root.channel))
+        return channel.known(info.context.shelf, ChannelId(root.channel))
 
     @strawberry.field(description="Seconds that it waited for its rate budget.")
     def waited(self, root: strawberry.Parent[Exchange]) -> float:

@@ -99,7 +99,12 @@ def _channel_id(root: domain.Channel) -> strawberry.ID:
     return strawberry.ID(node_id("Channel", root.id))
 
 
-@strawberry.type(description="One Amazon selling account in one region, or one shop.")
+@strawberry.type(
+    description=(
+        "One Amazon selling account in one region, or one shop. One that is configured no more is told as it was last, and is "
+        "not healthy."
+    )
+)
 class Channel(Node):
     id: strawberry.ID = strawberry.field(resolver=_channel_id)
     platform: Platform

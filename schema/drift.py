@@ -13,6 +13,7 @@ from domain.drift import Drift
 from domain.ids import node_id
 from domain.oversale import Oversale as OversaleDomain
 from executor import batched
+from resolvers import channel
 from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
@@ -35,9 +36,9 @@ class StockDrift:
     last_at: datetime = strawberry.field(description="When it was last seen.")
     times: int = strawberry.field(description="How often it was seen.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[Drift]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
 
 @strawberry.type
@@ -73,9 +74,9 @@ class Oversale:
     )
     cause: str = strawberry.field(description="What let it in.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[OversaleDomain]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(graphql_type=Order | None)
     @batched(_orders)

@@ -15,7 +15,7 @@ from domain import settlement as settlement_domain
 from domain.journal import Side
 from domain.money import Money as Amount
 from executor import batched
-from resolvers import journal
+from resolvers import channel, journal
 from resolvers.connection import Connection
 from resolvers.journal import Shown
 from schema.channel import Channel
@@ -121,9 +121,9 @@ class JournalEntry:
     def words(self, root: strawberry.Parent[Shown]) -> str:
         return root.entry.words
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[Shown]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.entry.channel)
+        return channel.of(info.context.shelf, root.entry.channel)
 
     @strawberry.field(
         graphql_type=Annotated["Settlement", strawberry.lazy("schema.settlement")] | None,
@@ -190,8 +190,7 @@ class Journal:
 
     @strawberry.field(graphql_type=list[Channel] | None, description="Null: of all.")
     def channels(self, info: Info, root: strawberry.Parent[domain.Journal]) -> list[channel_domain.Channel] | None:
-        known = info.context.shelf.channels
-        return [known[id] for id in root.channels if id in known] if root.channels else None
+        return [channel.of(info.context.shelf, id) for id in root.channels] or None
 
     @strawberry.field(graphql_type=list[Money], description="What is debited, and as much credited, by currency.")
     @batched(_turnovers)

@@ -9,6 +9,7 @@ import strawberry
 from domain import channel as channel_domain
 from domain.ids import node_id
 from domain.mapping import Task
+from resolvers import channel
 from schema.channel import Channel
 from schema.connection import Page
 from schema.enums import MappingTaskState
@@ -36,9 +37,9 @@ class MappingTask:
     answered_by: str | None
     answered_at: datetime | None
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[Task]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
 
 @strawberry.type

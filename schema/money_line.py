@@ -16,6 +16,7 @@ from domain import settlement as settlement_domain
 from domain.cost import CostLayer
 from domain.ids import OrderId, Sku, node_id, node_key
 from executor import batched
+from resolvers import channel
 from resolvers.loaders import load_each
 from resolvers.settlement import CostDay
 from schema.channel import Channel
@@ -139,9 +140,9 @@ class MoneyLine(Node):
 
     is_type_of = describes(domain.KeptLine)
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[domain.KeptLine]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(
         graphql_type=Annotated["Settlement", strawberry.lazy("schema.settlement")] | None,

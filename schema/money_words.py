@@ -11,6 +11,7 @@ from domain import channel as channel_domain
 from domain import money as money_domain
 from domain import money_said as domain
 from domain.money_class import part_of
+from resolvers import channel
 from schema.channel import Channel
 from schema.enums import MoneyClass, MoneyEvent, MoneyPart, MoneyWording
 from schema.info import Info
@@ -49,7 +50,7 @@ class UnclassifiedMoney:
 
     @strawberry.field(graphql_type=list[Channel])
     def channels(self, info: Info, root: strawberry.Parent[domain.Unclassified]) -> list[channel_domain.Channel]:
-        return [info.context.shelf.channels[id] for id in root.channels]
+        return [channel.of(info.context.shelf, id) for id in root.channels]
 
 
 @strawberry.type(description="What somebody says that words for money mean.")

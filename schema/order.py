@@ -26,7 +26,7 @@ from domain.residual import KeptLine
 from domain.shipment import ShipmentRequest, ShippedLine
 from domain.tracking import ParcelEvent
 from executor import batched
-from resolvers import api_calls, label, order, person, profit, tracking
+from resolvers import api_calls, channel, label, order, person, profit, tracking
 from resolvers import timeline as order_timeline
 from resolvers.connection import page_size
 from resolvers.fulfillment import Sending
@@ -277,7 +277,7 @@ class Order(Node):
 
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[domain.Order]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.channel]
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(description="The day on which it was placed, by the calendar of its marketplace or shop.")
     def business_day(self, info: Info, root: strawberry.Parent[domain.Order]) -> date:

@@ -12,6 +12,7 @@ from domain import order as order_domain
 from domain.ids import order_id
 from domain.order_compare import Comparison, Difference
 from executor import batched
+from resolvers import channel
 from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
@@ -66,9 +67,9 @@ class OrderDifference:
     def report(self, root: strawberry.Parent[Difference]) -> OrderSide | None:
         return _side(root.report)
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[Difference]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(graphql_type=Order | None, description="The order as we know it now; null: not at all.")
     @batched(_orders)
@@ -102,6 +103,6 @@ class OrderComparison:
     healed: int = strawberry.field(description="Those of the differences that have healed.")
     reason: str | None = strawberry.field(description="Why there was no report; null where there was, or is none.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[Comparison]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)

@@ -12,6 +12,7 @@ from domain import operation as operation_domain
 from domain import outbound as domain
 from domain.ids import OperationId, node_id
 from executor import batched
+from resolvers import channel
 from schema.channel import Channel
 from schema.enums import (
     OutboundFeature,
@@ -153,7 +154,7 @@ class OutboundOrder:
 
     @strawberry.field(graphql_type=Channel, description="Whose pool it is.")
     def channel(self, info: Info, root: strawberry.Parent[domain.Followed]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.wanted.channel]
+        return channel.of(info.context.shelf, root.wanted.channel)
 
     @strawberry.field(description="The pool's code.")
     def location(self, root: strawberry.Parent[domain.Followed]) -> str:

@@ -13,7 +13,7 @@ from domain import product as domain
 from domain import stock as stock_domain
 from domain.ids import ChannelId, Sku, node_id, node_key
 from executor import batched
-from resolvers import product
+from resolvers import channel, product
 from resolvers.loaders import load_each
 from resolvers.stock_answer import StockAnswer
 from schema.channel import Channel
@@ -72,7 +72,7 @@ class Listing(Node):
 
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[domain.Listing]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.channel]
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(
         graphql_type=PriceInForce | None,

@@ -10,6 +10,7 @@ from domain import channel as channel_domain
 from domain import residual as domain
 from domain.errors import NotFound
 from domain.ids import LineId, OrderId, Sku, node_key
+from resolvers import channel
 from resolvers.settlement import is_number
 from schema.channel import Channel
 from schema.connection import Page
@@ -63,9 +64,9 @@ class ResidualSum:
     amount: Money
     oldest: datetime = strawberry.field(description="Since when the longest open one is.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[domain.ResidualSum]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
 
 @strawberry.input(description="Which residual lines are wanted; what is left out wants all.")

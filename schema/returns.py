@@ -14,7 +14,7 @@ from domain import order as order_domain
 from domain.errors import NotFound
 from domain.ids import LineId, LocationCode, OrderId, node_key, order_id
 from executor import batched
-from resolvers import returns
+from resolvers import channel, returns
 from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.connection import Page
@@ -64,9 +64,9 @@ class ReturnChain:
     started_at: datetime
     by_channel: bool = strawberry.field(description="Whether the channel takes back and restocks by itself (FBA).")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[domain.Chain]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(description="The channel's own SKU; empty for money that belongs to no line.")
     def channel_sku(self, root: strawberry.Parent[domain.Chain]) -> str:

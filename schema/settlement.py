@@ -16,7 +16,7 @@ from domain.ids import ChannelId, node_id, node_key
 from domain.money import Money as Amount
 from domain.settlement_compare import CAUSES, Replaced, Views
 from executor import batched
-from resolvers import settlement
+from resolvers import channel, settlement
 from resolvers.connection import USUAL, Connection, page_size
 from resolvers.loaders import load_each
 from resolvers.settlement_file import File
@@ -135,9 +135,9 @@ class MissingSettlement:
         description="The balance that went out to it; where only a balance is missing, what of it came in nowhere."
     )
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[residual_domain.Missing]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
 
 @strawberry.type(description="All lines of one event and class of a settlement, added up.")
@@ -167,7 +167,7 @@ class Settlement(Node):
 
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[domain.Settlement]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.channel]
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(graphql_type=int, description="Rows that are tied out wholly.")
     @batched(_matched)

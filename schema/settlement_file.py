@@ -11,7 +11,7 @@ from domain import channel as channel_domain
 from domain import settlement as settlement_domain
 from domain.ids import node_id
 from executor import batched
-from resolvers import settlement_file
+from resolvers import channel, settlement_file
 from resolvers.settlement_file import File
 from schema.channel import Channel
 from schema.connection import Page
@@ -46,9 +46,9 @@ class SettlementFile:
     at: datetime = strawberry.field(description="When it came.")
     ended_at: datetime | None = strawberry.field(description="When it was kept or refused.")
 
-    @strawberry.field(graphql_type=Channel | None, description="Null for a channel that is configured no more.")
+    @strawberry.field(graphql_type=Channel | None, description="One that is configured no more is told as it was last.")
     def channel(self, info: Info, root: strawberry.Parent[File]) -> channel_domain.Channel | None:
-        return info.context.shelf.channels.get(root.channel)
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(
         description=(

@@ -15,7 +15,7 @@ from domain import stock as domain
 from domain.errors import Invalid
 from domain.ids import ChannelId, node_key
 from executor import batched, lasting
-from resolvers import channel_stock
+from resolvers import channel, channel_stock
 from resolvers.loaders import load_each
 from schema.channel import Channel
 from schema.enums import Freshness, FulfilledBy, LocationKind
@@ -80,7 +80,7 @@ class ChannelStock:
 
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[channel_stock.ChannelStock]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.channel]
+        return channel.of(info.context.shelf, root.channel)
 
     @strawberry.field(
         graphql_type=list[StockTerm],

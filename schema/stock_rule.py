@@ -14,7 +14,7 @@ from domain import channel as channel_domain
 from domain import rule as domain
 from domain.errors import Invalid, Refused
 from domain.ids import ChannelId, RuleId, Sku, node_id, node_key
-from resolvers import stock_rule
+from resolvers import channel, stock_rule
 from schema.channel import Channel
 from schema.enums import RuleKind
 from schema.info import Info
@@ -54,7 +54,7 @@ class StockRule:
 
     @strawberry.field(graphql_type=Channel | None)
     def channel(self, info: Info) -> channel_domain.Channel | None:
-        return None if self.channel_key is None else info.context.shelf.channels.get(self.channel_key)
+        return None if self.channel_key is None else channel.of(info.context.shelf, self.channel_key)
 
     @classmethod
     def of(cls, rule: domain.Rule) -> StockRule:
@@ -95,7 +95,7 @@ class StockRuleSample:
 
     @strawberry.field(graphql_type=Channel)
     def channel(self, info: Info, root: strawberry.Parent[stock_rule.Sample]) -> channel_domain.Channel:
-        return info.context.shelf.channels[root.channel]
+        return channel.of(info.context.shelf, root.channel)
 
 
 @strawberry.type(description="What a change of rules would do to the numbers that channels are told.")

@@ -11,7 +11,7 @@ from domain import channel as channel_domain
 from domain import webhook as domain
 from domain.ids import ChannelId, node_id, node_key
 from executor import batched
-from resolvers import webhook
+from resolvers import channel, webhook
 from resolvers.connection import Connection
 from schema.channel import Channel
 from schema.connection import Page
@@ -108,8 +108,7 @@ class Webhook:
         graphql_type=list[Channel], description="Which narrow events of orders and channels; empty for all."
     )
     def channels(self, info: Info, root: strawberry.Parent[domain.Webhook]) -> list[channel_domain.Channel]:
-        known = info.context.shelf.channels
-        return [known[one] for one in root.channels if one in known]
+        return [channel.of(info.context.shelf, id) for id in root.channels]
 
     @strawberry.field(description="The place in the event log up to which it has been told, or is about to be.")
     def cursor(self, root: strawberry.Parent[domain.Webhook]) -> str:

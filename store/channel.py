@@ -1,7 +1,8 @@
-"""What the running system knows of its channels: which of them are paused, and why."""
+"""What the running system knows of its channels: which there ever were, which of them are paused, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,10 +10,11 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.channel import Channel, Platform
 from domain.event import EventKind, NewEvent
 from domain.ids import ChannelId
 from store import event
-from store.tables import channel_state
+from store.tables import channel_state, known_channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,42 @@ async def states(tx: AsyncConnection) -> dict[ChannelId, ChannelPause]:
         ChannelId(row.channel): ChannelPause(ChannelId(row.channel), row.paused_until, row.paused_reason)
         for row in rows
     }
+
+
+async def remember(tx: AsyncConnection, channels: Iterable[Channel]) -> None:
+    """Keep channels as they are configured now, for when they are no more."""
+    for one in channels:
+        values = {
+            "platform": one.platform.value,
+            "name": one.name,
+            "sandbox": one.sandbox,
+            "marketplaces": list(one.marketplaces),
+            "time_zone": one.time_zone,
+            "zones": dict(one.zones),
+        }
+        keep = insert(known_channel).values(channel=one.id, **values)
+        await tx.execute(keep.on_conflict_do_update(index_elements=["channel"], set_=values))
+
+
+async def remembered(tx: AsyncConnection) -> dict[ChannelId, Channel]:
+    """The channels that were ever configured, as they were last."""
+    return {
+        ChannelId(row.channel): Channel(
+            ChannelId(row.channel),
+            Platform(row.platform),
+            row.name,
+            row.sandbox,
+            tuple(row.marketplaces),
+            row.time_zone,
+            row.zones,
+        )
+        for row in await tx.execute(select(known_channel))
+    }
+
+
+async def ever(tx: AsyncConnection, channels: Mapping[ChannelId, Channel]) -> dict[ChannelId, Channel]:
+    """`channels`, which are configured, and those that were."""
+    return {**await remembered(tx), **channels}
 
 
 async def pause(tx: AsyncConnection, channel: ChannelId, reason: str, for_s: float) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from domain.errors import Refused
 from domain.export import ExportWanted, Writer, read_export
 from domain.operation import ClaimedItem, ItemError, ItemStatus, Outcome
-from store import export, export_rows, profit
+from store import channel, export, export_rows, profit
 from store.profit import Place
 from store.session import UNAVAILABLE, Store
 from workers.deps import Deps
@@ -44,7 +44,8 @@ async def work(deps: Deps, item: ClaimedItem) -> Worked:
     wanted = read_export(item.payload)
     try:
         async with held(deps, item):
-            places = profit.places(deps.channels.values())
+            async with deps.store.begin() as tx:
+                places = profit.places((await channel.ever(tx, deps.channels)).values())
             await apart(deps.store, partial(write, item=item.id, fence=item.fence, wanted=wanted, places=places))
     except Lost:
         return Worked(None)

@@ -77,8 +77,9 @@ def every(deps: Deps, id: ChannelId, name: StreamName) -> timedelta:
 
 
 async def register(deps: Deps) -> None:
-    """Make the streams of all channels known, and forget what was read at places that others count no more."""
+    """Make all channels and their streams known, and forget what was read at places that others count no more."""
     async with deps.store.begin() as tx:
+        await channel.remember(tx, [deps.channels[id] for id in sorted(deps.channels)])
         for id in sorted(deps.ports):
             shown = (StreamName.SHOWN,) if places_shown(deps, id) else ()
             told = (StreamName.NOTIFICATIONS,) if id in deps.subscriptions else ()

@@ -15,6 +15,7 @@ from gateway.commands.common import bytes_of, fail, report_to, told_config, told
 
 if TYPE_CHECKING:
     from domain.channel import Channel
+    from domain.ids import ChannelId
     from gateway.settlement_file import Outcome
     from store.session import Store
 
@@ -97,6 +98,7 @@ def finance_export(
     with contextlib.ExitStack() as stack:
         try:
             asked = wanted(of, format, channel, since, until, by or (), currency)
+            channels = with_store(lambda store: _ever(store, channels))
             check(channels, asked)
             opened = sys.stdout.buffer if out is None else stack.enter_context(out.open("wb"))
             tell = stack.enter_context(_counted())
@@ -118,6 +120,13 @@ def _counted() -> Iterator[Callable[[int], object]]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("rows", total=None)
         yield lambda rows: progress.update(bar, completed=rows)
+
+
+async def _ever(store: Store, configured: dict[ChannelId, Channel]) -> dict[ChannelId, Channel]:
+    from store import channel
+
+    async with store.begin() as tx:
+        return await channel.ever(tx, configured)
 
 
 async def _take(

@@ -22,7 +22,7 @@ from store.tables.bank import bank_line, bank_match
 from store.tables.base import metadata
 from store.tables.catalog import listing, mapping_task, product
 from store.tables.chain import restock, return_chain, return_piece
-from store.tables.channel import budget_use, channel_state, exchange, hint, quarantine, sync_stream
+from store.tables.channel import budget_use, channel_state, exchange, hint, known_channel, quarantine, sync_stream
 from store.tables.export import export_file, export_part
 from store.tables.finance import estimate_due, money_assignment, money_line, settlement
 from store.tables.finance_file import finance_file, finance_file_part
@@ -103,6 +103,7 @@ __all__ = [
     "journal_posting",
     "kit_component",
     "kit_history",
+    "known_channel",
     "label",
     "ledger_check",
     "listing",

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from store.tables.base import instant, metadata, words
 
@@ -29,6 +29,19 @@ channel_state = Table(
     instant("paused_until", nullable=True),
     Column("paused_reason", Text),
     instant("updated_at", now=True),
+)
+
+# Every channel that was ever configured, as it was last: what is kept of it stays when its lines leave the file.
+known_channel = Table(
+    "known_channel",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("platform", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sandbox", Boolean, nullable=False),
+    Column("marketplaces", ARRAY(Text), nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("zones", JSONB, nullable=False),
 )
 
 sync_stream = Table(

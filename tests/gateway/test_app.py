@@ -15,14 +15,15 @@ import pytest
 from sqlalchemy import text
 from websockets.asyncio.client import connect
 
+from domain.channel import Channel, Platform
+from domain.ids import ChannelId
 from domain.price import Action, Hit
 from domain.price_canary import Radius
 from gateway import doctor
 from gateway.pages import install, page
 from gateway.settings import Settings, SettingsError, read_settings
-from gateway.standing import stand
-from gateway.wiring import build_house
-from store import price_guard
+from gateway.standing import open_house
+from store import channel, price_guard
 from store.session import Store
 from tests.gateway.conftest import Gateway, served, settings_of, until
 from tests.gateway.test_websocket import PROTOCOL, hear, say, subscribe
@@ -62,13 +63,24 @@ async def test_a_process_that_cannot_serve_says_why(
     if change.get("database_url") == "unmigrated":
         change = {"database_url": empty_database(new_database())}
     urls = {"database_url": database_url, "redis_url": redis_url, **change}
-    standing = stand(await build_house(settings_of(urls["database_url"], urls["redis_url"], tmp_path)))
+    standing = await open_house(settings_of(urls["database_url"], urls["redis_url"], tmp_path))
     try:
         found = await standing.ailments()
     finally:
         await standing.close()
     assert len(found) == len(reasons)
     assert all(one.startswith(reason) for one, reason in zip(found, reasons, strict=True))
+
+
+async def test_a_gateway_knows_the_channels_that_acorn_toml_names_no_more(store: Store, settings: Settings) -> None:
+    old = Channel(ChannelId("old"), Platform.AMAZON, "Old", False, ("DE", "FR"), "UTC", {"DE": "Europe/Berlin"})
+    async with store.begin() as tx:
+        await channel.remember(tx, [old])
+    standing = await open_house(settings)
+    try:
+        assert (dict(standing.shelf.past), list(standing.shelf.channels)) == ({"old": old}, ["shop"])
+    finally:
+        await standing.close()
 
 
 def empty_database(url: str) -> str:

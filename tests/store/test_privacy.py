@@ -27,6 +27,7 @@ STAYS = {
     "event": "no channel of its own",
     "finance_file": "the seller's books",
     "journal_posting": "the seller's books",
+    "known_channel": "what the seller called it, beside the books that stay",
     "money_group": "the seller's books",
     "money_line": "the seller's books",
     "money_transaction": "the seller's books",

@@ -17,7 +17,7 @@ from domain.errors import Transient
 from domain.ids import ChannelId, ChannelSku, LocationCode, RuleId, Sku
 from domain.rule import LastUnits, Rule
 from domain.stock import Reading
-from store import drift, intake, quarantine, rule, stock, stream
+from store import channel, drift, intake, quarantine, rule, stock, stream
 from store.session import Store
 from store.tables import channel_stock, sku_stock, stock_drift, sync_stream
 from tests.workers.fake_port import FakePort, make_order, make_port, make_rejected
@@ -330,7 +330,10 @@ async def test_only_channels_that_we_tell_numbers_have_a_stream_of_them(store: S
     await register(deps)
     async with store.begin() as tx:
         states = [(one.channel, one.every) for one in await stream.states(tx) if one.name is StreamName.SHOWN]
+        remembered = await channel.remembered(tx)
     assert states == [("shop", timedelta(minutes=5))]
+    # For when they are configured no more.
+    assert remembered == deps.channels
 
 
 # ── Pools ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
