@@ -17,7 +17,7 @@ from adapters.wire import Unclear
 from domain.bank import BankLine, Keys, account_of
 from domain.errors import Invalid
 from domain.money import Money, minor_digits
-from gateway.rows import FileProblem
+from gateway.rows import FileProblem, rewind
 from store import bank
 from store.session import Store, take_time
 
@@ -71,6 +71,7 @@ class Result:
 
 async def run(store: Store, file: BinaryIO, wanted: Wanted, done: Callable[[int], None] = lambda _: None) -> Result:
     """Keep the file's lines and look for payouts among them, in one transaction. Raises FileProblem, and nothing has changed."""
+    rewind(file)
     head = file.read(256).lstrip(b"\xef\xbb\xbf \r\n\t")
     file.seek(0)
     for sign, words in _PACKED:

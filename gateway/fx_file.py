@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from itertools import islice
-from pathlib import Path
 from typing import BinaryIO
 
 from adapters import ecb
 from adapters.wire import Unclear
 from domain.errors import Invalid
 from domain.price_inputs import FxRate
-from gateway.rows import FileProblem, Row, csv_rows
+from gateway.rows import FileProblem, Row, csv_rows, rewind
 from store import fx
 from store.session import Store
 
@@ -26,13 +25,14 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _RATE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,20})?")
 
 
-async def run(store: Store, path: Path, source: str | None, actor: str, *, dry_run: bool = False) -> tuple[int, int]:
+async def run(
+    store: Store, file: BinaryIO, source: str | None, actor: str, *, dry_run: bool = False
+) -> tuple[int, int]:
     """(the file's rates, those that are new or mended), kept in one transaction. `source` names what rows without one come from.
 
     Raises FileProblem, with the row, for a file that is not understood as a whole: a hole in a history of rates goes unseen.
     """
-    with path.open("rb") as file:
-        rates = read(file, source)
+    rates = read(file, source)
     fresh = 0
     async with store.begin() as tx, tx.begin_nested() as tried:
         for some in _batches(iter(rates)):
@@ -47,6 +47,7 @@ async def run(store: Store, path: Path, source: str | None, actor: str, *, dry_r
 
 def read(file: BinaryIO, source: str | None) -> list[FxRate]:
     """The rates of a file, by day. Raises FileProblem."""
+    rewind(file)
     head = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
     file.seek(0)
     if head.startswith((b"<", b"Date")):

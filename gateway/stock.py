@@ -19,7 +19,7 @@ from domain.feed import FIELDS, FeedKind, Rejection, Row, named_at, names_sku, r
 from domain.ids import LocationCode, Sku
 from domain.ledger import Balance, EntryKind
 from domain.policy import Exposure, Facts, Number
-from gateway.rows import NOT_UTF8, FileProblem, csv_rows, digest_of, json_rows
+from gateway.rows import NOT_UTF8, FileProblem, csv_rows, digest_of, json_rows, rewind
 from store import channel_numbers, facts, ledger
 from store import feed as feed_store
 from store.channel_numbers import ChannelNumber
@@ -186,7 +186,7 @@ def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
 def read(file: BinaryIO, *, json_lines: bool) -> Iterator[Row | Rejection]:
     """The rows of a file, numbered as an editor numbers its lines. Of a line that is broken nobody can tell which SKU it is
     about. Raises FileProblem."""
-    file.seek(0)
+    rewind(file)
     json_lines = json_lines or file.read(4).removeprefix(BOM_UTF8).startswith(b"{")
     file.seek(0)
     told = json_rows(file) if json_lines else csv_rows(file, FIELDS, NEEDED, formulas=True)

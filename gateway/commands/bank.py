@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.common import bytes_of, fail, with_store
+from gateway.commands.common import bytes_of, fail, opened, with_store
 
 app = typer.Typer(no_args_is_help=True, help="Lines of bank accounts, and the payouts among them.")
 
@@ -45,14 +45,12 @@ def bank_import(
     refused = False
     for file in files:
         try:
-            with file.open("rb") as opened, bytes_of(file) as done:
-                found = with_store(lambda store: run(store, opened, wanted, done))
+            with opened(file) as content, bytes_of(file) as done:
+                found = with_store(lambda store: run(store, content, wanted, done))
         except FileProblem as problem:
             typer.echo(f"{file}: {problem}", err=True)
             refused = True
             continue
-        except OSError as problem:
-            fail(f"{file} cannot be read: {problem.strerror}.")
         left = (f"{found.pending} not booked yet", found.pending), (f"{found.others} not asked for", found.others)
         told = [f"{found.lines} lines", f"{found.fresh} new", *(words for words, some in left if some)]
         typer.echo(f"{file}: {', '.join(told)}; {found.matched} more payouts have their line.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.common import bytes_of, fail, report_to, user, with_store
+from gateway.commands.common import bytes_of, fail, opened, report_to, user, with_store
 
 app = typer.Typer(no_args_is_help=True, help="Tell what units cost.")
 
@@ -33,15 +33,13 @@ def costs_import(
     wanted = Wanted(user("acorn costs"), dry_run, new_skus, json_lines=is_json_lines(file))
     try:
         with (
-            file.open("rb") as opened,
+            opened(file) as content,
             report_to(report, REPORT, report_row) as tell,
             bytes_of(file, wanted=report is not None) as done,
         ):
-            found = with_store(lambda store: run(store, opened, wanted, tell, done))
+            found = with_store(lambda store: run(store, content, wanted, tell, done))
     except FileProblem as problem:
         fail(f"{file}: {problem}")
-    except OSError as problem:
-        fail(f"{file} cannot be read: {problem.strerror}.")
     told = ", ".join(f"{found[result]} {result.value}" for result in Result if found[result])
     typer.echo(f"{told}." + (" Nothing was kept: this was a dry run." if dry_run else ""), err=True)
     if found[Result.REFUSED]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands.common import bytes_of, fail, report_to, told_config, told_settings, user, with_store
+from gateway.commands.common import bytes_of, fail, opened, report_to, told_config, told_settings, user, with_store
 
 if TYPE_CHECKING:
     from domain.channel import Channel
@@ -47,7 +47,8 @@ def finance_import(
         wanted: list[tuple[Path, Channel]] = []
         for file in files:
             try:
-                wanted.append((file, channel_of(file, known, channel)))
+                with opened(file):
+                    wanted.append((file, channel_of(file, known, channel)))
             except FileProblem as problem:
                 fail(f"{file}: {problem}")
 
@@ -100,9 +101,9 @@ def finance_export(
             asked = wanted(of, format, channel, since, until, by or (), currency)
             channels = with_store(lambda store: _ever(store, channels))
             check(channels, asked)
-            opened = sys.stdout.buffer if out is None else stack.enter_context(out.open("wb"))
+            into = sys.stdout.buffer if out is None else stack.enter_context(out.open("wb"))
             tell = stack.enter_context(_counted())
-            rows = with_store(lambda store: export(store, asked, places(channels.values()), opened, tell))
+            rows = with_store(lambda store: export(store, asked, places(channels.values()), into, tell))
         except Refused as problem:
             fail(problem.message)
         except OSError as problem:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.commands.common import fail, user, with_house, with_store
+from gateway.commands.common import fail, opened, user, with_house, with_store
 
 if TYPE_CHECKING:
     from gateway.wiring import House
@@ -28,11 +28,10 @@ def fx_import(
     from gateway.rows import FileProblem
 
     try:
-        rates, fresh = with_store(lambda store: run(store, file, source, user("acorn fx"), dry_run=dry_run))
+        with opened(file) as content:
+            rates, fresh = with_store(lambda store: run(store, content, source, user("acorn fx"), dry_run=dry_run))
     except FileProblem as problem:
         fail(f"{file}: {problem}")
-    except OSError as problem:
-        fail(f"{file} cannot be read: {problem.strerror}.")
     typer.echo(f"{rates} rates, {fresh} of them new." + (" Nothing was kept: this was a dry run." if dry_run else ""))
 
 

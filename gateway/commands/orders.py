@@ -13,7 +13,17 @@ import typer
 from rich.console import Console
 
 from domain.ids import ChannelId
-from gateway.commands.common import bytes_of, fail, report_to, told_config, told_settings, user, with_house, with_store
+from gateway.commands.common import (
+    bytes_of,
+    fail,
+    opened,
+    report_to,
+    told_config,
+    told_settings,
+    user,
+    with_house,
+    with_store,
+)
 
 if TYPE_CHECKING:
     from domain.operation import Operation
@@ -41,15 +51,13 @@ def orders_ship(
     wanted = Wanted(user("acorn orders"), dry_run, json_lines=is_json_lines(file))
     try:
         with (
-            file.open("rb") as opened,
+            opened(file) as content,
             report_to(report, REPORT, report_row) as tell,
             bytes_of(file, wanted=report is not None or not sys.stdout.isatty()) as done,
         ):
-            found = with_store(lambda store: run(store, platforms, opened, wanted, tell, done))
+            found = with_store(lambda store: run(store, platforms, content, wanted, tell, done))
     except FileProblem as problem:
         fail(f"{file}: {problem}")
-    except OSError as problem:
-        fail(f"{file} cannot be read: {problem.strerror}.")
     told = ", ".join(f"{found[result]} {result.value}" for result in Result if found[result])
     typer.echo(f"{told}." + (" Nothing was sent: this was a dry run." if dry_run else ""), err=True)
     if found[Result.REFUSED]:

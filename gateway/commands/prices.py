@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 from rich.console import Console
 
-from gateway.commands.common import fail, report_to, told_config, told_settings, user, with_house, with_store
+from gateway.commands.common import fail, opened, report_to, told_config, told_settings, user, with_house, with_store
 
 if TYPE_CHECKING:
     from domain.operation import OperationStatus
@@ -59,12 +59,10 @@ def prices_set(
     try:
         if not dry_run and not yes:
             _confirm(file, wanted)
-        with file.open("rb") as opened, report_to(report, REPORT, report_row) as tell:
-            done, status = with_house(lambda house: _set(house, opened, wanted, tell))
+        with opened(file) as content, report_to(report, REPORT, report_row) as tell:
+            done, status = with_house(lambda house: _set(house, content, wanted, tell))
     except FileProblem as problem:
         fail(f"{file}: {problem}")
-    except OSError as problem:
-        fail(f"{file} cannot be read: {problem.strerror}.")
     if done.state is FileState.FAILED:
         fail(f"{file}: {done.problem}")
     told = ", ".join(f"{done.counts[one]} {one.value.lower()}" for one in Result if done.counts.get(one))
@@ -104,8 +102,8 @@ def prices_export(
 def _confirm(file: Path, wanted: Wanted) -> None:
     from gateway.price_file import read
 
-    with file.open("rb") as opened:
-        bad = [row.price is None for row in read(opened, json_lines=wanted.json_lines, comma=wanted.comma)]
+    with opened(file) as content:
+        bad = [row.price is None for row in read(content, json_lines=wanted.json_lines, comma=wanted.comma)]
     unread = f"; {sum(bad)} others cannot be read" if any(bad) else ""
     words = f"Set the prices of {len(bad) - sum(bad)} rows of {file}{unread}? `--dry-run` would show what that does."
     if not typer.confirm(words, err=True):
@@ -113,14 +111,14 @@ def _confirm(file: Path, wanted: Wanted) -> None:
 
 
 async def _set(
-    house: House, opened: BinaryIO, wanted: Wanted, tell: Callable[..., object]
+    house: House, content: BinaryIO, wanted: Wanted, tell: Callable[..., object]
 ) -> tuple[PriceFile, OperationStatus | None]:
     """The file when it has ended, each of its rows told; and where its operation stands, if it made one."""
     from gateway.price_file import BLOCK, keep
     from store import operation, price_file
     from store.price_file import FileState
 
-    file, fresh = await keep(house.store, opened, wanted)
+    file, fresh = await keep(house.store, content, wanted)
     if not fresh:
         typer.echo("This file was sent before; this is what became of it.", err=True)
     with _rows(file.rows) as done:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -101,26 +100,24 @@ async def test_costs_of_skus_that_no_product_has_are_refused_unless_they_are_mea
 RATES = "base,quote,day,rate,source\nEUR,USD,2026-11-27,1.0850,\nEUR,JPY,2026-11-27,165.3,bank\n"
 
 
-async def test_rates_are_kept_as_a_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "rates.csv"
-
+async def test_rates_are_kept_as_a_whole_or_not_at_all(store: Store) -> None:
     async def rates() -> int:
         async with store.begin() as tx:
             return await tx.scalar(select(func.count()).select_from(fx_rate)) or 0
 
-    path.write_text(RATES + "EUR,GBP,2026-11-27,0\n")
+    file = BytesIO((RATES + "EUR,GBP,2026-11-27,0\n").encode())
     with pytest.raises(FileProblem, match="Row 4"):
-        await fx_file.run(store, path, "treasury", "ann")
-    path.write_text(RATES)
+        await fx_file.run(store, file, "treasury", "ann")
+    file = BytesIO(RATES.encode())
     with pytest.raises(FileProblem, match="names no source"):
-        await fx_file.run(store, path, None, "ann")
-    assert await fx_file.run(store, path, "treasury", "ann", dry_run=True) == (2, 2)
+        await fx_file.run(store, file, None, "ann")
+    assert await fx_file.run(store, file, "treasury", "ann", dry_run=True) == (2, 2)
     assert await rates() == 0
-    assert await fx_file.run(store, path, "treasury", "ann") == (2, 2)
-    assert await fx_file.run(store, path, "treasury", "ann") == (2, 0)
+    assert await fx_file.run(store, file, "treasury", "ann") == (2, 2)
+    assert await fx_file.run(store, file, "treasury", "ann") == (2, 0)
     assert await rates() == 2
-    path.write_text("base,quote,day,rate\nUSD,CAD,2026-11-27,1.4\n")
+    file = BytesIO(b"base,quote,day,rate\nUSD,CAD,2026-11-27,1.4\n")
     with pytest.raises(FileProblem, match="EUR and USD"):
-        await fx_file.run(store, path, "treasury", "ann")
-    path.write_text("Date,USD,CYP,\n2026-11-27,1.0850,N/A,\n2026-11-26,1.08,N/A,\n")
-    assert await fx_file.run(store, path, None, "ann") == (2, 2)
+        await fx_file.run(store, file, "treasury", "ann")
+    file = BytesIO(b"Date,USD,CYP,\n2026-11-27,1.0850,N/A,\n2026-11-26,1.08,N/A,\n")
+    assert await fx_file.run(store, file, None, "ann") == (2, 2)

@@ -91,7 +91,7 @@ def test_whose_a_file_is_is_asked_where_it_could_be_two_accounts_and_nothing_is_
     (folder / "JP.txt").write_bytes(file_in("JP", entries("JP"))[0])
     assert "JP.txt: No channel of acorn.toml sells" in acorn("finance", "import", "JP.txt").stderr
     assert "There is no Amazon channel shop" in acorn("finance", "import", "DE.txt", "--channel", "shop").stderr
-    assert "no.txt: It cannot be read: No such file" in acorn("finance", "import", "no.txt").stderr
+    assert "no.txt cannot be read: No such file" in acorn("finance", "import", "no.txt").stderr
     assert acorn("finance", "import", "DE.txt", "--channel", "second-de").stdout.startswith(
         "DE.txt: kept, 10 rows at second-de: "
     )
