@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def test_the_readme_names_commands_that_exist() -> None:
         assert command in targets or module.with_suffix(".py").exists() or (module / "__main__.py").exists(), command
     for path in re.findall(r"ARGS=(\S+?)`", text):
         assert (ROOT / path).exists(), path
+
+
+def uncalled(folder: Path) -> list[str]:
+    """The files of a folder that no other file of the house imports."""
+    package = ".".join(folder.relative_to(ROOT).parts)
+    named: set[str] = set()
+    for floor in ("adapters", "resolvers", "workers", "gateway"):
+        for file in (ROOT / floor).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module == package:
+                    named |= {one.name for one in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    named.add((node.module or "").removeprefix(f"{package}."))
+    return sorted(file.name for file in folder.glob("*.py") if file.stem not in {*named, "__init__"})
+
+
+def test_the_page_of_amazon_says_which_files_nothing_calls_yet() -> None:
+    text = (ROOT / "docs" / "amazon.md").read_text(encoding="utf-8")
+    [said] = re.findall(r"^Nothing calls (.*) yet: ", text, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+\.py)`", said)) == uncalled(ROOT / "adapters" / "amazon")
 
 
 def test_the_first_screen_shows_a_query_and_its_answer() -> None:
