@@ -95,25 +95,13 @@ async def keep(tx: AsyncConnection, request: Request, wishes: Sequence[PriceWish
     At most one wish for each listing. Raises Conflict when the key was used with other contents, Throttled where a channel is
     held by others for long. Ring the lanes of PRICES afterwards.
     """
-    channels = {one.channel for one in wishes}
-    large = len(wishes) > FEW
-    if not large and not request.dry_run:
-        await lock(tx, channels)
+    if len(wishes) <= FEW and not request.dry_run:
+        await lock(tx, {one.channel for one in wishes})
     first = await operation.by_key(tx, request.requested_by, request.idempotency_key, request.request_hash)
     if first is not None:
         return first, False
-    weighed = await _weighed(tx, wishes, request.at)
     id = operation.new_id()
-    status = _status(request, weighed.judged)
-    copied = await _copied(id, request.at, weighed.judged.rows, status)
-    if large and status is OperationStatus.QUEUED:
-        await lock(tx, channels)
-        weighed, moved = await _again(tx, weighed)
-        before, status = status, _status(request, weighed.judged)
-        if moved:
-            known = (copied, moved) if status is before else None
-            copied = await _copied(id, request.at, weighed.judged.rows, status, known)
-    judged = weighed.judged
+    judged, status, items = await _decided(tx, id, request, wishes)
     made, created = await operation.create(
         tx,
         id=id,
@@ -123,7 +111,7 @@ async def keep(tx: AsyncConnection, request: Request, wishes: Sequence[PriceWish
         request_hash=request.request_hash,
         dry_run=request.dry_run,
         status=status,
-        items=copied,
+        items=items,
         correlation_id=request.correlation_id,
         reverts=request.reverts,
     )
@@ -140,6 +128,25 @@ async def keep(tx: AsyncConnection, request: Request, wishes: Sequence[PriceWish
     ids = select(i.id).where(i.operation_id == made.id).order_by(i.id)
     shown = [id for place, id in enumerate(await tx.scalars(ids)) if place in places] if places else []
     return await _release(tx, made.id, shown), True
+
+
+async def _decided(
+    tx: AsyncConnection, id: OperationId, request: Request, wishes: Sequence[PriceWish]
+) -> tuple[Judgment, OperationStatus, operation.Copied]:
+    """What guards say of the wishes, where their operation stands by that, and its items. Where many are to be sent, their
+    channels are held from here on."""
+    weighed = await _weighed(tx, wishes, request.at)
+    status = _status(request, weighed.judged)
+    items = await _copied(id, request.at, weighed.judged.rows, status)
+    if len(wishes) <= FEW or status is not OperationStatus.QUEUED:
+        return weighed.judged, status, items
+    await lock(tx, {one.channel for one in wishes})
+    weighed, moved = await _again(tx, weighed)
+    before, status = status, _status(request, weighed.judged)
+    if moved:
+        known = (items, moved) if status is before else None
+        items = await _copied(id, request.at, weighed.judged.rows, status, known)
+    return weighed.judged, status, items
 
 
 async def weigh(tx: AsyncConnection, wishes: Sequence[PriceWish], at: datetime, *, single: bool = False) -> Judgment:
