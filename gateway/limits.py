@@ -20,6 +20,7 @@ from graphql import (
     GraphQLCompositeType,
     GraphQLError,
     GraphQLField,
+    GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
@@ -68,19 +69,11 @@ LIMITS = Limits()
 COMPARISONS = 20_000
 # What a list without a size of its own is taken to hold.
 USUAL_LENGTH = 5
-# What is counted otherwise than 1 for an object and 0 for a value.
+# What is counted otherwise than `weight` has it by kind.
 WEIGHTS: Mapping[str, int] = {
-    "Mutation.confirmShipments": 10,
-    "Mutation.updatePrices": 10,
-    "Mutation.approveOperation": 10,
-    "Mutation.cancelOperation": 10,
-    "Mutation.retryOperation": 10,
-    "ProductConnection.totalCount": 5,
-    "OrderConnection.totalCount": 5,
-    "OperationConnection.totalCount": 5,
-    "OperationItemConnection.totalCount": 5,
-    "SettlementConnection.totalCount": 5,
-    "MoneyLineConnection.totalCount": 5,
+    # Done in the transaction that asks for it; no worker carries it out.
+    "Mutation.adjustStock": 1,
+    "Mutation.restockReturn": 1,
     # A settlement may have a million lines.
     "Settlement.summary": 5,
     "Settlement.comparison": 5,
@@ -353,6 +346,17 @@ def bounds(schema: GraphQLSchema, document: DocumentNode, operation: OperationDe
     return walk.found
 
 
+def weight(coordinate: str, named: GraphQLNamedType) -> int:
+    """What a field that answers `named` counts for, once."""
+    if coordinate in WEIGHTS:
+        return WEIGHTS[coordinate]
+    if coordinate.endswith("Connection.totalCount"):
+        return 5
+    if named.name == "OperationPayload":  # of a mutation that workers carry out
+        return 10
+    return 1 if is_composite_type(named) and named.name not in VALUES else 0
+
+
 class _Walk:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
         self.schema = schema
@@ -407,9 +411,9 @@ class _Walk:
         if into is self.found.answer:
             self.terms = self.found.roots.setdefault(key, (coordinate, Counter()))[1]
         named = get_named_type(known.type)
+        counts = weight(coordinate, named)
         if name in _INTROSPECTION or not is_composite_type(named):
-            weight = WEIGHTS.get(coordinate, 0)
-            self._price(into, key, weight, sizes, leaf=True)
+            self._price(into, key, counts, sizes, leaf=True)
             return
         first = self._argument(node, known, "first")
         if first is not None:
@@ -417,8 +421,7 @@ class _Walk:
         if is_list_type(get_nullable_type(known.type)):
             given = self._argument(node, known, "skus") or self._argument(node, known, "representations")
             sizes = (*sizes, given or page or Size(USUAL_LENGTH))
-        weight = WEIGHTS.get(coordinate, 0 if named.name in VALUES else 1)
-        below = self._price(into, key, weight, sizes)
+        below = self._price(into, key, counts, sizes)
         if node.selection_set is None:
             return
         rows = None if first is None else (*sizes, first)

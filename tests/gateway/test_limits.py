@@ -233,6 +233,19 @@ def test_cost_multiplies_lists_within_lists(plans: Plans) -> None:
     assert cost(plans, '{ stock(skus: ["A", "B", "C"]) { name } }') == 3
 
 
+@pytest.mark.parametrize("field", ["products", "returnChains", "stockDrift", "bankLines"])
+def test_a_total_count_costs_five_of_whatever_it_is(public: Plans, field: str) -> None:
+    plain = cost(public, f"{{ {field}(first: 1) {{ pageInfo {{ hasNextPage }} }} }}")
+    assert cost(public, f"{{ {field}(first: 1) {{ totalCount }} }}") == plain + 5
+
+
+@pytest.mark.parametrize(("field", "points"), [("confirmShipments", 10), ("refundOrders", 10), ("adjustStock", 1)])
+def test_what_workers_carry_out_costs_more_than_what_is_done_at_once(public: Plans, field: str, points: int) -> None:
+    kind = f"{field[0].upper()}{field[1:]}Input"
+    query = f"mutation ($of: {kind}!) {{ {field}(input: $of) {{ operation {{ id }} }} }}"
+    assert cost(public, query, of={}) == points + 1
+
+
 @pytest.mark.parametrize(("field", "rows"), [("summary { lines }", 5), ("replaced { differing }", 1)])
 def test_what_reads_all_lines_of_a_settlement_costs_more_than_what_it_answers(
     public: Plans, field: str, rows: int
