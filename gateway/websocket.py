@@ -16,7 +16,19 @@ from typing import Any
 
 from gateway import metrics
 from gateway.admission import Admission
-from gateway.asgi import CUT, TEXT, Receive, Scope, Send, accepted_origin, address, emptied, header, request_id
+from gateway.asgi import (
+    CUT,
+    TEXT,
+    ClientLeft,
+    Receive,
+    Scope,
+    Send,
+    accepted_origin,
+    address,
+    emptied,
+    header,
+    request_id,
+)
 from gateway.auth import Keys
 from gateway.body import BadRequest, Request, parse_json, read_request
 from gateway.errors import Told, tell, tell_house_error, unavailable
@@ -208,11 +220,11 @@ class _Connection:
             await work()
         except Close as problem:
             self.end(problem)
-        except asyncio.CancelledError:
-            raise
-        except Exception as problem:
-            # A send to a client that has just gone; uvicorn's own exception for it is private.
-            log.debug("socket.ended", extra={"request_id": self._id, "reason": type(problem).__name__})
+        except ClientLeft as problem:
+            log.debug("socket.left", extra={"request_id": self._id, "reason": type(problem.__cause__).__name__})
+            self.end(None)
+        except Exception:
+            log.exception("socket.failed", extra={"request_id": self._id})
             self.end(Close(INTERNAL, "Internal server error"))
 
     async def _close(self, close: Close, running: list[str]) -> None:
@@ -244,9 +256,13 @@ class _Connection:
         await self._send_text(write_json(message))
 
     async def _send_text(self, text: bytes) -> None:
-        if self._text is None or self._line.locked() or not self._text(text):
-            async with self._line:
-                await self._send_raw({"type": "websocket.send", "text": text.decode()})
+        try:
+            if self._text is None or self._line.locked() or not self._text(text):
+                async with self._line:
+                    await self._send_raw({"type": "websocket.send", "text": text.decode()})
+        except (OSError, RuntimeError) as problem:
+            # uvicorn's own exception for it is private and an OSError; behind a close frame it is a RuntimeError, as is uvloop's.
+            raise ClientLeft from problem
 
     async def _read(self) -> None:
         while True:

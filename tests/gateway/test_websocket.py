@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 import websockets
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from gateway import server as server_module
+from gateway.admission import Admission
 from gateway.expiry import Expiry
 from gateway.websocket import LONGEST_ID, MOST_OPERATIONS, Pace
 from store import api_key
@@ -251,6 +254,56 @@ async def test_leaving_ends_everything(gateway: Gateway) -> None:
             await subscribe(socket, id, "subscription { quiet }")
         await until(lambda: sample.STEPS == ["began"] * 2)
     await until(lambda: sample.STEPS == ["began"] * 2 + ["ended"] * 2)
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("mistake", [KeyError("plan"), RuntimeError("dictionary changed size"), OSError("disk full")])
+async def test_a_mistake_of_ours_closes_with_4500_and_is_logged_with_its_trace(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mistake: Exception
+) -> None:
+    async def mistaken(*_: object) -> None:
+        raise mistake
+
+    async with acknowledged(gateway) as socket:
+        monkeypatch.setattr(Admission, "plan", mistaken)
+        await subscribe(socket, "1", "{ hello }")
+        assert await closed(socket) == (4500, "Internal server error")
+    [record] = failures(caplog)
+    assert record.msg == "socket.failed"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is mistake
+
+
+@pytest.mark.parametrize("gone", [ClientDisconnected(), RuntimeError("Unexpected, after sending 'websocket.close'.")])
+async def test_a_client_that_is_gone_when_it_is_told_something_is_no_mistake(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, gone: Exception
+) -> None:
+    """As our server raises it in `send`, before it tells of the disconnect."""
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        if sent[-1:] == ["websocket.send"]:  # the acknowledgement
+            raise gone
+        sent.append(message["type"])
+
+    said = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": json.dumps({"type": "connection_init"})},
+        {"type": "websocket.receive", "text": json.dumps({"type": "ping"})},
+    ]
+
+    async def receive() -> Any:
+        return said.pop(0) if said else await asyncio.Event().wait()
+
+    authorization = f"Bearer {await gateway.key('read')}".encode()
+    scope = {"type": "websocket", "subprotocols": [PROTOCOL], "headers": [(b"authorization", authorization)]}
+    sockets: Any = gateway.app._sockets
+    await asyncio.wait_for(sockets(scope, receive, send), 30)
+    assert sent == ["websocket.accept", "websocket.send"]
+    assert failures(caplog) == []
 
 
 async def test_one_connection_runs_so_many_operations_and_no_more(gateway: Gateway) -> None:
