@@ -110,9 +110,7 @@ class Keys:
                 return await api_key.by_hash(tx, hash_secret(secret)) is not None
         except jwt.Untrusted:
             return False
-        except jwt.Away:
-            return True
-        except UNAVAILABLE:
+        except (jwt.Away, *UNAVAILABLE):
             return True
 
     def _secret(self, authorization: str | None) -> str | None:
@@ -194,11 +192,11 @@ def _left_s(caller: Caller) -> float:
 
 
 def _failures(address: str) -> str:
-    """Where an address is counted; an IPv6 customer has a whole /64."""
+    """Where an address is counted; an IPv6 customer has a whole /64. On a socket of both kinds IPv4 comes within IPv6."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return f"acorn:auth:{address}"
-    if ip.version == 6:
-        return f"acorn:auth:{ipaddress.ip_network((ip, 64), strict=False)}"
+    if isinstance(ip, ipaddress.IPv6Address):
+        return f"acorn:auth:{ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False)}"
     return f"acorn:auth:{ip}"

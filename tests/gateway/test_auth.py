@@ -389,6 +389,22 @@ async def test_an_address_that_guesses_is_stopped_and_others_are_not(store: Stor
     assert (await keys.caller(f"Bearer {secret}", "2001:db8::1")).name == "client"
 
 
+@pytest.mark.parametrize("other", ["::ffff:203.0.113.8", "203.0.113.8"])
+async def test_ipv4_clients_of_a_socket_of_both_kinds_are_counted_one_by_one(
+    store: Store, redis: Redis, other: str
+) -> None:
+    keys = Keys(store, redis)
+    for _ in range(FAILURES):
+        with pytest.raises(BadRequest, match="unknown"):
+            await keys.caller("Bearer acorn_guess", "::ffff:203.0.113.7")
+    told = []
+    for address in ("::ffff:203.0.113.7", "203.0.113.7", other):
+        with pytest.raises(BadRequest) as caught:
+            await keys.caller("Bearer acorn_guess", address)
+        told.append(caught.value.status)
+    assert told == [429, 429, 401]
+
+
 async def test_without_redis_keys_are_still_looked_up(store: Store) -> None:
     away: Redis = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2)
     keys = Keys(store, away)
