@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,7 +90,9 @@ class Standing:
             metrics.WEBHOOK_DELIVERIES.clear()
             metrics.PRICES_GUARDED.clear()
             metrics.PRICE_CANARIES.clear()
-            _clear(metrics.MONEY_OPEN)
+            metrics.WEBHOOK_LAG.set(math.nan)
+            metrics.PRICES_DIFFER.set(math.nan)
+            _tell_of_no_money()
             return
         metrics.WEBHOOKS.labels("active").set(told.active)
         metrics.WEBHOOKS.labels("paused").set(told.paused)
@@ -108,7 +111,7 @@ class Standing:
         try:
             await asyncio.wait_for(self._tell_of_money(), PROBE_S)
         except UNAVAILABLE:
-            _clear(metrics.MONEY_OPEN)
+            _tell_of_no_money()
 
     async def _tell_of_prices(self) -> None:
         async with self.house.store.begin() as tx:
@@ -209,6 +212,11 @@ async def _past(house: House) -> dict[ChannelId, Channel]:
 def _clear(gauges: Iterable[Gauge]) -> None:
     for gauge in gauges:
         gauge.clear()
+
+
+def _tell_of_no_money() -> None:
+    _clear(metrics.MONEY_OPEN)
+    metrics.ESTIMATES_LAG.set(math.nan)
 
 
 def stand(house: House, past: Mapping[ChannelId, Channel] | None = None) -> Standing:

@@ -147,6 +147,24 @@ async def test_metrics_tell_of_prices_that_differ_and_of_canaries(
         assert '\nacorn_price_canaries{state="watching"} 1.0\n' in told
 
 
+async def test_without_the_database_metrics_tell_no_number_of_before(
+    settings: Settings, redis: object, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = ("acorn_webhook_lag_seconds", "acorn_prices_differ", "acorn_estimates_lag_seconds")
+    async with served(settings) as gateway:
+        told = (await gateway.http.get("/metrics")).text
+        assert all(f"\n{name} 0.0\n" in told for name in numbers)
+        away = Store("postgresql://nobody@127.0.0.1:9/none")
+        monkeypatch.setattr(gateway.app.standing.house, "store", away)
+        told = (await gateway.http.get("/metrics")).text
+        assert all(f"\n{name} NaN\n" in told for name in numbers)
+        assert "acorn_channel_paused{" not in told
+        monkeypatch.undo()
+        told = (await gateway.http.get("/metrics")).text
+        assert all(f"\n{name} 0.0\n" in told for name in numbers)
+        await away.close()
+
+
 async def test_metrics_and_the_doctor_tell_of_money_that_is_not_tied_out(
     settings: Settings, redis: object, store: Store
 ) -> None:
