@@ -296,17 +296,7 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
             i.lease_until > func.clock_timestamp(),
             i.status.in_([ItemStatus.PENDING.value, ItemStatus.SENT.value]),
         )
-        .values(
-            status=ItemStatus.SENT.value,
-            sent_at=func.clock_timestamp(),
-            sent_by=i.leased_by,
-            sent_fence=fence,
-            attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
-            checks=0,
-            accepted_at=None,
-            lease_until=from_now(lease_s),
-            payload=case((i.payload.has_key(SENT_AS), _SENT_ANEW), else_=i.payload),
-        )
+        .values(_intent(fence, lease_s, _ANEW))
         .returning(i.operation_id)
     )
     row = rows.one_or_none()
@@ -315,6 +305,21 @@ async def mark_sent(tx: AsyncConnection, item_id: int, fence: int, lease_s: floa
     if await tx.scalar(select(o.status).where(o.id == row.operation_id)) == OperationStatus.QUEUED.value:
         await refresh(tx, [row.operation_id])
     return True
+
+
+def _intent(fence: int | ColumnElement[int], lease_s: float, payload: ColumnElement[Any]) -> dict[str, Any]:
+    """What is kept of an item that is about to leave the house under `fence`."""
+    return {
+        "status": ItemStatus.SENT.value,
+        "sent_at": func.clock_timestamp(),
+        "sent_by": i.leased_by,
+        "sent_fence": fence,
+        "attempts": i.attempts + case((i.sent_fence == fence, 0), else_=1),
+        "checks": 0,
+        "accepted_at": None,
+        "lease_until": from_now(lease_s),
+        "payload": payload,
+    }
 
 
 async def mark_sent_together(
@@ -338,8 +343,7 @@ async def mark_sent_together(
         detail=[orjson.dumps(dict(details.get(one.id, {}))).decode() for one in items],
     )
     fence = cast(mine.c.fence, BigInteger)
-    before = type_coerce(case((i.payload.has_key(SENT_AS), _SENT_ANEW), else_=i.payload), JSONB)
-    payload = before.concat(func.jsonb_build_object(SENDING, cast(mine.c.detail, JSONB)))
+    payload = type_coerce(_ANEW, JSONB).concat(func.jsonb_build_object(SENDING, cast(mine.c.detail, JSONB)))
     rows = await tx.execute(
         update(operation_item)
         .where(
@@ -348,17 +352,7 @@ async def mark_sent_together(
             i.lease_until > func.clock_timestamp(),
             _is(i.status, ItemStatus.PENDING, ItemStatus.SENT),
         )
-        .values(
-            status=ItemStatus.SENT.value,
-            sent_at=func.clock_timestamp(),
-            sent_by=i.leased_by,
-            sent_fence=fence,
-            attempts=i.attempts + case((i.sent_fence == fence, 0), else_=1),
-            checks=0,
-            accepted_at=None,
-            lease_until=from_now(lease_s),
-            payload=payload,
-        )
+        .values(_intent(fence, lease_s, payload))
         .returning(i.id, i.operation_id)
     )
     sent = rows.all()
@@ -552,9 +546,11 @@ def _permitted(was: ItemStatus, now: ItemStatus) -> bool:
     return was in OPEN and (now is was or now in NEXT[was])
 
 
-_SENT_ANEW = i.payload.op("-", return_type=i.payload.type)(SENT_AS).concat(
+_SENT_BEFORE = i.payload.op("-", return_type=i.payload.type)(SENT_AS).concat(
     func.jsonb_build_object(SENT_BEFORE_AS, i.payload[SENT_AS])
 )
+# The payload of what is sent anew.
+_ANEW = case((i.payload.has_key(SENT_AS), _SENT_BEFORE), else_=i.payload)
 
 _RECORD = (
     update(operation_item)
