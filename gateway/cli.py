@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -28,8 +29,13 @@ from gateway.commands import (
     privacy,
     stock,
 )
-from gateway.commands.common import asked_database, fail, ready, told_config, told_settings, with_store
+from gateway.commands.common import asked_database, fail, ready, told_settings, with_house, with_store
 from gateway.settings import PORT_WANTED
+
+if TYPE_CHECKING:
+    from adapters.route import Routed
+    from domain.ids import ChannelId
+    from gateway.wiring import House
 
 app = typer.Typer(
     name="acorn",
@@ -241,41 +247,15 @@ def explain_stock(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """By which route stock would be read now: all candidates, their calls and seconds. Without SKUs or a count, all of it."""
-    import orjson
-
-    from adapters.route import Routed
-    from domain.errors import Throttled
-    from domain.ids import ChannelId, Sku
+    from domain.ids import Sku
     from gateway import route
-    from gateway.wiring import build_house
 
     if skus is not None and count is not None:
         fail("Say one of --skus and --count.")
     wanted = None if skus is None else {Sku(one.strip()) for one in skus.split(",") if one.strip()}
-    settings = ready(told_settings())
-    config = told_config(settings)
-
-    async def explain() -> list[Routed]:
-        house = await build_house(settings, config)
-        try:
-            known = house.ports.keys()
-            if channel is not None and channel not in known:
-                fail(f"There is no channel {channel}; there is {', '.join(sorted(known)) or 'none'}.")
-            return await route.explain(house, known if channel is None else [ChannelId(channel)], wanted, count)
-        finally:
-            await house.close()
-
-    try:
-        told = asked_database(lambda: asyncio.run(explain()))
-    except Throttled as problem:
-        fail(problem.message)
-    if as_json:
-        typer.echo(orjson.dumps([route.as_json(one) for one in told], option=orjson.OPT_INDENT_2))
-        return
-    console = Console(highlight=False)
-    for one in told:
-        console.print(route.table(one))
-    if not told:
+    told = with_house(lambda house: route.explain(house, _asked_for(house, channel), wanted, count))
+    _print_routes(told, as_json=as_json)
+    if not told and not as_json:
         nowhere = "No listing says that one of these SKUs lies where a channel counts; `acorn stock explain` tells what is known."
         fail(f"{channel or 'No channel'} counts no stock of its own." if wanted is None else nowhere)
 
@@ -287,31 +267,25 @@ def explain_orders(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """By which path the next run of each channel would read its orders: all candidates, their calls and seconds."""
+    from gateway import route
+
+    told = with_house(lambda house: route.explain_orders(house, _asked_for(house, channel), changes))
+    _print_routes(told, as_json=as_json)
+
+
+def _asked_for(house: House, channel: str | None) -> Collection[ChannelId]:
+    """The channel of this name, or all."""
+    known = house.ports.keys()
+    if channel is not None and channel not in known:
+        fail(f"There is no channel {channel}; there is {', '.join(sorted(known)) or 'none'}.")
+    return [id for id in known if channel in (None, id)]
+
+
+def _print_routes(told: Sequence[Routed], *, as_json: bool) -> None:
     import orjson
 
-    from adapters.route import Routed
-    from domain.errors import Throttled
-    from domain.ids import ChannelId
     from gateway import route
-    from gateway.wiring import build_house
 
-    settings = ready(told_settings())
-    config = told_config(settings)
-
-    async def explain() -> list[Routed]:
-        house = await build_house(settings, config)
-        try:
-            known = house.ports.keys()
-            if channel is not None and channel not in known:
-                fail(f"There is no channel {channel}; there is {', '.join(sorted(known)) or 'none'}.")
-            return await route.explain_orders(house, known if channel is None else [ChannelId(channel)], changes)
-        finally:
-            await house.close()
-
-    try:
-        told = asked_database(lambda: asyncio.run(explain()))
-    except Throttled as problem:
-        fail(problem.message)
     if as_json:
         typer.echo(orjson.dumps([route.as_json(one) for one in told], option=orjson.OPT_INDENT_2))
         return
