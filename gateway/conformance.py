@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from conformance.kit import Check, Report, Wanted
 from conformance.listener import listening
 from conformance.rest import CHECKS, run
-
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+from gateway.settings import OUR_HOSTS
 
 
 async def conform(wanted: Wanted, hook_port: int, only: tuple[str, ...], progress: Callable[[Check], None]) -> Report:
@@ -19,7 +18,7 @@ async def conform(wanted: Wanted, hook_port: int, only: tuple[str, ...], progres
 
     Raises httpx.HTTPError where the shop cannot be reached, OSError where the port is taken.
     """
-    here = urlsplit(wanted.url).hostname in LOCAL
+    here = urlsplit(wanted.url).hostname in OUR_HOSTS
     async with AsyncExitStack() as stack:
         if wanted.write and (here or wanted.hook):
             # Whoever names an address of ours lets others in by it.

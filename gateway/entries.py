@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import isodate
@@ -30,11 +29,11 @@ from domain.mapping import FieldRule
 from domain.payment_fee import PaymentFee, read_payment_fee
 from domain.retention import TRANSIT
 from domain.tracking import TrackingSource
+from gateway.settings import unread_on_the_way
 from store.market import Terms
 from workers.deps import PriceTerms
 
 ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _duration(value: Any) -> timedelta:
@@ -94,10 +93,7 @@ def _zone(value: str) -> str:
 
 def _address(value: str) -> str:
     """Where a feed goes: nobody on the way may read it."""
-    parts = urlsplit(value)
-    if parts.hostname is None or not (
-        parts.scheme == "https" or (parts.scheme, parts.hostname in LOOPBACK) == ("http", True)
-    ):
+    if not unread_on_the_way(value):
         raise ValueError("write an address that begins with https://; http:// is for this machine alone")
     return value
 

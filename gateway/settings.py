@@ -24,7 +24,7 @@ EXAMPLES: Mapping[str, str] = {
 TRACING_NEEDS = ("opentelemetry.sdk", "opentelemetry.exporter")
 # In lower case and without a path. `*` and `null` would stand for anybody.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
-# Where a secret goes no further than this machine.
+# This machine: what goes there goes no further.
 OUR_HOSTS = ("localhost", "127.0.0.1", "::1")
 # Signatures of key pairs only: a published key that were taken for an HMAC secret would let anybody sign.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -32,6 +32,13 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 MOST_POINTS = 10**12
 MOST_CALLS = 10**9
 PORT_WANTED = "must be a number from 1 to 65535, such as 8000."
+
+
+def unread_on_the_way(address: str) -> bool:
+    """Whether nobody can read what goes to this address: by https, or by plain http on this machine."""
+    parts = urlsplit(address)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in OUR_HOSTS)
+    return safe and parts.hostname is not None
 
 
 class SettingsError(Exception):
@@ -142,10 +149,7 @@ class Settings(BaseSettings):
     def _of_an_issuer(cls, value: str, given: ValidationInfo) -> str:
         if not bool(value) == bool(given.data.get("jwt_issuer")) == bool(given.data.get("jwt_audience")):
             raise ValueError("it, ACORN_JWT_ISSUER and ACORN_JWT_AUDIENCE are set together or not at all")
-        address = urlsplit(value)
-        if "://" in value and not (
-            address.scheme == "https" or (address.scheme == "http" and address.hostname in OUR_HOSTS)
-        ):
+        if "://" in value and not unread_on_the_way(value):
             raise ValueError("it must be an https address, or a file")
         return value
 
