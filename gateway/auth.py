@@ -35,6 +35,7 @@ LONGEST = 200
 MOST_KEPT = len("Bearer ") + jwt.LONGEST
 FAILURES = 30
 WINDOW_S = 60
+NOBODY_TO_ASK: tuple[type[Exception], ...] = (jwt.Away, *UNAVAILABLE)
 INVALID = ', error="invalid_token"'
 
 
@@ -110,7 +111,7 @@ class Keys:
                 return await api_key.by_hash(tx, hash_secret(secret)) is not None
         except jwt.Untrusted:
             return False
-        except (jwt.Away, *UNAVAILABLE):
+        except NOBODY_TO_ASK:
             return True
 
     def _secret(self, authorization: str | None) -> str | None:

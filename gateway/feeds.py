@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from domain.errors import Conflict, Invalid
-from domain.feed import FeedIn, FeedKind, Row, read_rows, sane_id, signed
-from gateway import metrics
-from gateway.asgi import Receive, Scope, Send, header, read_body, unless_left
+from domain.feed import FeedIn, FeedKind, Row, read_rows
+from gateway.asgi import Receive, Scope, Send, unless_left
 from gateway.body import BadRequest, parse_json
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver, proven
 from store import feed as feed_store
 from store.feed import Delivery, Taken
 from store.session import UNAVAILABLE, Store
@@ -27,7 +25,6 @@ from store.session import UNAVAILABLE, Store
 log = logging.getLogger(__name__)
 
 PREFIX = "/feeds/"
-BODY_LIMIT = 1024 * 1024
 
 
 class Feeds:
@@ -40,10 +37,11 @@ class Feeds:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver("/feeds", self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
             raise BadRequest("Feeds are sent by POST.", status=405, headers={"allow": "POST"})
-        feed, delivery_id, body = await self._proven(scope, receive)
+        known = self._feeds.get(scope["path"].removeprefix(PREFIX))
+        feed, delivery_id, body = await proven(known, "feed", scope, receive)
         delivery = _read(feed, delivery_id, body)
         try:
             taken = await unless_left(receive, self._take(feed, delivery))
@@ -71,25 +69,6 @@ class Feeds:
     async def _take(self, feed: FeedIn, delivery: Delivery) -> Taken:
         async with self._store.begin() as tx:
             return await feed_store.take(tx, feed, delivery)
-
-    async def _proven(self, scope: Scope, receive: Receive) -> tuple[FeedIn, str, bytes]:
-        """(the feed, the delivery's id, its body), once its signature has been found good. Raises BadRequest, without a word on
-        what is wrong: an unknown feed, an old delivery and a forged one look alike."""
-        feed = self._feeds.get(scope["path"].removeprefix(PREFIX))
-        id = header(scope, "webhook-id") or ""
-        body = await read_body(scope, receive, BODY_LIMIT)
-        good = signed(
-            () if feed is None else feed.secrets,
-            id,
-            header(scope, "webhook-timestamp") or "",
-            body,
-            header(scope, "webhook-signature") or "",
-            time.time(),
-        )
-        if feed is None or not good or not sane_id(id):
-            metrics.AUTH_FAILURES.labels("feed").inc()
-            raise BadRequest("The signature is not good.", status=401)
-        return feed, id, body
 
 
 def _read(feed: FeedIn, id: str, body: bytes) -> Delivery:

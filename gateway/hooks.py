@@ -21,7 +21,7 @@ from domain.webhook import NewWebhook, WebhookFormat
 from gateway.asgi import Receive, Scope, Send, address, header, read_body, unless_left
 from gateway.auth import Keys
 from gateway.body import BadRequest, parse_json
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver
 from resolvers import webhook
 from resolvers.context import Caller
 from resolvers.shelf import Shelf
@@ -47,7 +47,7 @@ class Hooks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver(PATH, self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         caller = await self._keys.caller(header(scope, "authorization"), address(scope))
         try:
             caller.needs(SCOPES["Mutation.createWebhook"])
@@ -62,7 +62,7 @@ class Hooks:
             log.warning("hook.database_away", extra={"reason": type(problem).__name__})
             return database_away()
 
-    async def _asked(self, scope: Scope, receive: Receive, caller: Caller) -> Told:
+    async def _asked(self, scope: Scope, receive: Receive, caller: Caller) -> Reply:
         path, method = scope["path"], scope["method"]
         by = Maker(caller.name, caller.scopes)
         if path.startswith(SAMPLES):

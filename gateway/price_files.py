@@ -22,7 +22,7 @@ from gateway import metrics
 from gateway.asgi import Receive, Scope, Send, address, header, read_body, request_id, start, unless_left
 from gateway.auth import Keys
 from gateway.body import BadRequest
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver
 from gateway.price_file import REPORT, Wanted, keep, report_row
 from gateway.rows import FileProblem
 from gateway.uploads import file_in, flag, parameters
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 PATH = "/prices/files"
 REPORT_NAME = "report.csv"
 BODY_LIMIT = 24 * 1024 * 1024
+REFUSALS: tuple[type[Exception], ...] = (BadRequest, *UNAVAILABLE)
 MOST_TOLD = 1_000
 BLOCK = 5_000
 LONGEST_KEY = 200
@@ -58,7 +59,7 @@ class PriceFiles:
         else:
             await deliver(PATH, self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         caller = await self._caller(scope)
         id = scope["path"].removeprefix(PATH).removeprefix("/")
         try:
@@ -79,7 +80,7 @@ class PriceFiles:
             raise BadRequest(problem.message, status=403) from None
         return caller
 
-    async def _take(self, caller: Caller, scope: Scope, receive: Receive) -> Told:
+    async def _take(self, caller: Caller, scope: Scope, receive: Receive) -> Reply:
         told = parameters(scope)
         dry_run, decimal, key = flag(told, "dryRun"), told.get("decimal", "point"), told.get("key")
         if decimal not in ("point", "comma"):
@@ -132,10 +133,7 @@ class PriceFiles:
             await self._caller(scope)
             _check_method(scope, "GET", "Reports are asked for by GET.")
             file = _done(await self._found(id))
-        except BadRequest as problem:
-            await self._refuse(problem, scope, receive, send)
-            return
-        except UNAVAILABLE as problem:
+        except REFUSALS as problem:
             await self._refuse(problem, scope, receive, send)
             return
         metrics.REQUESTS.labels(PATH, HTTPStatus.OK.value).inc()
@@ -148,7 +146,7 @@ class PriceFiles:
         await self._send_rows(file, send)
 
     async def _refuse(self, problem: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(scope: Scope, receive: Receive) -> Told:
+        async def answer(scope: Scope, receive: Receive) -> Reply:
             if isinstance(problem, BadRequest):
                 raise problem
             return database_away()

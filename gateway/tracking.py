@@ -13,24 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from domain.errors import Conflict
-from domain.feed import sane_id, signed
 from domain.tracking import MOST_ROWS, NewRow, RowKind, TrackingSource, read_row
-from gateway import metrics
-from gateway.asgi import Receive, Scope, Send, header, read_body, unless_left
+from gateway.asgi import Receive, Scope, Send, unless_left
 from gateway.body import BadRequest, parse_json
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver, proven
 from store import tracking
 from store.session import UNAVAILABLE, Store
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/tracking/"
-BODY_LIMIT = 1024 * 1024
 
 
 class TrackingIn:
@@ -43,10 +39,11 @@ class TrackingIn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver("/tracking", self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
             raise BadRequest("Parcels are told by POST.", status=405, headers={"allow": "POST"})
-        source, delivery, body = await self._proven(scope, receive)
+        known = self._sources.get(scope["path"].removeprefix(PREFIX))
+        source, delivery, body = await proven(known, "tracking", scope, receive)
         rows, contents = _read(source, body)
         try:
             first = await unless_left(receive, self._take(source, delivery, contents, rows))
@@ -63,25 +60,6 @@ class TrackingIn:
     async def _take(self, source: TrackingSource, delivery: str, contents: str, rows: list[NewRow]) -> bool:
         async with self._store.begin() as tx:
             return await tracking.take(tx, source, delivery, contents, rows)
-
-    async def _proven(self, scope: Scope, receive: Receive) -> tuple[TrackingSource, str, bytes]:
-        """(who told, the delivery's id, its body), once its signature has been found good. Raises BadRequest, without a word on
-        what is wrong: an unknown source, an old delivery and a forged one look alike."""
-        source = self._sources.get(scope["path"].removeprefix(PREFIX))
-        id = header(scope, "webhook-id") or ""
-        body = await read_body(scope, receive, BODY_LIMIT)
-        good = signed(
-            () if source is None else source.secrets,
-            id,
-            header(scope, "webhook-timestamp") or "",
-            body,
-            header(scope, "webhook-signature") or "",
-            time.time(),
-        )
-        if source is None or not good or not sane_id(id):
-            metrics.AUTH_FAILURES.labels("tracking").inc()
-            raise BadRequest("The signature is not good.", status=401)
-        return source, id, body
 
 
 def _read(source: TrackingSource, body: bytes) -> tuple[list[NewRow], str]:

@@ -16,7 +16,7 @@ from domain.operation import Capability
 from gateway.asgi import Receive, Scope, Send, address, header, read_body, unless_left
 from gateway.auth import Keys
 from gateway.body import BadRequest
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver
 from gateway.rows import FileProblem
 from gateway.tracking_file import Outcome, Result, Wanted, run
 from gateway.uploads import file_in, flag, parameters
@@ -42,7 +42,7 @@ class TrackingFiles:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver(PATH, self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
             raise BadRequest("Files are sent by POST.", status=405, headers={"allow": "POST"})
         caller = await self._keys.caller(header(scope, "authorization"), address(scope))

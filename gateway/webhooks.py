@@ -19,7 +19,7 @@ from domain.product import Rejected
 from gateway import metrics
 from gateway.asgi import Receive, Scope, Send, read_body
 from gateway.body import BadRequest
-from gateway.deliveries import Told, database_away, deliver
+from gateway.deliveries import Reply, database_away, deliver
 from gateway.inbox import Inbox
 from store.session import UNAVAILABLE
 from workers.spill import Full
@@ -42,7 +42,7 @@ class Webhooks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await deliver("/webhooks", self._answer, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Told:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
             raise BadRequest("Notifications are sent by POST.", status=405, headers={"allow": "POST"})
         webhook, delivery = await self._proven(scope, receive)
