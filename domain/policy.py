@@ -212,8 +212,7 @@ def counts(facts: Facts, now: datetime) -> tuple[int, int]:
         parts = [(counts(part, now), units) for part, units in facts.components]
         return min(one[0] // units for one, units in parts), min(one[1] // units for one, units in parts)
     on_hand = sum(place.on_hand for place in facts.places)
-    held = sum(hold.quantity for hold in facts.holds if hold.expires_at > now)
-    return on_hand, on_hand - sum(place.reserved for place in facts.places) - held
+    return on_hand, on_hand - sum(place.reserved for place in facts.places) - _held(facts, now)
 
 
 def offers(

@@ -29,7 +29,7 @@ _NAMES = frozenset({"sku", "channel", "marketplace"})
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class LaneForecast:
     """What it takes to tell one lane's rows: calls at the least, and where its channel knows several ways, which it would take
     now, in how many seconds, and why."""
 
@@ -103,7 +103,7 @@ async def decisions(shelf: Shelf, ids: Collection[OperationId]) -> Mapping[Opera
         return await price_decision.by_operations(tx, ids)
 
 
-async def forecasts(shelf: Shelf, lanes: Sequence[Lane]) -> list[Forecast]:
+async def forecasts(shelf: Shelf, lanes: Sequence[Lane]) -> list[LaneForecast]:
     """What it takes now to tell each lane's rows, without asking anybody; channels that are configured no more are missing.
 
     Raises Throttled without Redis.
@@ -116,11 +116,11 @@ async def forecasts(shelf: Shelf, lanes: Sequence[Lane]) -> list[Forecast]:
     return told
 
 
-async def _forecast(port: Prices, lane: Lane) -> Forecast:
+async def _forecast(port: Prices, lane: Lane) -> LaneForecast:
     if not isinstance(port, PriceRoutes):
-        return Forecast(lane, -(-lane.rows // port.price_batch))
+        return LaneForecast(lane, -(-lane.rows // port.price_batch))
     choice = await port.price_route(lane.parts, Priority.WRITE)
-    return Forecast(lane, choice.taken.calls, choice)
+    return LaneForecast(lane, choice.taken.calls, choice)
 
 
 def _wishes(

@@ -109,27 +109,27 @@ class PriceRoute:
     calls: int = strawberry.field(description="Upstream calls, at the least.")
 
     @strawberry.field
-    def channel_id(self, root: strawberry.Parent[price.Forecast]) -> strawberry.ID:
+    def channel_id(self, root: strawberry.Parent[price.LaneForecast]) -> strawberry.ID:
         return strawberry.ID(node_id("Channel", root.lane.channel))
 
     @strawberry.field
-    def marketplace(self, root: strawberry.Parent[price.Forecast]) -> str | None:
+    def marketplace(self, root: strawberry.Parent[price.LaneForecast]) -> str | None:
         return root.lane.marketplace
 
     @strawberry.field
-    def rows(self, root: strawberry.Parent[price.Forecast]) -> int:
+    def rows(self, root: strawberry.Parent[price.LaneForecast]) -> int:
         return root.lane.rows
 
     @strawberry.field(description="The way that would be taken now; null where the channel knows only one.")
-    def way(self, root: strawberry.Parent[price.Forecast]) -> str | None:
+    def way(self, root: strawberry.Parent[price.LaneForecast]) -> str | None:
         return None if root.choice is None else root.choice.taken.route.way.name
 
     @strawberry.field(description="How long that takes under the budgets of the moment.")
-    def seconds(self, root: strawberry.Parent[price.Forecast]) -> int | None:
+    def seconds(self, root: strawberry.Parent[price.LaneForecast]) -> int | None:
         return None if root.choice is None else math.ceil(root.choice.taken.seconds)
 
     @strawberry.field(description="Why that way.")
-    def reason(self, root: strawberry.Parent[price.Forecast]) -> str | None:
+    def reason(self, root: strawberry.Parent[price.LaneForecast]) -> str | None:
         return None if root.choice is None else root.choice.reason
 
 
@@ -159,7 +159,7 @@ class PriceSummary:
     @strawberry.field(
         graphql_type=list[PriceRoute], description="What it takes, as of now, to tell the rows that have not been sent."
     )
-    async def routes(self, info: Info, root: strawberry.Parent[domain.Summary]) -> list[price.Forecast]:
+    async def routes(self, info: Info, root: strawberry.Parent[domain.Summary]) -> list[price.LaneForecast]:
         return await price.forecasts(info.context.shelf, root.lanes)
 
 
