@@ -75,13 +75,5 @@ class BatchInfo:
         return self._step.run.context
 
     @property
-    def root_value(self) -> Any:
-        return self._step.run.root
-
-    @property
-    def field_name(self) -> str:
-        return self._step.field.name
-
-    @property
     def paths(self) -> list[list[str | int]]:
         return [self._step.path(row).as_list() for row in range(len(self._step.rows.sources))]

@@ -43,7 +43,6 @@ SHOP = ChannelId("shop")
 START_WITHIN_S = 60.0
 VISIBILITY_LAG_S = 3
 RATE_DAYS = 120
-INTERRUPTED = 130
 
 
 class DemoFailed(Exception):

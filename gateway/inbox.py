@@ -4,7 +4,6 @@ takes longer than a platform waits gladly (docs/decisions/0022)."""
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from gateway import metrics
 from store.session import UNAVAILABLE, Store
 from workers import spill
 from workers.hints import take
-
-log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.02
 # What the law speaks of is answered once it is a row. Platforms wait for five seconds.

@@ -65,7 +65,6 @@ class Operations(Collector):
 disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped upstream
 
 REQUESTS = Counter("acorn_http_requests_total", "HTTP requests answered.", ["path", "status"])
-GRAPHQL_ANSWERED = REQUESTS.labels("/graphql", 200)
 OPERATIONS = Operations()
 ANSWERS_AGAIN = Counter("acorn_answers_again_total", "Operations answered with the kept bytes of an answer.")
 OPERATIONS_SHARED = Counter(

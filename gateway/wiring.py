@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -59,8 +58,6 @@ from workers.deps import PriceTerms, WebhookTerms
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing  # it needs what is not always installed
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,6 @@ from store import fulfillment, order, sourcing
 from store.session import ONE_SNAPSHOT
 from store.sourcing import Desk, Then
 
-MOST_VERSIONS = 20
 MOST_REPLAYED = 500
 MOST_SAMPLES = 20
 BREATH = 10  # so many orders are decided before others have their turn

@@ -50,11 +50,6 @@ async def rules(shelf: Shelf) -> list[Rule]:
         return await rule.rules(tx)
 
 
-async def by_id(shelf: Shelf, id: RuleId) -> Rule | None:
-    """One rule; None when there is none, or none any more."""
-    return next((one for one in await rules(shelf) if one.id == id), None)
-
-
 async def save(shelf: Shelf, wanted: Rule, by: str) -> Rule:
     """Keep a rule; another one of its name ends. Raises Invalid, NotFound."""
     _check_places(shelf, wanted)

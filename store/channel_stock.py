@@ -37,11 +37,9 @@ from domain.ids import ChannelId, ChannelSku, Sku
 from domain.product import FulfilledBy
 from domain.stock import Term
 from store.session import among, as_table
-from store.tables import channel_stock, listing, sku_stock, stock_balance, stock_push
+from store.tables import channel_stock, listing, stock_balance
 
 c = channel_stock.c
-p = stock_push.c
-s = sku_stock.c
 
 UNMAPPED = "UNMAPPED"
 """The error of a number that is still shown by a listing that is mapped to no SKU any more: nobody tells it anything."""

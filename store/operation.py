@@ -5,7 +5,6 @@ Whoever locks several rows locks items before their operation, and either by id:
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +38,6 @@ from domain.operation import (
 from store import copying, event
 from store.session import AnyRow, among
 from store.tables import operation, operation_item
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

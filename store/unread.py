@@ -83,12 +83,6 @@ async def give_up(tx: AsyncConnection, ids: Collection[OrderId]) -> None:
     await tx.execute(delete(order_unread).where(among(c.order_id, ids)))
 
 
-async def count(tx: AsyncConnection, channel: ChannelId) -> int:
-    """How many of the channel's orders wait."""
-    query = select(func.count()).select_from(order_unread.join(order)).where(order.c.channel == channel)
-    return await tx.scalar(query) or 0
-
-
 _ASK = text(
     """
     insert into order_unread as kept (order_id, told_at)

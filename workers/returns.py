@@ -6,7 +6,6 @@ that have changed and that the shop itself calls refunded.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,8 +23,6 @@ from domain.product import Rejected
 from domain.refunded import pieces_of
 from store import chain, order, quarantine, stream
 from workers.deps import Deps
-
-log = logging.getLogger(__name__)
 
 FIRST = timedelta(days=60)
 AT_ONCE = 50

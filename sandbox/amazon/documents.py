@@ -53,10 +53,6 @@ class Documents:
     def stored(self, document_id: str) -> Stored | None:
         return self._files.get(document_id)
 
-    def spoil(self, document_id: str, content: bytes) -> None:
-        """Put `content`, as it stands, in place of what lies in the store."""
-        self._files[document_id] = replace(self._files[document_id], content=content)
-
     def address(self, document_id: str, *, encoded: bool = False) -> str:
         """Where the file is read, or written when it is a slot; for 300 s from now. `encoded`: the answer says itself, by its
         Content-Encoding, that the file is packed."""

@@ -20,7 +20,6 @@ LINKS = {
 }
 """Carriers that get a link of their own; others have one only when it is sent."""
 
-Problem = Mapping[str, Any]
 Shipment = list[tuple[WorkLine, int]]
 
 

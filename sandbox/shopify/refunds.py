@@ -23,8 +23,6 @@ from sandbox.world import Warehouse
 GATEWAY = "shopify_payments"
 ZERO = Decimal(0)
 
-Problem = Mapping[str, Any]
-
 
 class Refused(Exception):
     """A user error stops the mutation."""
