@@ -72,12 +72,3 @@ class Errand:
     event_at: datetime
     attempts: int
     rows: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HintCounts:
-    """The hints of one channel: how many stand in each state, and since when the oldest NEW one waits."""
-
-    channel: ChannelId
-    states: Mapping[HintState, int]
-    waiting_since: datetime | None

@@ -30,7 +30,6 @@ from domain.channel import Location, LocationKind
 from domain.freshness import Freshness
 from domain.ids import ChannelId, Sku
 from domain.rule import (
-    SETTINGS,
     ChannelShare,
     FbaShare,
     LastUnits,
@@ -177,13 +176,6 @@ def concerns(rule: Rule, facts: Facts) -> bool:
         return False
     shown = isinstance(rule.settings, MaximumShown)
     return shown or not any(_names(rule, component) for component, _ in facts.components)
-
-
-def winning(
-    kind: RuleKind, facts: Facts, now: datetime, *, channel: ChannelId | None = None, location: str | None = None
-) -> Rule | None:
-    """The rule of a kind that holds for the SKU now. Without a channel (a location) only rules that name none."""
-    return _first(_book(facts, now), SETTINGS[kind], channel, location)
 
 
 def safety_stock(facts: Facts, now: datetime) -> tuple[int, Rule | None]:

@@ -56,18 +56,6 @@ async def keep(tx: AsyncConnection, said: Sequence[NewCost], by: str) -> list[Ke
     return kept
 
 
-async def layers(
-    tx: AsyncConnection, skus: Collection[Sku], *, until: date | None = None
-) -> dict[Sku, list[CostLayer]]:
-    """The layers of each SKU as they stand, oldest first, to and with that day, without those that were withdrawn; what has none
-    is missing."""
-    found: defaultdict[Sku, list[CostLayer]] = defaultdict(list)
-    for one in await _newest(tx, skus):
-        if not one.withdrawn and (until is None or one.valid_from <= until):
-            found[one.sku].append(one)
-    return dict(found)
-
-
 async def revisions(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, list[CostLayer]]:
     """All that was ever said of each SKU, by day and revision."""
     rows = await tx.execute(select(unit_cost).where(among(c.sku, skus)).order_by(c.sku, c.valid_from, c.revision))

@@ -6,15 +6,14 @@ platform is asked twice and nothing is wrong.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.hint import Errand, Hint, HintCounts, HintKind, HintState
+from domain.hint import Errand, Hint, HintKind, HintState
 from domain.ids import ChannelId
 from store.session import among, from_now, storable
 from store.tables import hint
@@ -79,24 +78,6 @@ async def put_off(tx: AsyncConnection, errands: Sequence[Errand], wait_s: float,
     if free:
         values["attempts"] = c.attempts - 1
     await tx.execute(update(hint).where(among(c.id, _rows(errands)), c.state == "NEW").values(**values))
-
-
-async def counts(tx: AsyncConnection, channels: Collection[ChannelId]) -> list[HintCounts]:
-    """How many hints of each channel stand where; by channel, without those that have none."""
-    query = (
-        select(c.channel, c.state, func.count().label("many"), func.min(c.received_at).label("since"))
-        .where(among(c.channel, channels))
-        .group_by(c.channel, c.state)
-        .order_by(c.channel)
-    )
-    states: defaultdict[ChannelId, dict[HintState, int]] = defaultdict(dict)
-    since: dict[ChannelId, datetime] = {}
-    for row in await tx.execute(query):
-        channel, state = ChannelId(row.channel), HintState(row.state)
-        states[channel][state] = row.many
-        if state is HintState.NEW:
-            since[channel] = row.since
-    return [HintCounts(channel, found, since.get(channel)) for channel, found in states.items()]
 
 
 async def last_of(tx: AsyncConnection, channel: ChannelId, kind: HintKind) -> Hint | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,14 +41,6 @@ async def add_one(tx: AsyncConnection, line: MoneyLine) -> int:
     return id
 
 
-async def renew(
-    tx: AsyncConnection, channel: ChannelId, source: Source, reference: str, lines: Sequence[MoneyLine], why: str
-) -> bool:
-    """Let exactly these lines stand for what a source tells under one reference; whether that changed anything. What stands
-    already is left as it is; the caller has made sure that nobody else renews the same reference now."""
-    return bool(await renew_all(tx, channel, source, {reference: lines}, {reference: why}))
-
-
 async def renew_all(
     tx: AsyncConnection,
     channel: ChannelId,
@@ -56,7 +48,8 @@ async def renew_all(
     lines: Mapping[str, Sequence[MoneyLine]],
     why: Mapping[str, str],
 ) -> set[str]:
-    """The same for many references at once; those of which anything changed."""
+    """Let exactly these lines stand for what a source tells under each reference; those of which anything changed. What stands
+    already is left as it is; the caller has made sure that nobody else renews the same references now."""
     held = await tx.execute(
         select(money_line).where(
             c.channel == channel,
@@ -110,19 +103,6 @@ _DUE = text(
     on conflict (order_id) do update set since = excluded.since
     """
 )
-
-
-async def of_orders(
-    tx: AsyncConnection, orders: Collection[OrderId], known_at: datetime | None = None
-) -> list[MoneyLine]:
-    """What stands of these orders, oldest line first."""
-    rows = await tx.execute(select(money_line).where(among(c.order_id, orders), standing(known_at)).order_by(c.id))
-    return list(map(line_of, rows))
-
-
-def lines_of(rows: Iterable[AnyRow]) -> list[MoneyLine]:
-    """Lines, of rows of `money_line`."""
-    return list(map(line_of, rows))
 
 
 def line_of(row: AnyRow) -> MoneyLine:

@@ -264,11 +264,6 @@ async def put_off(tx: AsyncConnection, id: str, wait_s: float, why: str) -> None
     await tx.execute(update(outbound_order).where(o.id == id).values(values))
 
 
-async def open_ids(tx: AsyncConnection, channel: ChannelId) -> list[str]:
-    """Our ids of those that there is more to see of."""
-    return list(await tx.scalars(select(o.id).where(o.channel == channel, o.due_at.is_not(None)).order_by(o.id)))
-
-
 async def at_work(tx: AsyncConnection, ids: Collection[OrderId]) -> set[OrderId]:
     """Those of the orders of which a pool is shipping something."""
     ended = [one.value for one in ENDED]

@@ -114,17 +114,6 @@ async def work_out(
     return made
 
 
-async def wishes(
-    tx: AsyncConnection, ids: Collection[ListingId], channels: Mapping[ChannelId, Channel], at: datetime
-) -> list[PriceWish]:
-    """The prices that the set that holds makes of these listings, where they differ from those that there are; see
-    `work_out`. Empty where no rule holds."""
-    rules = await current(tx)
-    if rules is None:
-        return []
-    return [one.wish for one in await work_out(tx, rules, ids, channels, at) if one.wish is not None and one.changes]
-
-
 async def listings(
     tx: AsyncConnection,
     channels: Collection[ChannelId],

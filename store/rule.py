@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,7 +28,7 @@ from domain.rule import (
     kind_of,
 )
 from store import event, marks, stock_sweep
-from store.session import AnyRow, among
+from store.session import AnyRow
 from store.tables import product, stock_rule
 
 c = stock_rule.c
@@ -57,12 +57,6 @@ async def rules(tx: AsyncConnection, at: datetime | None = None) -> list[Rule]:
     else:
         query = query.where(c.made_at <= at, or_(c.removed_at.is_(None), c.removed_at > at))
     return [_rule(row) for row in await tx.execute(query)]
-
-
-async def by_ids(tx: AsyncConnection, ids: Collection[RuleId]) -> dict[RuleId, Rule]:
-    """The rules there are of `ids`, removed ones included."""
-    rows = await tx.execute(select(stock_rule).where(among(c.id, ids)))
-    return {one.id: one for one in map(_rule, rows)}
 
 
 async def save(tx: AsyncConnection, rule: Rule, by: str) -> Rule:

@@ -37,12 +37,6 @@ async def current(tx: AsyncConnection) -> SourcingRules | None:
     return None if row is None or row.rules is None else _rules(row)
 
 
-async def versions(tx: AsyncConnection, limit: int) -> list[tuple[int, str, datetime, SourcingRules | None]]:
-    """The newest sets as (version, maker, time, rules), newest first; None where somebody said that no rules hold."""
-    rows = await tx.execute(select(sourcing_rules).order_by(r.version.desc()).limit(limit))
-    return [(row.version, row.made_by, row.made_at, None if row.rules is None else _rules(row)) for row in rows]
-
-
 async def keep_rules(tx: AsyncConnection, rules: SourcingRules | None, by: str) -> SourcingRules | None:
     """Keep a set as the newest version, and answer it; the one that holds already is not kept again. None: from now on no rules
     hold. Sets are to be checked before."""

@@ -36,7 +36,6 @@ from domain.policy import (
     poisson_quantile,
     safety_stock,
     spread,
-    winning,
 )
 from domain.rule import (
     ChannelShare,
@@ -167,9 +166,10 @@ def test_the_most_specific_rule_wins_then_the_higher_priority_then_the_newer() -
         rule(MaximumShown(7), "none"),
     ]
     while heaviest_first:
-        known = facts(tags=frozenset({"loud"}), rules=heaviest_first[::-1])
-        assert winning(RuleKind.MAXIMUM_SHOWN, known, NOON, channel=SHOP) == heaviest_first.pop(0)
-    assert winning(RuleKind.MAXIMUM_SHOWN, facts(), NOON, channel=SHOP) is None
+        known = facts(place(BERLIN, 10), tags=frozenset({"loud"}), rules=heaviest_first[::-1])
+        number, wins = offer(known, SHOP, NOON), heaviest_first.pop(0)
+        assert (wins.settings, wins.name) == (MaximumShown(number.quantity), number.terms[-1].rule)
+    assert offer(facts(place(BERLIN, 10)), SHOP, NOON).quantity == 10
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_the_most_specific_rule_wins_then_the_higher_priority_then_the_newer() -
     ids=lambda whom: next(iter(whom)),
 )
 def test_a_rule_for_something_else_is_none_for_us(whom: dict[str, Any]) -> None:
-    known = facts(tags=frozenset({"loud"}), rules=[rule(MaximumShown(1), **whom)])
-    assert winning(RuleKind.MAXIMUM_SHOWN, known, NOON, channel=SHOP, location="BER") is None
+    known = facts(place(BERLIN, 10), tags=frozenset({"loud"}), rules=[rule(MaximumShown(1), **whom)])
+    assert offer(known, SHOP, NOON).quantity == 10
 
 
 def test_a_rule_holds_from_its_beginning_until_before_its_end() -> None:

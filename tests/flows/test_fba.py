@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from benchmarks.rehearsal import CONFIG
 from benchmarks.whole import Whole, whole_house, working
@@ -17,6 +17,7 @@ from domain.channel import StreamName
 from domain.ids import ChannelId
 from gateway.worker import deps_of
 from store import outbound, stream
+from store.tables import outbound_order
 from workers.deps import Timing
 from workers.streams import run_stream
 
@@ -78,7 +79,8 @@ async def look(whole: Whole) -> None:
     """Amazon is asked at once, as when it has told that something changed."""
     amazon = ChannelId("amazon-na")
     async with whole.app.standing.house.store.begin() as tx:
-        await outbound.hurry(tx, amazon, await outbound.open_ids(tx, amazon))
+        ids = await tx.scalars(select(outbound_order.c.id).where(outbound_order.c.due_at.is_not(None)))
+        await outbound.hurry(tx, amazon, ids.all())
 
 
 async def test_a_shops_order_goes_out_from_fba_and_the_shop_shows_its_parcel(whole: Whole) -> None:

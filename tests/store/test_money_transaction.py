@@ -149,7 +149,7 @@ async def standing(store: Store, of: Channel, *orders: str) -> dict[str, tuple[D
     """Of each order what all its standing lines add up to, and where they stand."""
     async with store.begin() as tx:
         query = select(lines_table).where(money_line.c.channel == of.id, money_line.standing())
-        lines = money_line.lines_of((await tx.execute(query)).all())
+        lines = list(map(money_line.line_of, await tx.execute(query)))
     found = {}
     for one in orders:
         mine = [line for line in lines if line.order_external_id == one]
@@ -419,4 +419,4 @@ async def test_who_keeps_a_settlement_is_told_what_it_took_the_place_of(
 async def money_of(store: Store, of: Channel) -> list[MoneyLine]:
     async with store.begin() as tx:
         query = select(lines_table).where(money_line.c.channel == of.id, money_line.standing())
-        return money_line.lines_of((await tx.execute(query.order_by(money_line.c.id))).all())
+        return list(map(money_line.line_of, await tx.execute(query.order_by(money_line.c.id))))

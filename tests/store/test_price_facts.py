@@ -138,7 +138,6 @@ async def test_nothing_that_was_said_is_overwritten(shelf: Store) -> None:
     async with shelf.begin() as tx:
         kept = (await cost.revisions(tx, {MUG}))[MUG]
         assert await cost.in_force(tx, {MUG}, TODAY) == {}
-        assert await cost.layers(tx, {MUG}) == {}
     assert [(one.revision, one.landed, one.withdrawn) for one in kept] == [
         (1, euros("5"), False),
         (2, euros("5.75"), False),

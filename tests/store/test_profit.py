@@ -293,7 +293,7 @@ class World:
     async def estimated(self, tx: AsyncConnection, order: Order, line: OrderLine, pick: int, amount: Decimal) -> None:
         words = {"description": FEES_UNKNOWN} if pick % 5 == 0 else {}
         lines = sale(order, line, 1 + pick % 3, amount, **words)
-        await money_line.renew(tx, order.channel, Source.ESTIMATE, order.id, lines, "worked out anew")
+        await money_line.renew_all(tx, order.channel, Source.ESTIMATE, {order.id: lines}, {order.id: "worked out anew"})
         self.books.lines = [one for one in self.books.lines if not self.estimate_of(order, one)] + lines
 
     async def settled(self, tx: AsyncConnection, order: Order, line: OrderLine, pick: int, amount: Decimal) -> None:

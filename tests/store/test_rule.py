@@ -101,8 +101,6 @@ async def test_a_rule_comes_back_as_it_was_said(store: Store, settings: Settings
     made = await saved(store, new(settings, **whom))
     assert made == replace(new(settings, **whom), id=made.id, made_by="ops", made_at=made.made_at)
     assert await living(store) == [made]
-    async with store.begin() as tx:
-        assert await rule.by_ids(tx, [made.id, RuleId("none")]) == {made.id: made}
 
 
 async def test_a_rule_of_the_same_name_ends_the_old_one_and_the_past_can_be_told(store: Store) -> None:

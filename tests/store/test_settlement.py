@@ -152,11 +152,17 @@ async def keep(
     return await settlement.settle(tx, opened, statement, settlement_rows.Written(count, added))
 
 
+async def standing_of(tx: AsyncConnection, *orders: OrderId, known_at: datetime | None = None) -> list[MoneyLine]:
+    """What stands of orders, or stood as it was known then, oldest line first."""
+    query = select(line_table).where(line_table.c.order_id.in_(orders), money_line.standing(known_at))
+    return list(map(money_line.line_of, await tx.execute(query.order_by(line_table.c.id))))
+
+
 async def lines(store: Store, kept: settlement.Kept) -> dict[int | None, MoneyLine]:
     """What stands of a settlement, by row."""
     async with store.begin() as tx:
         query = select(line_table).where(line_table.c.settlement_id == kept.settlement, money_line.standing())
-        found = money_line.lines_of(await tx.execute(query))
+        found = list(map(money_line.line_of, await tx.execute(query)))
     assert len({one.row for one in found}) == len(found)
     return {one.row: one for one in found}
 
@@ -425,7 +431,7 @@ async def test_what_was_reckoned_gives_way_and_is_reckoned_anew(store: Store) ->
         await tx.execute(delete(estimate_due))
     await settled(store, [a_row(1, 19, order_id="1", sku="A")])
     async with store.begin() as tx:
-        standing = await money_line.of_orders(tx, [mine.id, others.id])
+        standing = await standing_of(tx, mine.id, others.id)
         due = (await tx.scalars(select(estimate_due.c.order_id))).all()
     assert {(one.source, one.amount) for one in standing} == {(Source.SETTLEMENT, usd(19)), (Source.ESTIMATE, usd(20))}
     assert due == [mine.id]

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from sqlalchemy import select
 
 from domain.channel import LEDGER, Channel, Location, LocationKind, Platform
 from domain.ids import ChannelId, ChannelSku, LocationCode, OrderId, Sku, listing_id
@@ -23,6 +24,7 @@ from domain.product import FulfilledBy, Listing
 from store import intake, ledger, order, outbound, product
 from store.keyring import Keyring
 from store.session import Store
+from store.tables import outbound_order
 from tests.adapters.amazon.bench import Desk, make_config, make_desk
 from tests.workers.fake_port import FakePort, make_order, make_port
 from tests.workers.house import make_deps
@@ -127,8 +129,8 @@ class Bench:
     async def follow(self) -> None:
         """One look at all that Amazon ships, whether it is due or not."""
         async with self.store.begin() as tx:
-            open_ones = await outbound.open_ids(tx, AMAZON)
-            await outbound.hurry(tx, AMAZON, open_ones)
+            ids = await tx.scalars(select(outbound_order.c.id).where(outbound_order.c.due_at.is_not(None)))
+            await outbound.hurry(tx, AMAZON, ids.all())
         await Following(self.deps, lambda: None).once()
 
 

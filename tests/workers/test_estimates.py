@@ -32,7 +32,7 @@ from store.tables import money_line as lines_table
 from tests.store.bench import blocked
 from tests.store.test_money_transaction import keep as keep_transactions
 from tests.store.test_money_transaction import story
-from tests.store.test_settlement import US, a_row, rematched, settled
+from tests.store.test_settlement import US, a_row, rematched, settled, standing_of
 from tests.store.test_settlement import an_order as us_order
 from tests.workers.fake_port import make_order, make_port
 from tests.workers.house import make_deps
@@ -100,7 +100,7 @@ async def standing(store: Store, id: OrderId, known_at: datetime | None = None) 
     """What stands of an order, by source and class."""
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     async with store.begin() as tx:
-        for one in await money_line.of_orders(tx, [id], known_at):
+        for one in await standing_of(tx, id, known_at=known_at):
             sums[f"{one.source.value} {one.money_class.value}"] += one.amount.amount
     return {name: f"{amount:.2f}" for name, amount in sums.items()}
 
@@ -250,7 +250,7 @@ async def test_fees_that_come_later_are_taken_of_what_lacks_them(store: Store, r
     await keep(store, one)
     await loop.once()
     async with store.begin() as tx:
-        assert {row.description for row in await money_line.of_orders(tx, [one.id])} == {FEES_UNKNOWN, ""}
+        assert {row.description for row in await standing_of(tx, one.id)} == {FEES_UNKNOWN, ""}
     id = listing_id(SHOP, one.marketplace, line.channel_sku)
     await _list(store, id, line.channel_sku, one.fulfilled_by)
     async with store.begin() as tx:

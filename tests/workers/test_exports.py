@@ -231,7 +231,8 @@ async def test_lines_are_told_by_day_by_channel_and_as_they_were_known(shelf: Sh
     async with deps.store.begin() as tx:
         known_at = await tx.scalar(select(func.max(money_line.c.known_at)))
     async with deps.store.begin() as tx:
-        await money_line.renew(tx, SHOP, Source.TRANSACTION, "T-1", [a_line(3, reference="T-1")], "told anew")
+        lines = {"T-1": [a_line(3, reference="T-1")]}
+        await money_line.renew_all(tx, SHOP, Source.TRANSACTION, lines, {"T-1": "told anew"})
 
     async def amounts(**wanted: Any) -> list[str]:
         return [row["amount"] for row in await rows(deps, replace(ALL, **wanted))]

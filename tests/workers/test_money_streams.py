@@ -169,7 +169,7 @@ async def standing(bench: Bench) -> dict[str, list[MoneyLine]]:
     async with bench.deps.store.begin() as tx:
         rows = (await tx.execute(select(lines_table).where(money_line.standing()))).all()
     found = defaultdict(list)
-    for one in money_line.lines_of(rows):
+    for one in map(money_line.line_of, rows):
         if one.order_external_id and one.money_class is not MoneyClass.SHIPPING_LABEL:
             found[one.order_external_id].append(one)
     return found

@@ -75,9 +75,8 @@ async def say(store: Store, words: Words, said: Said) -> bool:
 
 async def standing(store: Store) -> Sequence[MoneyLine]:
     async with store.begin() as tx:
-        return money_line.lines_of(
-            await tx.execute(select(line_table).where(money_line.standing()).order_by(line_table.c.id))
-        )
+        rows = await tx.execute(select(line_table).where(money_line.standing()).order_by(line_table.c.id))
+        return list(map(money_line.line_of, rows))
 
 
 async def test_unknown_words_are_told_once_in_all_spellings(

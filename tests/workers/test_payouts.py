@@ -41,7 +41,7 @@ from domain.residual import PERSON
 from sandbox.visit import serving
 from store import chain, locks, order, quarantine, stream
 from store.budget import BudgetMemory
-from store.money_line import lines_of
+from store.money_line import line_of
 from store.session import Store
 from store.tables import money_line, payout_movement, settlement
 from tests.workers.fake_port import FakePort, make_order
@@ -157,7 +157,7 @@ async def keep(deps: Deps, *orders: Order) -> None:
 async def standing(deps: Deps) -> list[MoneyLine]:
     async with deps.store.begin() as tx:
         rows = await tx.execute(select(money_line).where(money_line.c.replaced_at.is_(None)).order_by(money_line.c.id))
-        return lines_of(rows)
+        return list(map(line_of, rows))
 
 
 async def sums(deps: Deps) -> dict[str, Decimal]:

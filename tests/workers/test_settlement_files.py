@@ -27,7 +27,7 @@ from domain.money_line import Source, Stage
 from store import event, finance_file, settlement_rows
 from store import settlement as settlement_store
 from store.finance_file import FileState, NewFile
-from store.money_line import lines_of
+from store.money_line import line_of
 from store.session import Store
 from store.tables import finance_file as finance_file_table
 from store.tables import finance_file_part, money_line, settlement
@@ -76,7 +76,7 @@ async def test_a_file_becomes_books_to_the_cent_and_stays_as_it_came(store: Stor
     assert file.dialect is not None
     assert file.dialect["unknownColumns"] == (["promotion-id"] if name == "US" else [])
     async with store.begin() as tx:
-        lines = lines_of(await tx.execute(select(money_line).order_by(money_line.c.row)))
+        lines = list(map(line_of, await tx.execute(select(money_line).order_by(money_line.c.row))))
         total = await tx.scalar(select(settlement.c.total))
     assert [(one.row, one.amount.amount, one.description) for one in lines] == [
         (number, one.amount, one.description) for number, one in enumerate(wanted, 1)
