@@ -113,25 +113,15 @@ def _told(
 
 
 async def by_skus(
-    shelf: Shelf,
-    ask: Ask,
-    skus: Sequence[Sku],
-    max_age: timedelta | None = None,
-    *,
-    ask_platforms: bool = True,
-    anew: bool = False,
+    shelf: Shelf, ask: Ask, skus: Sequence[Sku], max_age: timedelta | None = None
 ) -> list[StockAnswer | None]:
-    """One answer per SKU, in the order asked; None for an unknown SKU. At most 250 SKUs of 255 characters, else Invalid.
-
-    With `ask_platforms` False the stored readings are answered as they are, whatever their age; with `anew` nothing is answered
-    from memory.
-    """
+    """One answer per SKU, in the order asked; None for an unknown SKU. At most 250 SKUs of 255 characters, else Invalid."""
     check_skus(skus)
     wished = shelf.stock_max_age if max_age is None else max_age
-    told = {} if anew else await shelf.stock_cache.answers_soon(wished, shelf.clock)
+    told = await shelf.stock_cache.answers_soon(wished, shelf.clock)
     answers = {sku: told[sku] for sku in skus if sku in told}
     if len(answers) < len(skus) and (unanswered := [sku for sku in skus if sku not in answers]):
-        answers |= await _answered(shelf, ask, unanswered, wished, ask_platforms, anew)
+        answers |= await _answered(shelf, ask, unanswered, wished)
     return [answers.get(sku) for sku in skus]
 
 
@@ -146,16 +136,14 @@ def at_hand(shelf: Shelf, skus: Sequence[Sku], max_age: timedelta | None = None)
         return None
 
 
-async def _answered(
-    shelf: Shelf, ask: Ask, skus: Sequence[Sku], wished: timedelta, ask_platforms: bool, anew: bool
-) -> dict[Sku, StockAnswer]:
+async def _answered(shelf: Shelf, ask: Ask, skus: Sequence[Sku], wished: timedelta) -> dict[Sku, StockAnswer]:
     """Of SKUs that there are, from what is known; an answer that needed nobody is kept for those who ask next."""
     began = shelf.clock()
-    known = await facts(shelf, skus, anew=anew)
+    known = await facts(shelf, skus)
     now = shelf.clock()
     needs: Mapping[Sku, list[_Need]] = {}
     old = {sku for sku, one in known.items() if _too_old(one, now, wished)}
-    if ask_platforms and old:
+    if old:
         needs = await _refresh(shelf, ask, {part.sku for sku in old for part in _parts(known[sku])}, began, now, wished)
         known |= await _told_again(shelf, sorted(old), needs)
         now = shelf.clock()
