@@ -51,7 +51,7 @@ async def sync_now(
             kind=Kind.SYNC_NOW,
             requested_by=requested_by,
             idempotency_key=None,
-            request_hash=contents_hash(False, []),
+            request_hash=contents_hash(wanted.channel, wanted.streams, None if since is None else since.isoformat()),
             dry_run=False,
             status=OperationStatus.QUEUED,
             items=[_item(one, since) for one in found],

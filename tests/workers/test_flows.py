@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from adapters.port import Page
 from domain.budget import Ask, Priority
@@ -22,6 +22,7 @@ from resolvers.flow import Flows
 from resolvers.shelf import Shelf
 from store import agenda, operation, order, stream
 from store.session import Store
+from store.tables import operation as kept
 from store.tables import operation_item
 from tests.resolvers.test_shipment import CountingBell
 from tests.resolvers.test_stock import House
@@ -113,6 +114,25 @@ async def test_a_run_is_asked_for_and_followed_to_its_end(shelf: Shelf, deps: De
     assert min(asked) <= since
     async with deps.store.begin() as tx:
         assert order_id(SHOP, "O-1") in await order.by_ids(tx, [order_id(SHOP, "O-1")])
+
+
+async def test_what_was_asked_for_can_be_told_from_anything_else(shelf: Shelf, deps: Deps) -> None:
+    async def asked(streams: tuple[str, ...], since: datetime | None) -> str:
+        made = await flow.sync_now(shelf, "ops", "r-1", Flows(SHOP, streams), since)
+        async with deps.store.begin() as tx:
+            told: str | None = await tx.scalar(select(kept.c.request_hash).where(kept.c.id == made.id))
+        assert told is not None
+        return told
+
+    yesterday = now() - DAY
+    first, again = [await asked(("orders",), yesterday) for _ in range(2)]
+    others = [
+        await asked(("orders",), None),
+        await asked(("orders",), yesterday - DAY),
+        await asked(("listings",), None),
+    ]
+    assert first == again
+    assert len({first, *others}) == 4
 
 
 async def test_a_run_that_fails_says_why_and_can_be_asked_for_again(shelf: Shelf, deps: Deps, port: DaysPort) -> None:
