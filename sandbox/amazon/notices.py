@@ -338,6 +338,7 @@ class Notices:
                     await self._deliver(client, due)
                 else:
                     await asyncio.sleep(LOOK_S)
+            self._pump = None  # it only hangs up now: who comes meanwhile starts another
 
     async def _deliver(self, client: httpx.AsyncClient, due: list[_Copy]) -> None:
         if self.orders.held:

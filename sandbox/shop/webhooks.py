@@ -170,6 +170,7 @@ class Webhooks:
                     await asyncio.gather(*(self._attempt(client, one) for one in due[:_AT_ONCE]))
                 else:
                     await asyncio.sleep(_LOOK_S)
+            self._pump = None  # it only hangs up now: who comes meanwhile starts another
 
     async def _attempt(self, client: httpx.AsyncClient, one: Delivery) -> None:
         one.attempts += 1

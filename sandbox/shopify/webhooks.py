@@ -268,6 +268,7 @@ class Webhooks:
                         await asyncio.gather(*(self._deliver(client, one) for one in due[start : start + _AT_ONCE]))
                 else:
                     await asyncio.sleep(LOOK_S)
+            self._pump = None  # it only hangs up now: who comes meanwhile starts another
 
     async def _deliver(self, client: httpx.AsyncClient, copy: _Copy) -> None:
         """2xx within five seconds is done; a redirect is a failure like any other."""

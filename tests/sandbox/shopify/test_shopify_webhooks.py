@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.sandbox.shopify.conftest import Client
@@ -135,6 +136,28 @@ async def test_while_a_change_is_not_looked_at_yet_something_is_pending(shop: Cl
     for quantity in range(101, 121):
         await shop.control("state", {"stock": [entry | {"quantity": quantity}]})
         assert [body_of(one)["available"] for one in await deliveries(shop, 0)] == [quantity]
+
+
+async def test_a_change_is_told_also_while_what_told_the_last_one_hangs_up(
+    shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, hangs_up, over = httpx.AsyncClient.__aexit__, asyncio.Event(), asyncio.Event()
+
+    async def late(client: httpx.AsyncClient, *why: Any) -> None:
+        hangs_up.set()
+        await over.wait()
+        await leave(client, *why)
+
+    monkeypatch.setattr(httpx.AsyncClient, "__aexit__", late)
+    await shop.control("webhooks", {"held": True})
+    await create(shop, "INVENTORY_LEVELS_UPDATE")
+    world = await shop.control("world?limit=1")
+    entry = {"sku": world["skus"][0]["sku"], "location": world["locations"][0]["name"]}
+    for quantity in (101, 102):
+        await shop.control("state", {"stock": [entry | {"quantity": quantity}]})
+        assert [body_of(one)["available"] for one in await deliveries(shop, 1)] == [quantity]
+        await asyncio.wait_for(hangs_up.wait(), 30)
+    over.set()
 
 
 async def test_copies_share_their_id_and_bad_ones_go_along(shop: Client) -> None:
