@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
+from gateway import patience, quota
 from gateway.engines import Engines, start
 from store import migrate
 from store.session import Store
@@ -87,6 +88,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     kept = config.stash.get(_KEPT, None)
     if kept is not None:
         kept.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """However busy this machine is, Redis is waited for: what a gateway does without it is another answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (patience, quota):
+            patch.setattr(module, "PATIENCE_S", 30.0)
+        yield
 
 
 @pytest.fixture(scope="session")

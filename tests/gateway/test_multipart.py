@@ -85,8 +85,9 @@ async def test_a_stopping_gateway_says_resume_beside_a_payload_of_null(fresh: Ga
 
 
 async def test_a_key_that_expires_ends_its_parts_at_that_instant(fresh: Gateway) -> None:
-    await fresh.expire("read", within_s=1.0)
+    await fresh.expire("read")
     async with parts(fresh, FOLLOW, {"s": "A"}, accept=ACCEPT) as found:
+        await until(fresh.let_expire)
         [last] = [one async for one in found]
     assert last["payload"] is None
     assert [one["extensions"]["code"] for one in last["errors"]] == ["UNAUTHENTICATED"]

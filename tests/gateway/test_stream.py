@@ -111,8 +111,9 @@ async def test_a_revoked_key_ends_its_stream(fresh: Gateway) -> None:
 
 
 async def test_a_key_that_expires_ends_its_stream_at_that_instant(fresh: Gateway) -> None:
-    await fresh.expire("read", within_s=1.0)
+    await fresh.expire("read")
     async with stream(fresh, FOLLOW, {"s": "A"}) as events:
+        await until(fresh.let_expire)
         told = [one async for one in events]
     assert [name for name, _ in told] == ["next", "complete"]
     assert told[0][1]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"

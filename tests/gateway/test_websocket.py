@@ -192,10 +192,10 @@ async def test_silence_closes_with_4408(gateway: Gateway) -> None:
 async def test_what_came_in_time_counts_although_it_is_read_late(gateway: Gateway) -> None:
     """A process that takes in a crowd is busy for longer than its clocks allow a client."""
     sockets: Any = gateway.app._sockets
+    payload = {"Authorization": f"Bearer {await gateway.key('read')}"}
     sockets.pace = Pace(init_s=0.2)
     try:
         async with opened(gateway) as socket:
-            payload = {"Authorization": f"Bearer {await gateway.key('read')}"}
             await say(socket, type="connection_init", payload=payload)
             time.sleep(0.4)  # noqa: ASYNC251  # the whole loop is busy
             assert await hear(socket) == {"type": "connection_ack"}
@@ -326,9 +326,10 @@ async def test_a_revoked_key_closes_all_its_connections(fresh: Gateway) -> None:
 
 async def test_a_key_that_expires_closes_its_connection_at_that_instant(fresh: Gateway) -> None:
     sample.STEPS.clear()
-    await fresh.expire("read", within_s=1.0)
+    await fresh.expire("read")
     async with acknowledged(fresh) as socket, acknowledged(fresh, "ship") as another:
         await subscribe(socket, "1", "subscription { quiet }")
+        await until(fresh.let_expire)
         assert await closed(socket) == (4403, "Forbidden: the key is no longer valid")
         await until(lambda: sample.STEPS in (["began", "ended"], []))
         await say(another, type="ping")
