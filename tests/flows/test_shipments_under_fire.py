@@ -26,7 +26,9 @@ async def test_each_order_is_shipped_once(new_database: Callable[[], str], redis
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
     async with stage(new_database(), redis_url, tmp_path, orders=120, speed=40.0) as on:
-        report = await rehearse(on, shipments=shipments, faults=0.25, kill_every_s=1.5, pace=10.0, seed=7, timing=QUICK)
+        report = await rehearse(
+            on, shipments=shipments, faults=0.25, kill_every_s=1.5, pace=10.0, seed=7, timing=QUICK, patience_s=900.0
+        )
     assert (report.wrong, report.failed) == ({}, {})
     assert report.statuses == {OperationStatus.SUCCEEDED: shipments}
     assert (report.lost, report.duplicated, report.flushes) == (0, 0, 1)

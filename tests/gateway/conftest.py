@@ -208,6 +208,10 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
             yield "", None
 
 
+# In milliseconds, one after the other: on a slow machine the first may be over before anything has begun.
+DEADLINES = ("100", "1000", "10000")
+
+
 async def early() -> None:
     """Returns when the minute, which budgets are counted by, has some seconds left."""
     while time.time() % 60 > 50:

@@ -218,9 +218,10 @@ async def test_another_gateways_sale_is_seen_within_a_look(shops: tuple[Shop, Sh
     for _ in range(5):
         before = number(await other.kept("SKU-2"))
         await one.sold("SKU-2")
-        sold_at = time.monotonic()
+        asked_at = sold_at = time.monotonic()
         while await other.number("SKU-2") == before:
-            assert time.monotonic() - sold_at < KEEP_S + stock_cache.TRUST_S
+            assert asked_at - sold_at < KEEP_S + stock_cache.TRUST_S
+            asked_at = time.monotonic()
         assert await other.number("SKU-2") == before - 1
 
 
@@ -230,7 +231,7 @@ async def test_what_is_told_was_true_within_the_age_that_is_told(shops: tuple[Sh
     done, told = asyncio.Event(), [0, 0]
 
     async def sell() -> None:
-        for _ in range(15):
+        while len(truth) <= 15 or not min(told):
             began = time.monotonic()
             await one.sold("SKU-4")
             truth.append((began, truth[-1][1] - 1))
@@ -251,11 +252,10 @@ async def test_what_is_told_was_true_within_the_age_that_is_told(shops: tuple[Sh
             assert begins.get(seen, came) <= came
             assert ended.get(seen - 1, came) >= oldest, "this number was over long before"
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(sell())
         for where in (one, other, other):
             group.create_task(read(where))
-    assert min(told) > 0
 
 
 async def test_a_components_sale_ends_the_answer_about_its_kit(shops: tuple[Shop, Shop]) -> None:

@@ -346,7 +346,7 @@ async def test_a_revoked_key_opens_nothing_once_it_is_no_longer_believed(
 
 async def test_a_key_that_has_run_out_opens_nothing_even_while_it_is_believed(store: Store, redis: Redis) -> None:
     keys = Keys(store, redis)
-    secret, _ = await make_key(store, "read", expires_at=datetime.now(UTC) + timedelta(seconds=1))
+    secret, _ = await make_key(store, "read", expires_at=datetime.now(UTC) + timedelta(seconds=3))
     assert (await keys.caller(f"Bearer {secret}", "10.0.0.1")).name == "client"
     assert keys.known(f"Bearer {secret}") is not None
     await until(lambda: keys.known(f"Bearer {secret}") is None)

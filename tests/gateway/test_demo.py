@@ -200,6 +200,7 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
                 f"http://127.0.0.1:{demo.port}/graphql",
                 json={"query": "{ products(first: 2) { totalCount nodes { sku } } }"},
                 headers={"authorization": "Bearer demo-storefront"},
+                timeout=30,
             )
             assert answer.json()["data"]["products"]["totalCount"] == 500
         check_pastes(first)

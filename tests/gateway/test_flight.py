@@ -102,7 +102,7 @@ def test_only_queries_of_lasting_fields_are_lasting() -> None:
 
 
 async def test_a_leader_that_leaves_takes_nobody_along(gateway: Gateway) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url) as other:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as other:
         body = {"query": "{ held }", "variables": None}
         leader = asyncio.create_task(other.post("/graphql", json=body, headers=await gateway.headers()))
         await until(lambda: sample.STEPS == ["began"])

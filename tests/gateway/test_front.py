@@ -40,7 +40,7 @@ async def test_the_same_bytes_are_understood_once(gateway: Gateway, read: list[b
     [
         {"accept": "application/graphql-response+json"},
         {"x_acorn_bill": "1"},
-        {"x_acorn_deadline_ms": "500"},
+        {"x_acorn_deadline_ms": "20000"},
         {"origin": "http://elsewhere.example"},
         {"content_encoding": "identity"},
     ],

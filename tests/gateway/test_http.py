@@ -11,7 +11,7 @@ import pytest
 
 from gateway.settings import Settings
 from tests.gateway import sample
-from tests.gateway.conftest import Gateway, served, until
+from tests.gateway.conftest import DEADLINES, Gateway, served, until
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
@@ -237,20 +237,21 @@ async def test_a_mad_request_id_is_replaced(gateway: Gateway) -> None:
 
 
 async def test_the_deadline_is_the_clients_within_bounds(gateway: Gateway) -> None:
-    usual = (await gateway.ask("{ leftS }", "read")).json()["data"]["leftS"]
-    asked = (await gateway.ask("{ leftS }", "read", x_acorn_deadline_ms="25000")).json()["data"]["leftS"]
-    assert 9 < usual <= 10
-    assert 24 < asked <= 25
+    for headers, given in ((dict[str, str](), 10), ({"x_acorn_deadline_ms": "25000"}, 25)):
+        began = time.monotonic()
+        left = (await gateway.ask("{ leftS }", "read", **headers)).json()["data"]["leftS"]
+        assert given - (time.monotonic() - began) <= left <= given
     for mad in ("30001", "0", "-5", "ten", "1e3", "000000001" + "0" * 400, "1" * 5000):
         assert (await gateway.ask("{ leftS }", "read", x_acorn_deadline_ms=mad)).status_code == 400
 
 
 async def test_an_answer_that_takes_too_long_is_given_up(gateway: Gateway) -> None:
     sample.STEPS.clear()
-    began = time.monotonic()
-    answer = await gateway.ask("{ slow(seconds: 20) }", "read", x_acorn_deadline_ms="100")
-    assert time.monotonic() - began < 5
-    assert answer.json()["errors"][0]["extensions"]["code"] == "DEADLINE_EXCEEDED"
+    for deadline in DEADLINES:
+        answer = await gateway.ask("{ slow(seconds: 3600) }", "read", x_acorn_deadline_ms=deadline)
+        assert answer.json()["errors"][0]["extensions"]["code"] == "DEADLINE_EXCEEDED"
+        if sample.STEPS:
+            break
     assert sample.STEPS == ["began", "cancelled"]
 
 

@@ -64,11 +64,11 @@ def test_a_place_that_is_gone_and_one_that_nobody_names_are_told_with_what_to_do
 
 def test_a_deactivated_place_is_told(acorn: Acorn, endpoint: str) -> None:
     named(endpoint, BER=BERLIN, RNO=RENO)
-    httpx.post(f"{endpoint}/_sandbox/places", json={"closed": ["Reno"]}).raise_for_status()
+    httpx.post(f"{endpoint}/_sandbox/places", json={"closed": ["Reno"]}, timeout=30).raise_for_status()
     try:
         told = acorn("channels", "locations", "shop")
     finally:
-        httpx.post(f"{endpoint}/_sandbox/places", json={"closed": []}).raise_for_status()
+        httpx.post(f"{endpoint}/_sandbox/places", json={"closed": []}, timeout=30).raise_for_status()
     assert told.exit_code == 1
     assert f"{RENO}  US  deactivated  no online orders  Reno" in told.stdout
     assert "RNO is Reno there, which is deactivated" in told.stderr

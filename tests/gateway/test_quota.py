@@ -291,6 +291,7 @@ async def test_without_redis_each_process_lets_a_part_through(
     problem: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "PATIENCE_S", 0.02)
+    await early()
     silent = Silent(problem)
     quotas = Quotas(silent, Budget(1_000, 40))  # type: ignore[arg-type]
     for left in range(250, 0, -1):

@@ -62,7 +62,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 async def queue(server: str) -> AsyncIterator[Sqs]:
-    async with httpx.AsyncClient(base_url=server, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server, trust_env=False, timeout=30) as client:
         yield await Sqs.make(client, server)
 
 
@@ -71,7 +71,7 @@ async def amazon(queue: Sqs) -> AsyncIterator[httpx.AsyncClient]:
     """Amazon, with the queue registered for the application's secrets."""
     async with (
         serving("amazon", products=10, orders=0, marketplaces="US") as url,
-        httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
     ):
         for path, body in (
             ("rotation", {"enrolled": True, "queue": queue.arn}),

@@ -163,7 +163,7 @@ class Sandbox:
         assert self.process.stdout is not None
         told = self.process.stdout.readline()
         self.url = told.split()[-1].rstrip("/")
-        self.http = httpx.AsyncClient(base_url=self.url, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30)
 
     async def get(self, path: str, **query: int) -> Any:
         response = await self.http.get(f"/_sandbox/{path}", params=query)

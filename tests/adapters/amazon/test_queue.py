@@ -37,7 +37,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 async def sqs(server: str) -> AsyncIterator[Sqs]:
-    async with httpx.AsyncClient(base_url=server, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server, trust_env=False, timeout=30) as client:
         yield await Sqs.make(client, server)
 
 
