@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -55,12 +55,20 @@ async def whole(
             yield made
 
 
-async def until(whole: Whole, query: str, done: Callable[[Any], bool], **variables: Any) -> Any:
+async def until(
+    whole: Whole,
+    query: str,
+    done: Callable[[Any], bool],
+    meanwhile: Callable[[Whole], Awaitable[None]] | None = None,
+    **variables: Any,
+) -> Any:
     """What a query answers when it is as wished; what it is instead stands in the failure."""
     told = None
     try:
         async with asyncio.timeout(60):
             while not done(told := await whole.data(query, **variables)):
+                if meanwhile is not None:
+                    await meanwhile(whole)
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"It is still {told}") from None
@@ -117,8 +125,7 @@ async def test_a_shops_order_goes_out_from_fba_and_the_shop_shows_its_parcel(who
     assert (sent["location"], sent["channel"]["id"], sent["speed"]) == ("fba-us", "Channel:amazon-na", "STANDARD")
     assert {fee["amount"]["currency"] for fee in sent["preview"]["fees"]} == {"USD"}
     await whole.amazon.post("clock", {"advance": 7 * 3600})
-    await look(whole)
-    order = (await until(whole, ORDER, lambda it: it["order"]["status"] == "SHIPPED", id=id))["order"]
+    order = (await until(whole, ORDER, lambda it: it["order"]["status"] == "SHIPPED", look, id=id))["order"]
     (sent,), (shown,) = order["outbound"], order["shipments"]
     (parcel,) = sent["packages"]
     assert (sent["lines"], parcel["trouble"]) == ([{"quantity": 2, "kept": 0, "shipped": 2}], None)

@@ -252,7 +252,7 @@ def check_pastes(demo: Demo) -> None:
     said = demo.said()
     text = said[said.index("Eight things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180, check=True)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
     assert '"bill":{"upstreamCalls":' in done.stdout
     assert '"orderQueue":{"totalCount":' in done.stdout
