@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from adapters import budget
 from adapters.budget import Budgets
 from domain.budget import Ask, Bill, Plan, Priority
 from domain.errors import Invalid, Throttled
@@ -48,6 +49,7 @@ class Bench:
         self.redis, self.uses = redis, uses
         self.channel = ChannelId(f"amazon-{uuid4().hex}")
         self.budgets = Budgets(redis, uses)
+        self.names: dict[str, str] = {}
 
     def key(self, plan: Plan) -> str:
         return f"acorn:budget:{{{self.channel}:{plan.operation}}}"
@@ -66,6 +68,19 @@ class Bench:
     async def waiting(self, plan: Plan) -> int:
         return (await self.budgets.states([(self.channel, plan)]))[0].waiting
 
+    async def first(self, plan: Plan) -> Any:
+        """Whose turn it is."""
+        return await self.redis.zrange(f"{self.key(plan)}:queue", 0, 0)
+
+    async def take_one(self, plan: Plan, ask: Ask, name: str) -> None:
+        """One that is held, so that Redis knows when it was granted; answers may overtake each other."""
+        hold = await self.budgets.hold(self.channel, plan, ask, 1)
+        self.names[hold.ticket] = name
+
+    async def in_turn(self, plan: Plan) -> list[str]:
+        """Who was granted one, in this order."""
+        return [self.names[one.decode()] for one in await self.redis.zrange(f"{self.key(plan)}:held", 0, -1)]
+
     async def until_waiting(self, plan: Plan, at_least: int) -> None:
         give_up_at = time.monotonic() + 20
         while (waiting := await self.waiting(plan)) < at_least:
@@ -73,12 +88,20 @@ class Bench:
             await asyncio.sleep(0.002)
 
     async def served_now(self, plan: Plan, priority: Priority) -> bool:
-        """For plans so slow that half a second, which a busy machine may need to ask at all, brings nothing."""
+        """For plans so slow that ten seconds, which a busy machine may need to ask at all, bring nothing."""
         try:
-            await self.budgets.spend(self.channel, plan, Ask(priority, deadline=time.monotonic() + 0.5))
+            await self.budgets.spend(self.channel, plan, Ask(priority, deadline=time.monotonic() + 10))
         except Throttled:
             return False
         return True
+
+
+@pytest.fixture
+def _on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits counts as alive, however late it looks again: a busy machine shall not change the order."""
+    grace = "local GRACE = 300000 "
+    assert grace in budget.SCRIPT
+    monkeypatch.setattr(budget, "SCRIPT", budget.SCRIPT.replace(grace, "local GRACE = 60000000 "))
 
 
 @pytest.fixture
@@ -109,28 +132,29 @@ async def test_reading_the_state_leaves_no_trace(bench: Bench) -> None:
     assert bench.uses.notes == 0
 
 
-@pytest.mark.parametrize(("idle_s", "tokens"), [(0.0, 0.0), (10.0, 0.0), (11.0, 0.485), (3600.0, 29.875)])
+@pytest.mark.parametrize(("idle_s", "tokens"), [(0.0, 0.0), (10.0, 0.0), (110.0, 0.543), (3600.0, 19.5)])
 async def test_a_missing_bucket_holds_what_was_saved_up_since_the_last_use(
     bench: Bench, idle_s: float, tokens: float
 ) -> None:
-    bench.uses.at[bench.channel, SLOW.operation] = datetime.now(UTC) - timedelta(seconds=idle_s)
-    assert await bench.tokens(SLOW) == pytest.approx(tokens, abs=0.3)
-    assert await bench.budgets.has_slot(bench.channel, SLOW) == (tokens >= 1)
+    bench.uses.at[bench.channel, RARE.operation] = datetime.now(UTC) - timedelta(seconds=idle_s)
+    assert await bench.tokens(RARE) == pytest.approx(tokens, abs=0.3)
+    assert await bench.budgets.has_slot(bench.channel, RARE) == (tokens >= 1)
 
 
 async def test_a_flushed_redis_means_empty(bench: Bench) -> None:
-    await bench.budgets.spend(bench.channel, SLOW, Ask())
-    assert await bench.budgets.has_slot(bench.channel, SLOW)
-    await bench.redis.delete(bench.key(SLOW))
-    assert not await bench.budgets.has_slot(bench.channel, SLOW)
-    assert not await bench.served_now(SLOW, Priority.INTERACTIVE)
-    assert await bench.tokens(SLOW) < 1
+    await bench.budgets.spend(bench.channel, RARE, Ask())
+    assert await bench.budgets.has_slot(bench.channel, RARE)
+    await bench.redis.delete(bench.key(RARE))
+    assert not await bench.budgets.has_slot(bench.channel, RARE)
+    assert not await bench.served_now(RARE, Priority.INTERACTIVE)
+    assert await bench.tokens(RARE) < 1
 
 
+@pytest.mark.usefixtures("_on_time")
 async def test_a_flush_while_callers_wait_makes_them_wait_longer_and_loses_none(bench: Bench) -> None:
     plan = Plan("getListingsItem", 20, 20)
     await bench.budgets.spend(bench.channel, plan, Ask())
-    await bench.set_tokens(plan, -4)
+    await bench.set_tokens(plan, -400)
     served: list[int] = []
     began = time.monotonic()
 
@@ -169,32 +193,28 @@ async def test_a_passed_deadline_is_refused_though_there_are_tokens(bench: Bench
 
 async def test_waiting_goes_on_the_bill(bench: Bench) -> None:
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
-    await bench.set_tokens(SUMMARIES, 0)
+    await bench.set_tokens(SUMMARIES, -1)
     began = time.monotonic()
-    ask = Ask(deadline=began + 5)
+    ask = Ask(deadline=began + 20)
     await bench.budgets.spend(bench.channel, SUMMARIES, ask)
-    assert 0.2 < ask.bill.waited_s <= time.monotonic() - began
+    assert 0 < ask.bill.waited_s <= time.monotonic() - began
     assert await bench.waiting(SUMMARIES) == 0
 
 
+@pytest.mark.usefixtures("_on_time")
 async def test_classes_are_served_in_order_and_each_first_come_first_served(bench: Bench) -> None:
     plan = Plan("getOrder", 20, 30)
     await bench.budgets.spend(bench.channel, plan, Ask())
-    await bench.set_tokens(plan, -12)
-    served: list[str] = []
-
-    async def caller(priority: Priority, number: int) -> None:
-        await bench.budgets.spend(bench.channel, plan, Ask(priority))
-        served.append(f"{priority.name[0]}{number}")
-
+    await bench.set_tokens(plan, -1200)
     async with asyncio.TaskGroup() as group:
         came = 0
         for number in range(3):
             for priority in (Priority.BACKGROUND, Priority.WRITE, Priority.URGENT, Priority.INTERACTIVE):
-                group.create_task(caller(priority, number))
+                group.create_task(bench.take_one(plan, Ask(priority), f"{priority.name[0]}{number}"))
                 came += 1
                 await bench.until_waiting(plan, came)
-    assert served == [f"{name}{number}" for name in "IUWB" for number in range(3)]
+        await bench.set_tokens(plan, 0)
+    assert await bench.in_turn(plan) == [f"{name}{number}" for name in "IUWB" for number in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -224,28 +244,30 @@ async def test_a_small_bucket_still_serves_background(bench: Bench) -> None:
     assert not await bench.served_now(plan, Priority.BACKGROUND)
 
 
+@pytest.mark.usefixtures("_on_time")
 async def test_a_caller_made_more_urgent_while_it_waits_moves_up(bench: Bench) -> None:
     plan = Plan("getOrder", 10, 30)
     await bench.budgets.spend(bench.channel, plan, Ask())
-    await bench.set_tokens(plan, -4)
-    served: list[str] = []
+    await bench.set_tokens(plan, -600)
     first, second = Ask(Priority.WRITE), Ask(Priority.BACKGROUND)
-
-    async def caller(name: str, ask: Ask) -> None:
-        await bench.budgets.spend(bench.channel, plan, ask)
-        served.append(name)
-
     async with asyncio.TaskGroup() as group:
-        group.create_task(caller("write", first))
-        group.create_task(caller("promoted", second))
+        group.create_task(bench.take_one(plan, first, "write"))
+        await bench.until_waiting(plan, 1)
+        before = await bench.first(plan)
+        group.create_task(bench.take_one(plan, second, "promoted"))
         await bench.until_waiting(plan, 2)
+        assert await bench.first(plan) == before
         second.priority = Priority.INTERACTIVE
-    assert served == ["promoted", "write"]
+        async with asyncio.timeout(20):
+            while await bench.first(plan) == before:
+                await asyncio.sleep(0.002)
+        await bench.set_tokens(plan, 0)
+    assert await bench.in_turn(plan) == ["promoted", "write"]
 
 
 async def test_a_dead_caller_is_passed_over(bench: Bench) -> None:
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
-    await bench.set_tokens(SUMMARIES, 0)
+    await bench.set_tokens(SUMMARIES, -2)
     # A process that asks once and dies: its ticket is first in the queue and nobody comes for it.
     dead = Budgets(bench.redis, bench.uses)
     verdict, _, _ = await dead._run("spend", bench.channel, SUMMARIES, 1, 0, "1:dead", 0, 10**12)
@@ -253,32 +275,34 @@ async def test_a_dead_caller_is_passed_over(bench: Bench) -> None:
     assert not await bench.budgets.has_slot(bench.channel, SUMMARIES)
     began = time.monotonic()
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
-    assert time.monotonic() - began < 5  # it would have stood there for ever
+    assert time.monotonic() - began < 30  # it would have stood there for ever
     assert await bench.waiting(SUMMARIES) == 0
 
 
-async def _left_behind(bench: Bench, plan: Plan, count: int) -> list[float]:
-    """Tickets of a process that asks and dies: in how many seconds each counts as dead."""
+async def _left_behind(bench: Bench, plan: Plan, count: int) -> tuple[list[float], float]:
+    """Tickets of a process that asks and dies: in how many seconds each counts as dead, and how long it took to ask."""
     dead = Budgets(bench.redis, bench.uses)
-    for number in range(count):
-        verdict, _, _ = await dead._run("spend", bench.channel, plan, 1, 0, f"1:dead{number}", 0, 10**15)
-        assert verdict == 2
+    asked = time.monotonic()
+    told = await asyncio.gather(
+        *(dead._run("spend", bench.channel, plan, 1, 0, f"1:dead{number}", 0, 10**15) for number in range(count))
+    )
+    assert {int(verdict) for verdict, _, _ in told} == {2}
     seconds, micros = await bench.redis.time()
     dues = await bench.redis.zrange(f"{bench.key(plan)}:due", 0, -1, withscores=True)
-    return [due / 1e6 - seconds - micros / 1e6 for _, due in dues]
+    return [due / 1e6 - seconds - micros / 1e6 for _, due in dues], time.monotonic() - asked
 
 
 async def test_the_tickets_of_a_dead_process_expire_together(bench: Bench) -> None:
     for plan in (SUMMARIES, RARE):
         await bench.budgets.spend(bench.channel, plan, Ask())
-        await bench.set_tokens(plan, 0)
-        dues = await _left_behind(bench, plan, 54)
+        await bench.set_tokens(plan, -2)
+        dues, _ = await _left_behind(bench, plan, 54)
         assert len(dues) == 54
         # The first of RARE would have waited three minutes for its slot, the last of either 5.4 s for those ahead.
         assert max(dues) <= 1.0 + 0.3
     began = time.monotonic()
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert await bench.waiting(SUMMARIES) == 0
 
 
@@ -287,7 +311,8 @@ async def test_in_a_long_queue_each_looks_less_often(bench: Bench) -> None:
     await bench.set_tokens(SLOW, 0)
     for suffix, score in ((":queue", 0), (":due", time.time() * 1e6 + 60e6)):
         await bench.redis.zadd(bench.key(SLOW) + suffix, {f"1:{number}": score for number in range(4_000)})
-    assert 3.9 < min(await _left_behind(bench, SLOW, 1)) <= 4.3
+    dues, took = await _left_behind(bench, SLOW, 1)
+    assert 4.2 - took < min(dues) <= 4.3
 
 
 async def test_all_dead_tickets_go_at_once(bench: Bench) -> None:
@@ -326,7 +351,7 @@ async def test_cancelled_callers_leave_neither_ticket_nor_token_nor_task(bench: 
     served = sum(outcome is None for outcome in outcomes)
     assert served + sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 300
     await bench.budgets.settle()
-    assert asyncio.all_tasks() == before
+    assert asyncio.all_tasks() <= before
     assert await bench.redis.zcard(f"{bench.key(SLOW)}:queue") == 0
     assert await bench.redis.zcard(f"{bench.key(SLOW)}:due") == 0
     await bench.set_tokens(SLOW, 1)
@@ -431,12 +456,12 @@ async def test_a_rate_that_would_freeze_the_operation_is_not_believed(bench: Ben
 
 async def test_the_smaller_of_their_tokens_and_ours_holds(bench: Bench) -> None:
     await bench.budgets.spend(bench.channel, POINTS, Ask(), cost=50)
-    await bench.budgets.adopt(bench.channel, POINTS.operation, rate=100, burst=2000, remaining=2000)
-    assert await bench.tokens(POINTS) == pytest.approx(1994.9, abs=50)
+    await bench.budgets.adopt(bench.channel, POINTS.operation, rate=1, burst=2000, remaining=2000)
+    assert await bench.tokens(POINTS) == pytest.approx(1970, abs=30)
     await bench.budgets.adopt(bench.channel, POINTS.operation, remaining=300)
     assert await bench.tokens(POINTS) == pytest.approx(300, abs=60)
     await bench.budgets.adopt(bench.channel, POINTS.operation, burst=200)
-    assert await bench.tokens(POINTS) == pytest.approx(194.9, abs=1)
+    assert await bench.tokens(POINTS) == pytest.approx(199.85, abs=1)
 
 
 async def test_a_429_empties_the_bucket_and_is_counted(bench: Bench) -> None:
@@ -460,11 +485,11 @@ async def test_points_are_spent_given_back_and_taken_later(bench: Bench) -> None
 
 
 async def test_a_call_as_dear_as_the_whole_bucket_is_served_and_a_dearer_one_refused(bench: Bench) -> None:
-    plan = Plan("graphql", 100, 2000)
+    plan = Plan("graphql", 1, 2000)
     with pytest.raises(Invalid, match="2001"):
         await bench.budgets.spend(bench.channel, plan, Ask(), cost=2001)
-    await bench.set_tokens(plan, 1998)
-    await bench.budgets.spend(bench.channel, plan, Ask(Priority.BACKGROUND, deadline=time.monotonic() + 2), cost=2000)
+    await bench.set_tokens(plan, 1999.5)
+    await bench.budgets.spend(bench.channel, plan, Ask(Priority.BACKGROUND, deadline=time.monotonic() + 20), cost=2000)
     assert await bench.tokens(plan) < 50
 
 
@@ -483,7 +508,8 @@ async def test_states_come_in_the_order_asked(bench: Bench) -> None:
 async def test_many_callers_of_several_processes_stay_within_a_strict_bucket_and_use_it(
     bench: Bench, redis_url: str
 ) -> None:
-    plan, seconds = Plan("getListingsItem", 40, 10), 3.0
+    # Slow enough that a machine which stops for half a second loses none of what its bucket holds.
+    plan, seconds = Plan("getListingsItem", 10, 10), 5.0
     clients = [Redis.from_url(redis_url) for _ in range(4)]
     until_s = time.monotonic() + seconds
     granted: list[float] = []

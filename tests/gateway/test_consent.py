@@ -80,7 +80,10 @@ async def shared(
     settings = settings_of(new_database(), redis_url, folder, keys=(SecretStr(KEY),))
     async with serving("amazon", products=5, orders=5) as endpoint:
         settings.config.write_text(AMAZON.format(endpoint=endpoint), encoding="utf-8")
-        async with served(settings) as gateway, httpx.AsyncClient(base_url=endpoint, trust_env=False, timeout=30) as amazon:
+        async with (
+            served(settings) as gateway,
+            httpx.AsyncClient(base_url=endpoint, trust_env=False, timeout=30) as amazon,
+        ):
             yield Visit(gateway, amazon, settings, folder)
 
 

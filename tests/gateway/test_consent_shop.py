@@ -108,7 +108,10 @@ async def shared(
     settings = settings_of(new_database(), redis_url, folder, keys=(SecretStr(KEY),))
     async with serving("shopify", products=5, orders=5) as endpoint:
         settings.config.write_text(FILE.format(endpoint=endpoint, back="http://127.0.0.1:9/"), encoding="utf-8")
-        async with served(settings) as gateway, httpx.AsyncClient(base_url=endpoint, trust_env=False, timeout=30) as shop:
+        async with (
+            served(settings) as gateway,
+            httpx.AsyncClient(base_url=endpoint, trust_env=False, timeout=30) as shop,
+        ):
             # The gateway's own port is known only now.
             back = f"{gateway.url}/channels/authorized"
             settings.config.write_text(FILE.format(endpoint=endpoint, back=back), encoding="utf-8")

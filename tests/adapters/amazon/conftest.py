@@ -39,6 +39,7 @@ async def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     """The demo's world without faults, with its published plans and full buckets, writes seen after 2 s."""
     await shared_sandbox.post("faults", {"faults": []})
     await shared_sandbox.post("lag", {"seconds": 2})
+    await shared_sandbox.post("clock", {"advance": 3})  # what the test before it has written is seen by now
     await shared_sandbox.post("disagreements", {"disagreements": []})
     await shared_sandbox.post("ignored-patches", {"count": 0})
     published = {

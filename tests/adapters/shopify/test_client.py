@@ -128,17 +128,17 @@ async def test_a_wrong_secret(sandbox: Sandbox, open_port: OpenPort) -> None:
 
 
 async def test_an_empty_bucket_throttles_and_drains_ours(sandbox: Sandbox, port: ShopifyPort, budgets: Budgets) -> None:
-    await sandbox.post("plans", maximumAvailable=2000, restoreRate=10, currentlyAvailable=4)
+    await sandbox.post("plans", maximumAvailable=2000, restoreRate=5, currentlyAvailable=4)
     journal, ask = await sandbox.journal(), Ask()
     with pytest.raises(Throttled) as caught:
         await port.stock(sandbox.locations, await first_sku(sandbox), ask)
-    # The shop lacks 20 of 24 points, less what has come since, at 10 a second.
-    assert 0 < caught.value.retry_after_s <= 2.0
+    # The shop lacks 20 of 24 points, less what has come since, at 5 a second.
+    assert 0 < caught.value.retry_after_s <= 4.0
     assert await journal.calls() == ["nodes"]
     line = ask.bill.line(CHANNEL.id, "nodes")
     assert (line.calls, line.tokens) == (1, 0.0)
     now = await state(budgets)
-    assert (now.rate, now.burst, now.throttled) == (10.0, 2000.0, 1)
+    assert (now.rate, now.burst, now.throttled) == (5.0, 2000.0, 1)
     assert now.remaining < 24
     # Ours is empty too, so whoever cannot wait is told at once, without a call.
     with pytest.raises(Throttled):
