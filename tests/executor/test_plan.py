@@ -260,7 +260,7 @@ async def test_cancelled_it_leaves_no_task_behind() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert asyncio.all_tasks() == before
+        assert asyncio.all_tasks() <= before
         assert log.count("waits") == log.count("ended") > 0
 
 

@@ -185,7 +185,7 @@ async def test_a_stream_that_nobody_opens_lapses_with_all_it_runs(
 ) -> None:
     sample.STEPS.clear()
     singles: Any = gateway.app._singles
-    monkeypatch.setattr(singles, "_reserved_s", 0.5)
+    monkeypatch.setattr(singles, "_reserved_s", 1.5)
     token = await reserve(gateway)
     assert token in _lines(gateway)
     await start(gateway, token, "a", "subscription { quiet }")

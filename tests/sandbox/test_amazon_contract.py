@@ -20,7 +20,7 @@ pytestmark = spapi.published
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with inside(build(Options(products=120, orders=300, lag_s=0, speed=1000))) as visitor:
+    async with inside(build(Options(products=120, orders=300, lag_s=0, speed=100))) as visitor:
         yield visitor
 
 

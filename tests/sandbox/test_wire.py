@@ -13,9 +13,10 @@ from sandbox.visit import calls, effects, serving
 
 @pytest.fixture(scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
+    # A token lives an hour of the sandbox's clock: a minute here.
     async with (
-        serving("amazon", products=40, orders=60, lag=0, speed=1000) as url,
-        httpx.AsyncClient(base_url=url, timeout=10) as visitor,
+        serving("amazon", products=40, orders=60, lag=0, speed=60) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as visitor,
     ):
         yield visitor
 
@@ -58,7 +59,7 @@ async def test_a_truncated_answer_ends_in_the_middle_of_its_body(seller: Seller)
 async def test_a_hang_says_nothing_until_the_client_gives_up(seller: Seller) -> None:
     await fault(seller.client, {"operation": "getOrder", "kind": "hang", "count": 1})
     with pytest.raises(httpx.ReadTimeout):
-        await seller.client.get("/orders/2026-01-01/orders/1", headers=seller.headers, timeout=0.3)
+        await seller.client.get("/orders/2026-01-01/orders/1", headers=seller.headers, timeout=1.0)
     assert [call["status"] for call in await calls(seller.client, "getOrder")][-1] == 0
 
 

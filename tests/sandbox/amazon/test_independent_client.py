@@ -30,7 +30,8 @@ SELLER = "A1SANDBOXNA"
 
 @pytest.fixture(scope="module")
 async def url() -> AsyncIterator[str]:
-    async with serving("amazon", products=60, orders=120, speed=600, lag=60) as served:
+    # A token lives an hour of the sandbox's clock, and each test has one: half a minute here.
+    async with serving("amazon", products=60, orders=120, speed=120, lag=12) as served:
         yield served
 
 
