@@ -41,7 +41,8 @@ class Recorded(httpx.AsyncBaseTransport):
     """The sandbox in this process, and all that was said to it and by it."""
 
     def __init__(self) -> None:
-        options = Options(products=60, orders=20, speed=1000, lag_s=0)
+        # A token lives an hour of the sandbox's clock: half a minute here.
+        options = Options(products=60, orders=20, speed=120, lag_s=0)
         self.inner = httpx.ASGITransport(app=build(options))
         self.said: list[tuple[httpx.Request, httpx.Response]] = []
 
