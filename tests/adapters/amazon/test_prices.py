@@ -80,7 +80,7 @@ async def test_what_has_been_read_stands_though_there_is_no_slot_for_the_rest(
     there = (await skus(sandbox, "US"))[:45]
     assert len(there) == 45
     writes = [PriceWrite(PriceKey(one, (), "US"), Price(money("9.00")), one) for one in there]
-    told = await desk.port.tell_prices(writes, Ask(deadline=time.monotonic() + 9), nothing)
+    told = await desk.port.tell_prices(writes, Ask(deadline=time.monotonic() + 16), nothing)
     assert [type(one) for one in told] == [Receipt] * 40 + [Throttled] * 5
 
 
