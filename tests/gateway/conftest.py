@@ -36,6 +36,7 @@ from gateway.wiring import build_house
 from store import api_key, event
 from store.session import Store
 from tests.gateway import sample
+from tests.store.bench import give_places
 
 CHANNELS = """
 [[channels]]
@@ -108,15 +109,7 @@ class Gateway:
         """Append events and give them their places."""
         async with self.store.begin() as tx:
             await event.append(tx, [NewEvent(kind, subject, {"sku": subject}) for _ in range(count)])
-        await relayed(self.store, count)
-
-
-async def relayed(store: Store, count: int) -> None:
-    """Give so many events their places: what else goes on in the server may make the relay leave some to its next run."""
-    async with asyncio.timeout(30):
-        while count > 0:
-            async with store.begin() as tx:
-                count -= len(await event.relay(tx))
+        await give_places(self.store)
 
 
 def settings_of(database_url: str, redis_url: str, folder: Path, **more: Any) -> Settings:

@@ -24,7 +24,7 @@ from schema.scopes import ALL
 from store import intake
 from store.keyring import Keyring
 from store.session import Store
-from tests.gateway.conftest import Gateway, events, relayed, until
+from tests.gateway.conftest import Gateway, events, until
 from tests.gateway.test_documents import persisted
 from tests.gateway.test_incremental import TODAY
 from tests.gateway.test_websocket import acknowledged, hear, subscribe

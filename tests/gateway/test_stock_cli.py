@@ -21,7 +21,7 @@ from domain.ledger import EntryKind, NewEntry
 from gateway import stock
 from store import ledger
 from store.session import Store
-from tests.gateway.conftest import CHANNELS, Acorn, plain, relayed
+from tests.gateway.conftest import CHANNELS, Acorn, plain
 from tests.gateway.test_feeds import FEEDS, SECRET, products
 from tests.store.bench import give_places
 
