@@ -100,7 +100,7 @@ class Tokens:
                 options={"require": ["exp", "sub"], "enforce_minimum_key_length": True},
             )
             return _caller(claims)
-        except (PyJWTError, ValueError, OverflowError, RecursionError) as problem:
+        except (PyJWTError, ValueError, OverflowError, OSError, RecursionError) as problem:
             raise Untrusted(type(problem).__name__) from None
 
     async def count_keys(self) -> int:
@@ -229,7 +229,7 @@ def read_keys(body: bytes, algorithms: Collection[str]) -> Mapping[str | None, P
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:
-    """Raises ValueError for claims that make no caller."""
+    """Raises ValueError for claims that make no caller, and OverflowError or OSError for an end that no calendar has."""
     name = claims["sub"]
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise ValueError("sub")

@@ -230,12 +230,16 @@ BAD: Mapping[str, Callable[[], str]] = {
     "too long": lambda: token(note="x" * jwt.LONGEST),
     "no end": lambda: token(exp=None),
     "an end that is past": lambda: token(exp=NOW - 31),
+    "an end in milliseconds": lambda: token(exp=(NOW + 3600) * 10**3),
+    "an end in nanoseconds": lambda: token(exp=(NOW + 3600) * 10**9),
     "an end beyond time": lambda: signed({"alg": "RS256", "kid": "one"}, {**GOOD, "exp": 10**300}, by_rsa),
     "an end at no number": lambda: signed(
         {"alg": "RS256", "kid": "one"}, json.dumps(GOOD).replace("4000000000", "1e999").encode(), by_rsa
     ),
     "a beginning to come": lambda: token(nbf=NOW + 3600),
+    "a beginning in nanoseconds": lambda: token(nbf=NOW * 10**9),
     "made in the future": lambda: token(iat=NOW + 3600),
+    "made in nanoseconds": lambda: token(iat=NOW * 10**9),
     "another audience": lambda: token(aud="elsewhere"),
     "no audience": lambda: token(aud=None),
     "another issuer": lambda: token(iss="https://issuer.example"),
