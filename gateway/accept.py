@@ -46,7 +46,8 @@ LONGEST = 2_000
 # Commas and semicolons within quotes separate nothing.
 _PART = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _PIECE = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
-_WEIGHT = re.compile(r"0(\.\d{0,9})?|1(\.0{0,9})?")
+# Some leave out the zero before the point, as older versions of Java do.
+_WEIGHT = re.compile(r"0\.?|0?\.[0-9]+|1(\.0*)?")
 
 
 def ranges(accept: str | None) -> tuple[Range, ...]:
@@ -64,7 +65,9 @@ def _ranges(accept: str) -> tuple[Range, ...]:
         }
         weight = parameters.pop("q", "1")
         if media_type:
-            found.append(Range(media_type, parameters, float(weight) if _WEIGHT.fullmatch(weight) else 0.0))
+            media_type = "*/*" if media_type == "*" else media_type  # as Java's clients write it
+            # What cannot be read says nothing: whoever wants none of it writes 0.
+            found.append(Range(media_type, parameters, float(weight) if _WEIGHT.fullmatch(weight) else 1.0))
     return tuple(found)
 
 

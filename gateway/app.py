@@ -15,7 +15,7 @@ from gateway.accept import wants_page
 from gateway.admission import Admission
 from gateway.answered import Answered
 from gateway.answers import Answers
-from gateway.asgi import Receive, Scope, Send, listed, request_id, respond
+from gateway.asgi import Receive, Scope, Send, header, listed, request_id, respond
 from gateway.consent import PREFIX as CHANNELS
 from gateway.consent import Consents
 from gateway.cors import VARY, cors, preflight
@@ -206,7 +206,7 @@ class App:
             case "OPTIONS":
                 granted = preflight(scope, self._settings.allowed_origins, METHODS)
                 await respond(send, 204, b"", {"x-request-id": id, **granted})
-            case "GET" | "HEAD" if self._settings.graphiql and wants_page(listed(scope, "accept")):
+            case "GET" | "HEAD" if self._settings.graphiql and is_browser(scope):
                 key = self._settings.graphiql_key.get_secret_value()
                 headers = {"content-type": HTML, "content-security-policy": page.POLICY, "x-request-id": id, **VARY}
                 await respond(send, 200, page.graphiql(key), headers)
@@ -246,6 +246,12 @@ class App:
         content, media_type = found
         # The address holds the version, so what it names never changes.
         return 200, content, {"content-type": media_type, "cache-control": "public, max-age=31536000, immutable"}
+
+
+def is_browser(scope: Scope) -> bool:
+    """Whether a page is to be shown. Java's clients ask for HTML too, unless told otherwise, but with a key; a browser that opens
+    an address sends none."""
+    return header(scope, "authorization") is None and wants_page(listed(scope, "accept"))
 
 
 def _others(standing: Standing, inbox: Inbox) -> dict[str, Answering]:
