@@ -40,8 +40,11 @@ def _duration(value: Any) -> timedelta:
     """ISO 8601, positive, of fixed length."""
     try:
         read = isodate.parse_duration(value)
-    except (isodate.ISO8601Error, TypeError):
-        raise ValueError("write a duration such as PT5M (five minutes) or PT6H") from None
+    except (ValueError, TypeError, OverflowError):
+        read = None
+    # isodate takes `PT` for nothing at all.
+    if read is None or str(value).endswith("T"):
+        raise ValueError("write a duration such as PT5M (five minutes) or PT6H")
     if not isinstance(read, timedelta) or read < timedelta(0):
         raise ValueError("write a positive duration without months or years, such as PT5M")
     return read

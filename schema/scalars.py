@@ -16,6 +16,8 @@ Duration = NewType("Duration", timedelta)
 
 # No stock is told of longer ago (`asOf`), and from any instant it leads to one that there is.
 LONGEST = timedelta(days=400)
+# The letters that a duration may end in.
+UNITS = tuple("YMWDHS")
 # Of a decimal before the point, and after it: a short text such as 1E+999999 would be written as a very long one.
 MOST_DIGITS = 40
 
@@ -62,8 +64,11 @@ def _write_duration(value: timedelta) -> str:
 def _read_duration(value: object) -> timedelta:
     try:
         read = isodate.parse_duration(value)
-    except (isodate.ISO8601Error, TypeError, OverflowError):
-        raise ValueError(f"{value!r} is not a Duration such as PT15M.") from None
+    except (ValueError, TypeError, OverflowError):
+        read = None
+    # isodate takes `PT` for nothing at all, and a line break behind the last letter.
+    if read is None or not str(value).endswith(UNITS):
+        raise ValueError(f"{value!r} is not a Duration such as PT15M.")
     if not isinstance(read, timedelta):
         raise ValueError("A Duration in months or years has no fixed length; use days.")
     if read < timedelta(0):

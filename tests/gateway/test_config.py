@@ -206,6 +206,8 @@ def test_secrets_come_from_the_environment_and_never_print(folder: Path) -> None
         ('name = "Berlin"', "name = Berlin", "acorn.toml: this is not TOML: Invalid value (at line 21, column 8)"),
         ("[[locations]]", '[sku_map.nowhere]\n"A" = "B"\n[[locations]]', "line 19: no channel is called nowhere"),
         ("[[locations]]", '[stock]\nmax_age = "5 minutes"\n[[locations]]', "line 20: `max_age`: write a duration"),
+        ("[[locations]]", '[stock]\nmax_age = "PT"\n[[locations]]', "line 20: `max_age`: write a duration"),
+        ("[[locations]]", f'[stock]\nmax_age = "P{10**400}D"\n[[locations]]', "line 20: `max_age`: write a duration"),
         (
             "[[locations]]",
             "[stock]\nsafety_stock = -1\n[[locations]]",

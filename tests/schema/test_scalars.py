@@ -43,11 +43,16 @@ def test_a_duration_is_read(text: str, read: timedelta) -> None:
         ("PT" + "9" * 400 + "S", "is not a Duration"),
         ("-PT1S", "not negative"),
         ("P1Y", "no fixed length"),
+        ("P", "is not a Duration"),
+        ("PT", "is not a Duration"),
+        ("-PT", "is not a Duration"),
+        ("P1DT", "is not a Duration"),
+        ("PT5M\n", "is not a Duration"),
         ("soon", "is not a Duration"),
         (5, "is not a Duration"),
     ],
 )
-def test_a_duration_that_leads_beyond_the_calendar_is_refused(text: Any, said: str) -> None:
+def test_a_duration_that_is_none_or_leads_beyond_the_calendar_is_refused(text: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         reader("Duration")(text)
 
