@@ -471,7 +471,7 @@ class Executor:
         except Exception as problem:
             return Answer.failure(tell_exception(problem, run.request_id))
         told = explained(self.schema, plan, run.variables, charge, calls)
-        return Answer(write_json({"extensions": {"explain": told}}))
+        return Answer(write_json({"data": None, "extensions": {"explain": told}}))
 
     def _count(self, run: Run, answer: Answer, seconds: float, bill: Bill) -> None:
         metrics.OPERATIONS.tell(run.plan.word, "errors" if answer.errors else "ok", seconds)

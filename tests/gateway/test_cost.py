@@ -376,7 +376,7 @@ async def test_an_explanation_runs_nothing_and_says_what_it_would_cost(gateway: 
     secret = await key(gateway, "read", "ship", points=100)
     told = (await ask(secret, "mutation { ship }", explain=True)).json()
     assert sample.STEPS == []
-    assert told.keys() == {"extensions"}
+    assert (told.keys(), told["data"]) == ({"data", "extensions"}, None)
     explained = told["extensions"]["explain"]
     assert (explained["kind"], explained["points"], explained["upstreamCalls"]) == ("mutation", 0, 0)
     assert explained["scopes"] == [{"field": "Mutation.ship", "anyOf": ["admin", "ship"], "held": True}]
@@ -444,7 +444,8 @@ async def test_an_explanation_comes_as_an_event_to_who_wants_events(gateway: Gat
     secret = await key(gateway, "read")
     told = await ask(secret, "subscription { counted(to: 3) }", explain=True, accept="text/event-stream")
     events = [line.removeprefix("data: ") for line in told.text.splitlines() if line.startswith("data: ")]
-    assert [json.loads(one)["extensions"]["explain"]["kind"] for one in events if one] == ["subscription"]
+    [event] = [json.loads(one) for one in events if one]
+    assert (event["data"], event["extensions"]["explain"]["kind"]) == (None, "subscription")
 
 
 async def test_an_explanation_comes_over_a_websocket(gateway: Gateway) -> None:
@@ -456,7 +457,7 @@ async def test_an_explanation_comes_over_a_websocket(gateway: Gateway) -> None:
         payload = {"query": "mutation { ship }", "extensions": {"explain": True}}
         await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
         told = json.loads(await socket.recv())
-        assert (told["type"], told["payload"].keys()) == ("next", {"extensions"})
+        assert (told["type"], told["payload"].keys()) == ("next", {"data", "extensions"})
         assert json.loads(await socket.recv())["type"] == "complete"
     assert sample.STEPS == []
 

@@ -81,12 +81,24 @@ media_types = st.sampled_from(
         "text/event-stream",
         "multipart/mixed",
         "*/*",
+        "*",
         "application/*",
         "text/html",
     ]
 )
 parameters = st.sampled_from(
-    ["", ";q=0", ";q=0.5", ";q=x", ";charset=utf-8", ';charset="utf-16"', ";deferSpec=20220824", ';a=",']
+    [
+        "",
+        ";q=0",
+        ";q=0.5",
+        ";q=.5",
+        ";q=",
+        ";q=x",
+        ";charset=utf-8",
+        ';charset="utf-16"',
+        ";deferSpec=20220824",
+        ';a=",',
+    ]
 )
 header_texts = st.text(alphabet=[one for one in printable if one.isprintable()], max_size=40).map(str.strip)
 accepts = st.one_of(st.lists(st.tuples(media_types, parameters).map("".join), max_size=4).map(", ".join), header_texts)
@@ -157,7 +169,7 @@ def well_formed(response: dict[str, Any]) -> None:
     for error in response.get("errors", ()):
         assert isinstance(error["message"], str)
         assert isinstance(error["extensions"]["code"], str)
-    assert response.keys() & {"data", "errors", "extensions", "payload", "incremental", "hasNext"}
+    assert response.keys() & {"data", "errors", "payload", "incremental", "hasNext"}
 
 
 @FUZZ
@@ -170,7 +182,7 @@ async def test_any_body_is_answered(
 
 
 @FUZZ
-@given(address=addresses, accept=accepts.filter(lambda one: "html" not in one), more=more_headers)
+@given(address=addresses, accept=accepts, more=more_headers)
 async def test_any_address_is_answered(gateway: Gateway, address: str, accept: str, more: dict[str, str]) -> None:
     headers = {"authorization": f"Bearer {await gateway.key('admin')}", "accept": accept, **more}
     url = httpx.URL(gateway.url).copy_with(raw_path=b"/graphql?" + address.encode())
