@@ -55,6 +55,8 @@ LONGEST_DEADLINE_S = 30.0
 LONGEST_ADDRESS = 16 * 1024
 BUDGET = frozenset({"ratelimit", "ratelimit-policy"})
 METHODS = "GET, HEAD, POST"
+# What the answer to a GET depends on, which caches on the way may keep.
+VARY_OF_GET = "accept, authorization, origin, x-acorn-bill"
 # What the log says of an operation that never had a plan.
 UNKNOWN = '"kind":"","operation":""'
 # Where a scope holds what `Endpoint.begin` has begun.
@@ -269,15 +271,14 @@ class Endpoint:
         return taken
 
     def _told(self, exchange: _Exchange, form: Form) -> Mapping[str, str]:
-        age = {"age": str(exchange.age)} if exchange.age else {}
-        return {"content-type": f"{form.value}; charset=utf-8", **self._headers(exchange), **age}
+        return {"content-type": f"{form.value}; charset=utf-8", **self._headers(exchange), **_age(exchange)}
 
     async def _send_cacheable(self, exchange: _Exchange, send: Send, form: Form, answer: Answer, plan: Plan) -> None:
         """The whole answer of a GET, or word that the client holds it already. What anybody may see may be kept on the way, for
         the same key: nobody is answered without one."""
         exchange.age = answer.age
         tag = f'W/"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
-        headers = {**self._headers(exchange), "etag": tag, "vary": "accept, authorization, origin"}
+        headers = {**self._headers(exchange), **_age(exchange), "etag": tag, "vary": VARY_OF_GET}
         if plan.public and self._terms.public_max_age_s and not exchange.wants_bill:
             headers = {name: value for name, value in headers.items() if name not in BUDGET}
             headers["cache-control"] = f"public, max-age={self._terms.public_max_age_s}"
@@ -329,6 +330,11 @@ class Endpoint:
             0 if charge is None else charge.points,
             exchange.age,
         )
+
+
+def _age(exchange: _Exchange) -> Mapping[str, str]:
+    """How old an answer is that is given again."""
+    return {"age": str(exchange.age)} if exchange.age else {}
 
 
 def deadline_s(scope: Scope, usual_s: float) -> float:

@@ -227,8 +227,8 @@ class Plans:
             found,
             self.limits,
             _weight(query, document),
-            # Who names an age or an instant wants no other.
-            public=selected <= self._public and given <= {"skus"},
+            # Who names an age or an instant wants no other. No field at all is no stock.
+            public=bool(selected) and selected <= self._public and given <= {"skus"},
             varying=varying(document, operation) if kind is OperationType.SUBSCRIPTION else (),
             lasting=kind is OperationType.QUERY and selected <= self._lasting and "asOf" not in given,
             digest=id_of(query),

@@ -155,6 +155,25 @@ async def test_the_same_question_is_answered_with_the_same_bytes(shops: tuple[Sh
     assert "ratelimit" in second.headers
 
 
+async def test_its_age_is_told_by_get_too(shops: tuple[Shop, Shop]) -> None:
+    one, _ = shops
+    sent = {"authorization": f"Bearer {one.keys['admin']}"}
+
+    async def get(query: str) -> httpx.Response:
+        return await one.http.get("/graphql", params={"query": query}, headers=sent)
+
+    async with asyncio.timeout(30):
+        while not age(answer := await get('{ stock(skus: ["SKU-3"]) { levels { onHand } } }')):
+            pass
+    assert answer.headers["cache-control"] == "no-store"
+    held = await one.http.get(answer.request.url, headers={**sent, "if-none-match": answer.headers["etag"]})
+    assert held.status_code == 304
+    # What caches on the way may keep is made anew, since they add an age of their own.
+    for _ in range(3):
+        public = await get('{ stock(skus: ["SKU-3"]) { availableToSell } }')
+        assert ("age" in public.headers, public.headers["cache-control"]) == (False, "public, max-age=1")
+
+
 async def test_it_is_given_again_on_every_transport_and_in_other_words(shops: tuple[Shop, Shop]) -> None:
     one, _ = shops
     # Where the second of the one was over on a slow machine, the next is asked about: it was never spelled so before.

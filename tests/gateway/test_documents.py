@@ -316,7 +316,7 @@ async def test_public_stock_may_be_kept_for_a_second_by_key(fresh: Gateway) -> N
     answer = await get(fresh, documentId=id_of(STOCK), variables=SKUS)
     assert answer.json()["data"]["stock"][1] == {"name": "B", "__typename": "Leaf"}
     assert answer.headers["cache-control"] == "public, max-age=1"
-    assert answer.headers["vary"] == "accept, authorization, origin"
+    assert answer.headers["vary"] == "accept, authorization, origin, x-acorn-bill"
     headers = {
         "authorization": f"Bearer {await fresh.key('read')}",
         "accept": GRAPHQL,
@@ -337,6 +337,7 @@ async def test_public_stock_may_be_kept_for_a_second_by_key(fresh: Gateway) -> N
         ("{ stock(skus: []) { name child { name } } }", {}),
         ("{ stock(skus: []) { name } broken }", {}),
         ("{ stock(skus: []) { nowhere } }", {}),
+        ("{ __typename }", {}),
         ("{ stock(skus: []) { name } }", {"x-acorn-bill": "1"}),
     ],
 )
@@ -369,6 +370,7 @@ async def test_post_may_never_be_kept_nor_anything_where_that_is_switched_off(se
         ('{ product(sku: "A") { sku } }', False),
         ('{ stock(skus: ["A"]) { sku } channels { name } }', False),
         ("{ __schema { types { name } } }", False),
+        ("{ __typename }", False),
     ],
 )
 def test_public_is_what_a_page_of_the_shop_may_show(text: str, public: bool) -> None:
