@@ -236,8 +236,8 @@ def check_content_type(value: str | None, encoding: str | None = None) -> None:
     if any(one.lower() not in ("utf-8", "utf8") for one in _CHARSET.findall(value)):
         raise _unsupported("Send the request in UTF-8.")
     if encoding is not None and encoding.strip().lower() != "identity":
-        raise _unsupported("Send the request as it is, not compressed.")
+        raise _unsupported("Send the request as it is, not compressed.", {"accept-encoding": "identity"})
 
 
-def _unsupported(message: str) -> BadRequest:
-    return BadRequest(message, status=415, code="UNSUPPORTED_MEDIA_TYPE")
+def _unsupported(message: str, headers: Mapping[str, str] | None = None) -> BadRequest:
+    return BadRequest(message, status=415, code="UNSUPPORTED_MEDIA_TYPE", headers=headers)

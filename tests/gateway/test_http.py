@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from typing import Any
@@ -157,6 +158,17 @@ async def test_what_a_form_can_send_is_refused(gateway: Gateway, kind: str) -> N
     answer = await gateway.http.post("/graphql", content=b'{"query": "{ hello }"}', headers=headers)
     assert answer.status_code == 415
     assert answer.json()["errors"][0]["extensions"]["code"] == "UNSUPPORTED_MEDIA_TYPE"
+
+
+async def test_what_is_compressed_is_refused_with_what_would_be_read(gateway: Gateway) -> None:
+    body = json.dumps({"query": "{ hello }"}).encode()
+    headers = await gateway.headers("read")
+    packed = await gateway.http.post(
+        "/graphql", content=gzip.compress(body), headers={**headers, "content-encoding": "gzip"}
+    )
+    assert (packed.status_code, packed.headers["accept-encoding"]) == (415, "identity")
+    plain = await gateway.http.post("/graphql", content=body, headers={**headers, "content-encoding": "identity"})
+    assert plain.json() == {"data": {"hello": "Hello world"}}
 
 
 async def test_a_large_body_is_refused_with_and_without_its_length(gateway: Gateway) -> None:
