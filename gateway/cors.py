@@ -11,10 +11,13 @@ from gateway.asgi import Scope, header
 
 # What an answer depends on beside its request's body and key; caches on the way keep such answers apart.
 VARY: Mapping[str, str] = {"vary": "accept, origin"}
-READABLE = "etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id"
+READABLE = "age, etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id"
+# Ours, then what clients send to whatever server: Apollo's headers, and those of tracing. A browser asks for `accept` only where
+# it is long or holds quotes.
 SENDABLE = (
-    "authorization, content-type, if-none-match, traceparent, tracestate, x-acorn-bill, x-acorn-deadline-ms, "
-    "x-graphql-event-stream-token, x-request-id"
+    "accept, authorization, content-type, if-none-match, x-acorn-bill, x-acorn-deadline-ms, x-graphql-event-stream-token, "
+    "x-request-id, apollo-require-preflight, apollographql-client-name, apollographql-client-version, "
+    "apollographql-library-name, apollographql-library-version, baggage, traceparent, tracestate"
 )
 KEPT_S = 600
 

@@ -50,7 +50,7 @@ from workers.watch import end
 log = logging.getLogger(__name__)
 
 PATH = "/graphql/stream"
-METHODS = "GET, POST, PUT, DELETE"
+METHODS = "GET, HEAD, POST, PUT, DELETE"
 TICKET = "x-graphql-event-stream-token"
 RESERVED_S = 30.0
 MOST_RESERVED = 100  # by one caller, and not opened yet
@@ -146,7 +146,7 @@ class SingleStreams:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = header(scope, TICKET) or _parameter(scope, "token")
-        if token is None and scope["method"] in ("GET", "POST"):
+        if token is None and scope["method"] in ("GET", "HEAD", "POST"):
             await self._endpoint(scope, receive, send)
             return
         try:
@@ -158,6 +158,9 @@ class SingleStreams:
                     await self._open(scope, receive, send, token or "")
                 case "POST":
                     await self._start(scope, receive, send, token or "")
+                case "HEAD":
+                    error = GraphQLError("Open a stream by GET.", extensions={"code": "METHOD_NOT_ALLOWED"})
+                    await self._refuse(scope, send, 405, error, allow="GET, POST, DELETE")
                 case _:
                     await self._end(scope, send, token or "")
         except ClientLeft:

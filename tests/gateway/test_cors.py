@@ -58,7 +58,7 @@ async def test_an_origin_is_allowed_letter_for_letter(open_to: Gateway, origin: 
 
 
 @pytest.mark.parametrize(
-    ("path", "methods"), [("/graphql", "GET, HEAD, POST"), ("/graphql/stream", "GET, POST, PUT, DELETE")]
+    ("path", "methods"), [("/graphql", "GET, HEAD, POST"), ("/graphql/stream", "GET, HEAD, POST, PUT, DELETE")]
 )
 async def test_a_page_learns_before_it_asks_what_it_may_send(open_to: Gateway, path: str, methods: str) -> None:
     before = await open_to.http.options(
@@ -72,7 +72,12 @@ async def test_a_page_learns_before_it_asks_what_it_may_send(open_to: Gateway, p
     assert {*before.headers["access-control-allow-methods"].split(", ")} == {*methods.split(", ")}
     assert {*before.headers["allow"].split(", ")} == {*methods.split(", "), "OPTIONS"}
     sendable = before.headers["access-control-allow-headers"].split(", ")
-    assert {"authorization", "content-type", "traceparent", "x-acorn-bill", "x-request-id"} <= {*sendable}
+    assert {"authorization", "content-type", "x-acorn-bill", "x-request-id", "x-graphql-event-stream-token"} <= {
+        *sendable
+    }
+    # What clients send that know nothing of us.
+    assert {"accept", "apollographql-client-name", "apollographql-client-version"} <= {*sendable}
+    assert {"traceparent", "tracestate", "baggage"} <= {*sendable}
     assert before.headers["access-control-max-age"] == "600"
     assert vary(before) == {"origin", "access-control-request-method", "access-control-request-headers"}
     assert before.content == b""
@@ -109,7 +114,7 @@ async def test_an_allowed_page_can_read_every_answer(
     assert answer.status_code == status
     assert answer.headers["access-control-allow-origin"] == DASH
     readable = answer.headers["access-control-expose-headers"].split(", ")
-    assert {"x-request-id", "retry-after", "ratelimit", "ratelimit-policy", "etag"} <= {*readable}
+    assert {"x-request-id", "retry-after", "ratelimit", "ratelimit-policy", "etag", "age"} <= {*readable}
     assert {"origin", "accept"} <= vary(answer)
     no_page = await open_to.http.request(
         request_.get("method", "POST"), "/graphql", headers={**headers, "origin": open_to.url}, **rest

@@ -168,7 +168,26 @@ async def test_without_a_token_each_operation_has_its_own_answer(gateway: Gatewa
     assert answer.text == 'event: next\ndata: {"data":{"counted":0}}\n\nevent: complete\ndata:\n\n'
     assert code(await gateway.http.delete(PATH, headers=headers)) == (404, "NOT_FOUND")
     other = await gateway.http.patch(PATH, headers=headers)
-    assert (code(other), other.headers["allow"]) == ((405, "METHOD_NOT_ALLOWED"), "GET, POST, PUT, DELETE, OPTIONS")
+    assert (code(other), other.headers["allow"]) == (
+        (405, "METHOD_NOT_ALLOWED"),
+        "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+    )
+    got, head = [
+        await gateway.http.request(method, PATH, params={"query": "{ hello }"}, headers=headers)
+        for method in ("GET", "HEAD")
+    ]
+    assert (head.status_code, head.content) == (got.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_nobody_opens_or_ends_a_stream_by_head(gateway: Gateway) -> None:
+    token = await reserve(gateway)
+    assert (await start(gateway, token, "a", "subscription { counted(to: 1) }")).status_code == 202
+    headers = await gateway.headers("read")
+    refused = await gateway.http.head(PATH, params={"token": token, "operationId": "a"}, headers=headers)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST, DELETE")
+    async with opened(gateway, token) as events:
+        assert await anext(events) == ("next", {"id": "a", "payload": {"data": {"counted": 0}}})
 
 
 async def test_streams_and_their_operations_are_bounded(fresh: Gateway) -> None:
