@@ -1,7 +1,8 @@
 """The exact end of a run: nulls where the schema lets them stand, and each error with its path and locations.
 
 An answer is walked in the order of its fields. A failure, or a null where none may stand, takes the nearest parent that may be
-null with it; of the failures below such a parent the first is told, as the specification leaves open.
+null with it; of the failures below such a parent those are told that come up to the first that does so, as the specification
+leaves open.
 """
 
 from __future__ import annotations

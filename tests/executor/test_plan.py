@@ -210,6 +210,18 @@ async def test_a_mutation_that_takes_all_data_with_it_is_the_last() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("{ all: lines { item { sku } } lines { number } }", [["all", 1, "item"], ["lines", 0, "number"]]),
+        ("{ lines { number } all: lines { item { sku } } }", [["lines", 0, "number"]]),
+    ],
+)
+async def test_failures_are_told_up_to_the_one_that_takes_all_data_with_it(text: str, paths: list[Any]) -> None:
+    result, _ = await run(text)
+    assert (result.data, [error.path for error in result.errors]) == (None, paths)
+
+
 async def test_a_subscription_is_run_for_an_event_which_is_the_root() -> None:
     result = await plan_of("subscription { count }").run({}, Log(), 7)
     assert result.encode() == b'{"data":{"count":7}}'
