@@ -43,6 +43,9 @@ NOTED = "acorn.noted"
 NAMED = "acorn.named"
 ID = "acorn.id"
 
+# Headers that decide who asks for what: where one is given twice, somebody on the way may have read the other.
+ONCE = (b"authorization", b"content-type", b"origin")
+
 BODY_S = 10.0
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -124,6 +127,16 @@ def check_origin(scope: Scope, allowed: tuple[str, ...]) -> None:
             status=403,
             code="ORIGIN_NOT_ALLOWED",
         )
+
+
+def check_once(scope: Scope) -> None:
+    """Raises BadRequest for two different headers of which one alone can be meant."""
+    first = named(scope)
+    if len(first) == len(scope["headers"]):
+        return
+    for name, value in scope["headers"]:
+        if name in ONCE and value != first[name]:
+            raise BadRequest(f"The header `{name.decode().title()}` is given twice; which one is meant?")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -28,6 +28,7 @@ from gateway.asgi import (
     Scope,
     Send,
     address,
+    check_once,
     check_origin,
     header,
     listed,
@@ -237,6 +238,7 @@ class Endpoint:
     async def _received(self, exchange: _Exchange, receive: Receive) -> tuple[Caller, Request]:
         """Who asks for what, in the address or in the body. Raises BadRequest."""
         scope = exchange.scope
+        check_once(scope)
         check_origin(scope, self._terms.allowed_origins)
         if not exchange.safe:
             check_content_type(header(scope, "content-type"), header(scope, "content-encoding"))

@@ -28,6 +28,7 @@ from gateway.asgi import (
     Scope,
     Send,
     address,
+    check_once,
     check_origin,
     header,
     listed,
@@ -150,6 +151,7 @@ class SingleStreams:
             await self._endpoint(scope, receive, send)
             return
         try:
+            check_once(scope)
             check_origin(scope, self._terms.allowed_origins)
             match scope["method"]:
                 case "PUT":

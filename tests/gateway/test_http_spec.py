@@ -99,6 +99,21 @@ async def test_nothing_that_fits_is_a_406(gateway: Gateway, accept: str) -> None
     assert (answer.status_code, code(answer)) == (406, "NOT_ACCEPTABLE")
 
 
+@pytest.mark.parametrize("twice", ["authorization", "content-type", "origin"])
+@pytest.mark.parametrize("path", ["/graphql", "/graphql/stream?token=x"])
+async def test_of_two_headers_that_differ_nobody_chooses_one(gateway: Gateway, twice: str, path: str) -> None:
+    own = {**await gateway.headers("admin"), "origin": gateway.url}
+
+    async def status(*headers: tuple[str, str]) -> int:
+        answer = await gateway.http.post(path, content=b'{"query": "{ hello }"}', headers=list(headers))
+        return answer.status_code
+
+    as_ever = 200 if path == "/graphql" else 404
+    assert await status(*own.items()) == await status(*own.items(), (twice, own[twice])) == as_ever
+    for other in ("", "else"):
+        assert await status(*own.items(), (twice, other)) == await status((twice, other), *own.items()) == 400
+
+
 async def test_several_accept_headers_are_one_list(gateway: Gateway) -> None:
     headers = [*(await gateway.headers("admin")).items(), ("accept", "text/html"), ("accept", GRAPHQL)]
     answer = await gateway.http.post("/graphql", content=b'{"query": "{ __typename }"}', headers=headers)
