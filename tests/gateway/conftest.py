@@ -59,6 +59,7 @@ class Gateway:
     http: httpx.AsyncClient
     store: Store
     keys: dict[frozenset[str], str] = field(default_factory=dict)
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def ws_url(self) -> str:
@@ -67,11 +68,13 @@ class Gateway:
     async def key(self, *scopes: str) -> str:
         """A key with these scopes."""
         wanted = frozenset(scopes or ("admin",))
-        if wanted not in self.keys:
-            self.keys[wanted] = secret = new_secret()
-            name = "-".join(sorted(wanted))
-            async with self.store.begin() as tx:
-                await api_key.create(tx, uuid4().hex, name, hash_secret(secret), wanted, None)
+        # One of a crowd makes it, and none has it before it counts.
+        async with self.making:
+            if wanted not in self.keys:
+                secret, name = new_secret(), "-".join(sorted(wanted))
+                async with self.store.begin() as tx:
+                    await api_key.create(tx, uuid4().hex, name, hash_secret(secret), wanted, None)
+                self.keys[wanted] = secret
         return self.keys[wanted]
 
     async def expire(self, *scopes: str) -> None:
