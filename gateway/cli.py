@@ -29,7 +29,7 @@ from gateway.commands import (
     privacy,
     stock,
 )
-from gateway.commands.common import asked_database, fail, ready, told_settings, with_house, with_store
+from gateway.commands.common import asked_database, fail, ready, told_settings, warn_of_unread, with_house, with_store
 from gateway.settings import PORT_WANTED
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def serve(
     from gateway.app import App
 
     settings = ready(told_settings())
+    warn_of_unread(settings)
     try:
         listener = server.listen(host or settings.host, port or settings.port)
     except server.PortTaken as problem:
@@ -134,6 +135,7 @@ def work() -> None:
     from gateway.worker import run
 
     settings = ready(told_settings())
+    warn_of_unread(settings)
 
     async def work() -> None:
         house = await build_house(settings)

@@ -24,7 +24,7 @@ from domain.webhook import WebhookState
 from gateway.config import ConfigError, read_config
 from gateway.jwt import Away, Issuer, Tokens
 from gateway.pages import install
-from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings
+from gateway.settings import ENV_FILE, Settings, SettingsError, read_settings, unread_names
 from gateway.wiring import House, build_house
 from store import (
     api_key,
@@ -77,7 +77,11 @@ async def examine(env_file: Path | None = ENV_FILE) -> AsyncIterator[Finding]:
     except SettingsError as problem:
         yield Finding(Grade.ILL, "settings", str(problem), "Set them, then run `acorn doctor` again.")
         return
-    yield Finding(Grade.WELL, "settings", "complete")
+    unread = unread_names(settings.config, env_file=env_file)
+    for name, do in unread.items():
+        yield Finding(Grade.NOTE, "settings", f"{name} is no setting of ours, and nobody reads it", do)
+    if not unread:
+        yield Finding(Grade.WELL, "settings", "complete")
     try:
         config = read_config(settings.config)
         house = await build_house(settings, config, log_calls=False)

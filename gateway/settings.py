@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ACORN_"
 ENV_FILE = Path(".env")
+# What others read: docker-compose.yml, `acorn conformance`, rehearsed crashes, tests, benchmarks.
+READ_ELSEWHERE = frozenset(
+    {
+        "ACORN_DATABASE_PASSWORD",
+        "ACORN_CONFORMANCE_TOKEN",
+        "ACORN_CONFORMANCE_SECRET",
+        "ACORN_CRASH_AT",
+        "ACORN_CONTRACTS",
+        "ACORN_GRAPHQL_CORE_TESTS",
+        "ACORN_TEST_DELIVERIES",
+        "ACORN_BENCH_MODULES",
+    }
+)
 
 # What to write when a setting is missing.
 EXAMPLES: Mapping[str, str] = {
@@ -205,6 +221,25 @@ def read_settings(*, env_file: Path | None = ENV_FILE) -> Settings:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the rest comes from the environment
     except ValidationError as problem:
         raise SettingsError("\n".join(_told(error) for error in problem.errors())) from None
+
+
+def unread_names(config: Path, *, env_file: Path | None = ENV_FILE) -> dict[str, str]:
+    """The `ACORN_…` variables that are set and that nobody reads, each with what to do. `config` names variables of its own."""
+    ours = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    named = re.findall(r"env:(\w+)", config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else []
+    told = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
+    unread = {
+        name
+        for name, value in told.items()
+        if value
+        and name.upper().startswith(PREFIX)
+        and name not in named
+        and name.upper() not in {*ours, *READ_ELSEWHERE}
+    }
+    near = {name: get_close_matches(name.upper(), ours, n=1) for name in sorted(unread)}
+    return {
+        name: f"Did you mean {one[0]}?" if one else "docs/configuration.md names all." for name, one in near.items()
+    }
 
 
 def _told(error: Any) -> str:

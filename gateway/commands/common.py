@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, Protocol, TypeVar
 
 import typer
 
-from gateway.settings import Settings, SettingsError, read_settings
+from gateway.settings import Settings, SettingsError, read_settings, unread_names
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -33,6 +33,14 @@ def told_settings() -> Settings:
         fail(str(problem))
     logs.set_up(settings.log_level, settings.log_format)
     return settings
+
+
+def warn_of_unread(settings: Settings) -> None:
+    """Log which variables look like settings and are none."""
+    import logging
+
+    for name, do in unread_names(settings.config).items():
+        logging.getLogger(__name__).warning("settings.unknown", extra={"setting": name, "advice": do})
 
 
 def told_config(settings: Settings) -> Config:

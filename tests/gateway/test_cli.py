@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -113,7 +114,10 @@ def test_serve_and_work_say_what_they_lack(acorn: Acorn, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_serve_answers_until_it_is_told_to_stop(acorn: Acorn, tmp_path: Path, stop: signal.Signals) -> None:
+def test_serve_answers_until_it_is_told_to_stop(
+    acorn: Acorn, tmp_path: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACORN_DOCUMENT", "trusted")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -134,7 +138,11 @@ def test_serve_answers_until_it_is_told_to_stop(acorn: Acorn, tmp_path: Path, st
     assert answer.json() == {"ready": True, "reasons": []}
     process.send_signal(stop)
     assert process.wait(60) in (0, -stop)
-    assert "Traceback" not in (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text()
+    assert "Traceback" not in said
+    told = {one["event"]: one for one in map(json.loads, said.splitlines())}
+    assert told["server.listening"]["address"] == f"http://127.0.0.1:{port}"
+    assert told["settings.unknown"]["setting"] == "ACORN_DOCUMENT"
 
 
 def test_the_version_is_told(acorn: Acorn) -> None:
@@ -210,6 +218,25 @@ def test_doctor_finds_a_sound_house_sound(acorn: Acorn, shop: list[Any]) -> None
     assert "note  keys: there is no API key" in lines
     assert "note  workers: none has shown a sign of life within 30 s" in lines
     assert "  ok  channel shop: Acorn shop answers, with all scopes." in lines
+
+
+def test_doctor_names_what_is_no_setting(acorn: Acorn, shop: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(
+        "ACORN_KEY_POINTS_PER_MINUTEE=3\nACORN_TOKEN_OF_SHOP=s3cret\nACORN_NO_SUCH_THING=\n", encoding="utf-8"
+    )
+    named = CHANNELS.replace("shpat_test", "env:ACORN_TOKEN_OF_SHOP")
+    Path("acorn.toml").write_text(named, encoding="utf-8")
+    monkeypatch.setenv("ACORN_DOCUMENT", "trusted")
+    monkeypatch.setenv("ACORN_CONTRACTS", "/contracts")
+    looked = acorn("doctor")
+    lines = plain(looked).splitlines()
+    assert looked.exit_code == 0
+    assert [line for line in lines if "settings:" in line] == [
+        "note  settings: ACORN_DOCUMENT is no setting of ours, and nobody reads it",
+        "note  settings: ACORN_KEY_POINTS_PER_MINUTEE is no setting of ours, and nobody reads it",
+    ]
+    assert "      → Did you mean ACORN_DOCUMENTS?" in lines
+    assert "      → Did you mean ACORN_KEY_POINTS_PER_MINUTE?" in lines
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from gateway.entries import FileEntry
-from gateway.settings import PREFIX, Settings
+from gateway.settings import PREFIX, READ_ELSEWHERE, Settings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 ROWS = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE))
 
 
@@ -68,3 +69,13 @@ def test_every_key_of_the_file_stands_in_the_docs() -> None:
     assert "`fields` has a table per channel" in PAGE
     assert "`words` has a table per field" in PAGE
     assert "channels.pools.code" in keys
+
+
+def test_what_is_read_anywhere_is_known() -> None:
+    read = re.compile(rf"""environ(?:\.get\(|\[)"({PREFIX}\w+)"|envvar="({PREFIX}\w+)"|\$\{{({PREFIX}\w+)""")
+    pages = [*ROOT.glob("docker-compose.yml"), *(one for one in ROOT.glob("*/**/*.py") if one.parts[-2] != ".venv")]
+    found = {
+        name for page in pages for names in read.findall(page.read_text(encoding="utf-8")) for name in names if name
+    }
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert found - settings == READ_ELSEWHERE
