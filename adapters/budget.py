@@ -410,9 +410,14 @@ def _longest_us(ask: Ask) -> int:
 
 
 def _forgetful(channel: ChannelId, plan: Plan, problem: Exception) -> Throttled:
+    slow = isinstance(problem, TimeoutError)
     return Throttled(
-        f"{plan.operation} of {channel} has to wait: the record of its uses cannot be reached "
-        f"({type(problem).__name__}). Check that PostgreSQL runs and that its URL is right.",
+        f"{plan.operation} of {channel} has to wait: PostgreSQL, which records its uses, "
+        + (
+            "answers too slowly. It is tried again by itself; if that lasts, look at what PostgreSQL is busy with."
+            if slow
+            else f"cannot be reached ({type(problem).__name__}). Check that it runs and that its URL is right."
+        ),
         retry_after_s=1.0,
     )
 

@@ -188,6 +188,8 @@ async def failed(deps: Deps, state: StreamState, problem: Exception, failures: i
         log.warning("stream.failed", extra=extra | {"upstream_request_id": problem.upstream_request_id})
     else:
         log.error("stream.broken", extra=extra, exc_info=problem)
+    if isinstance(problem, Throttled):  # it says for how long, however often it was told before
+        failures = 1
     wait_s = max(RETRY_FROM_S, jittered(failures, first_s=2 * RETRY_FROM_S, most_s=RETRY_TO_S))
     if isinstance(problem, Throttled):
         wait_s = max(wait_s, problem.retry_after_s)

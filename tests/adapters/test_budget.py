@@ -424,6 +424,17 @@ async def test_without_the_record_of_uses_nothing_is_granted(bench: Bench) -> No
     await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
 
 
+async def test_a_slow_memory_of_uses_is_not_called_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for problem, words in ((TimeoutError, "answers too slowly"), (ConnectionRefusedError, "cannot be reached")):
+
+        async def note_use(channel: ChannelId, operation: str, problem: type[OSError] = problem) -> None:
+            raise problem
+
+        monkeypatch.setattr(bench.uses, "note_use", note_use)
+        with pytest.raises(Throttled, match=f"PostgreSQL, which records its uses, {words}"):
+            await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
+
+
 async def test_a_throttled_caller_is_left_what_the_platform_says_is_left(bench: Bench) -> None:
     plan = Plan("points", 0.001, 2000)
     await bench.budgets.spend(bench.channel, plan, Ask())

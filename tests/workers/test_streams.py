@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.port import Page
 from domain.budget import Ask, Plan
 from domain.channel import Platform, StreamName, StreamState
-from domain.errors import MissingRole, Throttled, Transient, Unauthorized
+from domain.errors import HouseError, MissingRole, Throttled, Transient, Unauthorized
 from domain.event import EventKind
 from domain.ids import ChannelId, ChannelSku, Sku, order_id
 from domain.ledger import EntryKind, NewEntry
@@ -39,7 +39,7 @@ from tests.workers.fake_port import (
 from tests.workers.house import SHORT, make_deps, until, working
 from tests.workers.market import BERLIN
 from workers.deps import Deps
-from workers.streams import Streams, every, register, run_stream, sync_once
+from workers.streams import Streams, every, failed, register, run_stream, sync_once
 
 O_1, O_2 = (order_id(ChannelId("shop"), number) for number in ("O-1", "O-2"))
 
@@ -250,6 +250,22 @@ async def _succeeded(store: Store, id: str) -> bool:
 
 async def _failed(store: Store, id: str) -> bool:
     return any(state.last_error for (channel, _), state in (await _states(store)).items() if channel == id)
+
+
+@pytest.mark.parametrize(
+    ("problem", "soon"), [(Throttled("No slot.", retry_after_s=1), True), (Transient("It does not answer."), False)]
+)
+async def test_who_waits_for_a_slot_does_not_wait_longer_each_time(
+    store: Store, redis: Redis, port: FakePort, monkeypatch: pytest.MonkeyPatch, problem: HouseError, soon: bool
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    deps = make_deps(store, redis, [port])
+    await register(deps)
+    await failed(deps, (await _states(store))["shop", StreamName.STOCK], problem, failures=20)
+    async with store.begin() as tx:
+        wait = select(sync_stream.c.due_at - func.now()).where(sync_stream.c.last_error == problem.message)
+        [waits] = (await tx.scalars(wait)).all()
+    assert (waits <= timedelta(seconds=30)) is soon
 
 
 async def test_unexpected_failures_are_told_without_their_words(store: Store, redis: Redis, port: FakePort) -> None:
