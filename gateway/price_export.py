@@ -10,17 +10,18 @@ from domain.export import harmless
 from domain.ids import ChannelId
 from domain.price import Price
 from domain.price_target import Offer
-from gateway.price_file import COLUMNS
 from store import price, price_target
 from store.session import Store
 
 BLOCK = 1_000
+# COLUMNS as CSV has them.
+HEADER = ("sku", "channel", "marketplace", "channel_sku", "amount", "currency", "sale_amount", "sale_from", "sale_to")
 
 
 async def export(
     store: Store, channels: Mapping[ChannelId, Channel], tell: Callable[[list[str]], object]
 ) -> tuple[int, int]:
-    """Tell each listing of these channels that shows a price, as a row of COLUMNS; (how many do, how many do not)."""
+    """Tell each listing of these channels that shows a price, as a row under HEADER; (how many do, how many do not)."""
     told = silent = 0
     last: Offer | None = None
     while True:
@@ -48,11 +49,11 @@ def _row(one: Offer, live: Price, now: datetime) -> list[str]:
         "sku": harmless(one.sku),
         "channel": one.channel,
         "marketplace": one.marketplace or "",
-        "channelSku": harmless(one.channel_sku),
+        "channel_sku": harmless(one.channel_sku),
         "amount": f"{live.regular.amount:f}",
         "currency": live.regular.currency,
-        "saleAmount": "" if sale is None else f"{sale.price.amount:f}",
-        "saleFrom": "" if sale is None or sale.starts_at is None else sale.starts_at.isoformat(),
-        "saleTo": "" if sale is None or sale.ends_at is None else sale.ends_at.isoformat(),
+        "sale_amount": "" if sale is None else f"{sale.price.amount:f}",
+        "sale_from": "" if sale is None or sale.starts_at is None else sale.starts_at.isoformat(),
+        "sale_to": "" if sale is None or sale.ends_at is None else sale.ends_at.isoformat(),
     }
-    return [cells[name] for name in COLUMNS]
+    return [cells[name] for name in HEADER]

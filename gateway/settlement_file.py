@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -80,7 +79,10 @@ def channel_of(file: Path, channels: Sequence[Channel], named: str | None) -> Ch
         if not channels:
             raise FileProblem(f"There is no Amazon channel {named} in acorn.toml.")
         return channels[0]
-    fits = [one for one in channels if _sells(one, *_whereabouts(file))]
+    currency, stores, flaw = _whereabouts(file)
+    fits = [one for one in channels if _sells(one, currency, stores)]
+    if len(fits) != 1 and flaw:
+        raise FileProblem(f"This is no settlement file. {flaw}")
     if len(fits) != 1:
         others = ", ".join(one.id for one in fits or channels) or "none"
         raise FileProblem(
@@ -123,16 +125,23 @@ def _sells(channel: Channel, currency: str, stores: set[str]) -> bool:
     return bool(there & stores if stores else there)
 
 
-def _whereabouts(file: Path) -> tuple[str, set[str]]:
-    """The currency of a file and the marketplaces that its first rows name; nothing, where they cannot be read."""
+def _whereabouts(file: Path) -> tuple[str, set[str], str]:
+    """The currency of a file and the marketplaces that its first rows name; where these cannot be read, why not."""
+    flaw = ""
     for utf8 in (True, False):
         reader, coming = SettlementFile(utf8=utf8), Coming()
-        with suppress(FileRefused, Broken):
+        try:
             for piece in coming.feed(next(_pieces(file), b"")):
                 reader.feed(piece)
+            if reader.head is None:
+                reader.close()
+        except FileRefused as problem:
+            flaw = problem.message
+        except Broken as problem:
+            flaw = f"It {problem}"
         if reader.head is not None:
-            return reader.head.total.currency, reader.marketplaces
-    return "", set()
+            return reader.head.total.currency, reader.marketplaces, ""
+    return "", set(), flaw
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

@@ -80,8 +80,7 @@ def prices_export(
     out: Annotated[Path | None, typer.Option(help="The file to write; by default the standard output.")] = None,
 ) -> None:
     """Write the prices that channels show now as a file for `acorn prices set`."""
-    from gateway.price_export import export
-    from gateway.price_file import COLUMNS
+    from gateway.price_export import HEADER, export
 
     channels = {one.id: one for one in (each.channel() for each in told_config(told_settings()).file.channels)}
     if channel is not None:
@@ -94,7 +93,7 @@ def prices_export(
         except OSError as problem:
             fail(f"{out} cannot be written: {problem.strerror}.")
         rows = csv.writer(opened, lineterminator="\n")
-        rows.writerow(COLUMNS)
+        rows.writerow(HEADER)
         told, silent = with_store(lambda store: export(store, channels, rows.writerow))
     typer.echo(f"{told} prices." + (f" {silent} listings show none yet." if silent else ""), err=True)
 

@@ -87,6 +87,13 @@ def test_whose_a_file_is_is_asked_where_it_could_be_two_accounts_and_nothing_is_
         "DE.txt: More than one channel of acorn.toml sells where this file is of. Say --channel: amazon-de, second-de."
         in told.stderr
     )
+    for name, contents, flaw in (
+        ("empty.txt", b"", "The file is empty"),
+        ("list.csv", b"sku,amount\nMUG,1.00\n", "The file has no column `settlement-id`"),
+        ("broken.txt.gz", b"\x1f\x8b\x09\x00no gzip at all", "It is damaged"),
+    ):
+        (folder / name).write_bytes(contents)
+        assert f"{name}: This is no settlement file. {flaw}" in acorn("finance", "import", name).stderr
     assert in_store(database_url, lambda tx: tx.scalar(select(func.count()).select_from(finance_file))) == 0
     (folder / "JP.txt").write_bytes(file_in("JP", entries("JP"))[0])
     assert "JP.txt: No channel of acorn.toml sells" in acorn("finance", "import", "JP.txt").stderr

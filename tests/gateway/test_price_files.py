@@ -119,6 +119,7 @@ def test_prices_are_exported_edited_tried_and_set(acorn: Acorn, tmp_path: Path, 
     exported = acorn("prices", "export", "--out", str(file))
     assert "4 prices." in exported.stderr, exported.output
     present = file.read_text(encoding="utf-8")
+    assert present.startswith("sku,channel,marketplace,channel_sku,amount,currency,sale_amount,sale_from,sale_to\n")
     assert "SKU-2,shop,,SKU-2,20,EUR,,,\n" in present
     tried = acorn("prices", "set", str(file), "--dry-run", "--report", str(report))
     assert tried.exit_code == 0, tried.output
