@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 SCRIPT = (Path(__file__).parent / "budget.lua").read_text(encoding="utf-8")
 NOTE_EVERY_S = 10.0
+# Synchronization, which nobody waits for, is so many times more patient with a slow PostgreSQL.
+IN_NO_HURRY = 10
 # More than any bucket holds: a bucket that was never used is full.
 FULL = 1e18
 # As in budget.lua: the share of a bucket that each class leaves to those above it.
@@ -264,7 +266,7 @@ class Budgets:
         turn: asyncio.Task[Any] | None = None
         try:
             while True:
-                await self._note(channel, plan)
+                await self._note(channel, plan, ask)
                 turn = self._errands.start(
                     self._run(
                         "spend", channel, plan, cost, int(ask.priority), ticket, order, _longest_us(ask), int(held)
@@ -290,13 +292,14 @@ class Budgets:
 
     # A bucket is opened by its first use in this process, and its use is noted then and every 10 s: both before a grant.
 
-    async def _note(self, channel: ChannelId, plan: Plan) -> None:
+    async def _note(self, channel: ChannelId, plan: Plan, ask: Ask) -> None:
         key = (channel, plan.operation)
         at, noting = self._noted.get(key, (-math.inf, None))
         if noting is None or time.monotonic() - at >= NOTE_EVERY_S:
             noting = self._errands.start(self._use(channel, plan, first=noting is None))
             self._noted[key] = (time.monotonic(), noting)
-        await asyncio.wait({noting}, timeout=self._patience_s)
+        in_no_hurry = ask.deadline is None and ask.priority >= Priority.BACKGROUND
+        await asyncio.wait({noting}, timeout=self._patience_s * (IN_NO_HURRY if in_no_hurry else 1))
         if not noting.done():
             raise _forgetful(channel, plan, TimeoutError())
         if noting.exception() is not None:
@@ -410,16 +413,17 @@ def _longest_us(ask: Ask) -> int:
 
 
 def _forgetful(channel: ChannelId, plan: Plan, problem: Exception) -> Throttled:
-    slow = isinstance(problem, TimeoutError)
-    return Throttled(
-        f"{plan.operation} of {channel} has to wait: PostgreSQL, which records its uses, "
-        + (
-            "answers too slowly. It is tried again by itself; if that lasts, look at what PostgreSQL is busy with."
-            if slow
-            else f"cannot be reached ({type(problem).__name__}). Check that it runs and that its URL is right."
-        ),
-        retry_after_s=1.0,
-    )
+    if isinstance(problem, TimeoutError):
+        words = (
+            "PostgreSQL, which records its uses, or Redis answers too slowly (TimeoutError). It is tried again; if that lasts, "
+            "look at what they are busy with."
+        )
+    else:
+        words = (
+            f"the record of its uses cannot be reached ({type(problem).__name__}). Check that PostgreSQL runs and that its URL "
+            "is right."
+        )
+    return Throttled(f"{plan.operation} of {channel} has to wait: {words}", retry_after_s=1.0)
 
 
 def _unreachable(problem: Exception) -> Throttled:

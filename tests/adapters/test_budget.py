@@ -431,8 +431,25 @@ async def test_a_slow_memory_of_uses_is_not_called_away(bench: Bench, monkeypatc
             raise problem
 
         monkeypatch.setattr(bench.uses, "note_use", note_use)
-        with pytest.raises(Throttled, match=f"PostgreSQL, which records its uses, {words}"):
+        with pytest.raises(Throttled, match=words):
             await bench.budgets.spend(bench.channel, SUMMARIES, Ask())
+
+
+async def test_synchronization_waits_longer_for_a_slow_memory_of_uses(bench: Bench, redis: Redis) -> None:
+    budgets, slow, note_use = Budgets(redis, bench.uses, patience_s=0.5), asyncio.Event(), bench.uses.note_use
+
+    async def note_slowly(channel: ChannelId, operation: str) -> None:
+        await slow.wait()
+        await note_use(channel, operation)
+
+    bench.uses.note_use = note_slowly  # type: ignore[method-assign]
+    patient = asyncio.create_task(budgets.spend(bench.channel, SUMMARIES, Ask(Priority.BACKGROUND)))
+    with pytest.raises(Throttled, match="answers too slowly"):
+        await budgets.spend(bench.channel, SUMMARIES, Ask())
+    slow.set()
+    await patient
+    assert bench.uses.notes == 1
+    await budgets.settle()
 
 
 async def test_a_throttled_caller_is_left_what_the_platform_says_is_left(bench: Bench) -> None:
