@@ -22,7 +22,12 @@ def tables(told: Explained, locations: Sequence[Location], now: datetime) -> Ite
     exposure = told.exposure
     title = f"Channels could sell {exposure.sellable}, {exposure.existing} exist, {exposure.beyond} beyond that"
     channels = _table(title, "channel", "SKU there", "place", "to show", "told", "confirmed", "why")
+    above: object = None
     for number in told.channels:
+        listing = number.channel, number.channel_sku
+        # The terms are those of all its places together.
+        why = "part of the above" if listing == above else _why(number.terms)
+        above = listing
         channels.add_row(
             number.channel,
             number.channel_sku,
@@ -30,7 +35,7 @@ def tables(told: Explained, locations: Sequence[Location], now: datetime) -> Ite
             str(number.target),
             "-" if number.told is None else str(number.told),
             _age(number.confirmed_at, now),
-            number.error_message or _why(number.terms),
+            number.error_message or why,
         )
     yield channels
 
