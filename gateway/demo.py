@@ -31,7 +31,7 @@ from domain.product import FulfilledBy
 from gateway import children, engines
 from gateway.auth import hash_secret
 from gateway.children import Child
-from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, RATES, STOREFRONTS, Examples, Storefront, eight_things
+from gateway.demo_text import ADDRESSES, CHANNELS, KEYS, RATES, STOREFRONTS, Examples, Storefront, nine_things
 from gateway.settings import Settings
 from gateway.wiring import House, build_house
 from gateway.worker import deps_of
@@ -171,12 +171,13 @@ class _Demo:
     def _settings(self, folder: Path, running: engines.Engines) -> Settings:
         path = folder / "acorn.toml"
         shop = self.storefront
+        home = f"http://{HOST}:{self.ports.gateway}"
         path.write_text(
             CHANNELS.format(
-                home=f"http://{HOST}:{self.ports.gateway}",
+                home=home,
                 amazon=f"http://{HOST}:{self.ports.amazon}",
                 carrier=f"http://{HOST}:{self.ports.carrier}",
-                storefront=shop.block.format(shop=f"http://{HOST}:{self.ports.shop}", lag=VISIBILITY_LAG_S),
+                storefront=shop.block.format(home=home, shop=f"http://{HOST}:{self.ports.shop}", lag=VISIBILITY_LAG_S),
                 berlin=shop.berlin,
                 reno=shop.reno,
                 lag=VISIBILITY_LAG_S,
@@ -248,7 +249,7 @@ class _Demo:
             folder=folder,
             acorn=Path(sys.executable).parent / "acorn",
         )
-        text = f"{addresses}\n{eight_things(home, examples)}\n\nready"
+        text = f"{addresses}\n{nine_things(home, examples)}\n\nready"
         print(text, flush=True)  # noqa: T201  the demo's answer to whoever waits for it
 
     async def _watch(self) -> None:

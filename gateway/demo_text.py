@@ -34,6 +34,8 @@ KEYS: Mapping[str, frozenset[str]] = {
         }
     ),
     "demo-finance": frozenset({"orders:read", "catalog:read", "finance:read", "finance:write"}),
+    # All that can be read but the buyers, and nothing else.
+    "demo-dashboard": frozenset({one for one in ALL if one.endswith(":read")}),
     "demo-admin": ALL,
 }
 
@@ -44,6 +46,9 @@ RATES: Mapping[str, Decimal] = {"USD": Decimal("1.08"), "JPY": Decimal("163.50")
 CHANNELS = """\
 [stock]
 max_age = "PT5M"
+
+[prices]
+ask_market = "always"
 
 [[channels]]
 id = "amazon-us"
@@ -165,10 +170,13 @@ platform = "shopify"
 name = "Acorn shop"
 shop = "acorn-sandbox.myshopify.com"
 access_token = "shpat_sandbox"
+client_secret = "sandbox-secret"
+webhook_url = "{home}/webhooks/shopify/shop"
 sandbox = true
 endpoint = "{shop}"
 buyers = true
 visibility_lag = "PT{lag}S"
+payment_fee = "2.9 % + 0.30"
 """
 
 REST = """\
@@ -181,6 +189,7 @@ token = "st_sandbox"
 sandbox = true
 buyers = true
 visibility_lag = "PT{lag}S"
+payment_fee = "2.9 % + 0.30"
 """
 
 
@@ -223,6 +232,7 @@ Keys, as `Authorization: Bearer …`
   demo-checkout    reserves units too
   demo-operator    reads orders, holds, ships and refunds them, adjusts stock, prices and rules, runs streams, approves
   demo-finance     reads orders, costs, settlements and profit, and ties them out
+  demo-dashboard   reads all of that together, and may do nothing
   demo-admin       may do everything, and sees who bought
 """
 
@@ -254,6 +264,12 @@ HOLD = """mutation { reserveStock(input: { idempotencyKey: "%s", channelId: "Cha
 WATCH = """{ stock(skus: ["%s"]) {
     availableToSell explanation { label quantity } channels { channel { name } quantity confirmedAt } } }"""
 
+# Until every channel was seen to show what can be sold, for a minute or so.
+SEEN = """for TRY in $(seq 60); do STOCK=$(%s)
+  LEFT=$(echo $STOCK | grep -o '"availableToSell":[0-9]*' | cut -d: -f2)
+  echo $STOCK | sed "s/\\"quantity\\":$LEFT,\\"confirmedAt\\":\\"//g" | grep -q confirmedAt || break; sleep 1
+done; echo $STOCK"""
+
 RELEASE = """mutation { releaseReservation(id: "%s") { reservation { status } userErrors { message } } }"""
 
 
@@ -273,10 +289,19 @@ EARNED = """{ profit(filter: { from: "%s", to: "%s", currency: "EUR" }, groupBy:
     revenue { amount currency } fees { amount } refunds { amount } cost { amount } profit { amount }
     unitsWithoutCost unitsWithoutFees } }"""
 
+GLANCE = """query Glance($sku: String!, $today: DateTime!, $tomorrow: DateTime!, $month: DateTime!) {
+    stock(skus: [$sku]) { sku availableToSell freshness channels { channel { name } quantity } }
+    orders(first: 5) { nodes { placedAt channel { name } externalId status total { amount currency } } }
+    today: profit(filter: { from: $today, to: $tomorrow, currency: "EUR" }, groupBy: [CHANNEL]) { ...earned }
+    month: profit(filter: { from: $month, to: $tomorrow, currency: "EUR" }, groupBy: [CHANNEL]) { ...earned } }
+    fragment earned on ProfitRow {
+    dimensions { value } units revenue { amount } profit { amount } unitsWithoutCost unitsWithoutFees }"""
 
-def curl(home: str, key: str, query: str, *options: str) -> str:
+
+def curl(home: str, key: str, query: str, *options: str, variables: Mapping[str, str] | None = None) -> str:
     """A command to paste; its parts stand on lines of their own."""
-    body = json.dumps({"query": re.sub(r"\s+", " ", query)})
+    named = {} if variables is None else {"variables": variables}
+    body = json.dumps({"query": re.sub(r"\s+", " ", query), **named})
     parts = [
         f"curl -s {home}/graphql",
         f"-H 'Authorization: Bearer {key}'",
@@ -299,8 +324,8 @@ class Examples:
     price: Money
 
 
-def eight_things(home: str, examples: Examples) -> str:
-    """What to try first: read, queue, hold, ship, follow, reserve, price, tie out what was paid."""
+def nine_things(home: str, examples: Examples) -> str:
+    """What to try first: read, queue, hold, ship, follow, reserve, price, tie out what was paid, all at a glance."""
     order = examples.order
     key = f"first-try-{secrets.token_hex(3)}"
     tracking = f"00340434{secrets.randbelow(10**12):012}"
@@ -312,9 +337,11 @@ def eight_things(home: str, examples: Examples) -> str:
     hold = curl(home, "demo-checkout", HOLD % (f"cart-{secrets.token_hex(3)}", examples.shared))
     price = examples.price
     preview = PREVIEW % (f"price-{secrets.token_hex(3)}", examples.priced, f"{price.amount:f}", price.currency)
+    days = {"today": today, "tomorrow": today + timedelta(days=1), "month": today.replace(day=1)}
+    glance = {"sku": examples.sku, **{name: f"{day}T00:00:00Z" for name, day in days.items()}}
     return "\n".join(
         [
-            "Eight things to paste:\n",
+            "Nine things to paste:\n",
             "1. What can be sold, and why? One answer from Amazon, the shop and the warehouses, with its bill.\n",
             curl(home, "demo-storefront", STOCK % examples.sku, "-H 'X-Acorn-Bill: 1'"),
             "\n2. What has to leave next, from where, and what keeps it from that?\n",
@@ -326,18 +353,22 @@ def eight_things(home: str, examples: Examples) -> str:
             f"OPERATION=$({ship} | grep -o 'Operation:[0-9a-f-]*'); echo $OPERATION",
             "\n5. Follow that operation until its effect has been read back at the channel.\n",
             follow,
-            "\n6. Reserve a unit as a check-out does, see the number fall in every channel, give it back.\n",
-            f"RESERVATION=$({hold} | grep -o 'Reservation:[0-9a-f-]*'); echo $RESERVATION; sleep 8",
-            curl(home, "demo-storefront", WATCH % examples.shared),
+            "\n6. Reserve a unit as a check-out does, see the number fall in every channel, give it back. It takes a moment; "
+            "in the first minutes longer, since all numbers are told then.\n",
+            f"RESERVATION=$({hold} | grep -o 'Reservation:[0-9a-f-]*'); echo $RESERVATION",
+            SEEN % curl(home, "demo-storefront", WATCH % examples.shared),
             curl(home, "demo-checkout", RELEASE % "'$RESERVATION'"),
             "\n7. Raise a price at the shop: see what would change, then let just that go, and follow it until buyers see it.\n",
             f"PRICES=$({curl(home, 'demo-operator', preview)}); echo $PRICES",
             "OPERATION=$(echo $PRICES | grep -o 'Operation:[0-9a-f-]*')",
             curl(home, "demo-operator", APPROVE % "'$OPERATION'"),
             follow,
-            "\n8. What was paid out and earned, and what of it is not tied out? Settlements come in within minutes.\n",
+            "\n8. What was paid out and earned, and what of it is not tied out? Settlements come in within minutes; "
+            "profit is too high where fees are not known yet (unitsWithoutFees).\n",
             curl(home, "demo-finance", TIE_OUT),
             curl(home, "demo-finance", EARNED % (f"{today - timedelta(days=30)}T00:00:00Z", f"{today}T00:00:00Z")),
+            "\n9. A dashboard in one question: stock, the newest orders, what today and this month brought, by channel.\n",
+            curl(home, "demo-dashboard", GLANCE, variables=glance),
             "\nCtrl-C stops all of it and leaves nothing behind.",
         ]
     )

@@ -119,6 +119,7 @@ def test_demo_keys_are_what_their_names_say() -> None:
             "stock:write",
         ],
         "demo-finance": ["catalog:read", "finance:read", "finance:write", "orders:read"],
+        "demo-dashboard": ["apicalls:read", "catalog:read", "finance:read", "orders:read", "schema:read", "stock:read"],
     }
     assert KEYS["demo-admin"] == ALL
 
@@ -172,7 +173,7 @@ async def test_no_secret_is_a_name(settings: Settings, store: Store) -> None:
     async with store.begin() as tx:
         kept = {one.name: one for one in await api_key.all(tx)}
         found = [await api_key.by_hash(tx, hash_secret(secret)) for secret in KEYS]
-    assert sorted(kept) == ["admin", "checkout", "finance", "operator", "storefront"]
+    assert sorted(kept) == ["admin", "checkout", "dashboard", "finance", "operator", "storefront"]
     assert found == [kept[secret.removeprefix("demo-")] for secret in KEYS]
     assert not {one.id for one in kept.values()} & set(KEYS)
 
@@ -203,6 +204,7 @@ def test_two_demos_stand_side_by_side_and_neither_leaves_a_trace() -> None:
                 timeout=30,
             )
             assert answer.json()["data"]["products"]["totalCount"] == 500
+        wait_for(lambda: numbers_are_shown(first), 240)
         check_pastes(first)
         family = descendants(first.process.pid)
         assert len(family) >= 5, "three sandboxes, a gateway, a worker"
@@ -226,31 +228,45 @@ def descendants(pid: int) -> set[int]:
 
 
 def check_readme(demo: Demo) -> None:
-    """Its first query is answered as it says, and its keys are there."""
+    """Its first query is answered as it says, its order is shipped, and its keys are there."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    query = re.search(r"```graphql\n(.*?)```", readme, re.DOTALL)
-    answer = re.search(r"```json\n(.*?)```", readme, re.DOTALL)
-    assert query is not None
-    assert answer is not None
+    stock, queue, ship, _ = re.findall(r"```graphql\n(.*?)```", readme, re.DOTALL)
+    [answer] = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
 
-    def ask(query: str, key: str) -> Any:
+    def ask(query: str, key: str, **variables: str) -> Any:
         headers = {"authorization": f"Bearer {key}"}
         url = f"http://127.0.0.1:{demo.port}/graphql"
-        return httpx.post(url, json={"query": query}, headers=headers, timeout=30).json()
+        return httpx.post(url, json={"query": query, "variables": variables}, headers=headers, timeout=30).json()
 
-    assert ask(query[1], "demo-storefront") == {"data": json.loads(answer[1])}
+    assert ask(stock, "demo-storefront") == {"data": json.loads(answer)}
+    [next_one] = ask(queue, "demo-operator")["data"]["orderQueue"]["nodes"]
+    placed = next_one["order"]["placedAt"]
+    shipped = ask(ship, "demo-operator", order=next_one["order"]["id"], shippedAt=placed)["data"]["confirmShipments"]
+    assert (shipped["userErrors"], shipped["operation"]["status"]) == ([], "QUEUED")
     for key in KEYS:
         assert key in demo.said()
         assert ask("{ __typename }", key) == {"data": {"__typename": "Query"}}
     assert ask("{ __typename }", "demo-nobody")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
+def numbers_are_shown(demo: Demo) -> bool:
+    """Whether all channels show the number of the SKU that is about to be reserved: at first all numbers of all SKUs are told."""
+    [sku] = re.findall(r'reserveStock\(.*?sku: \\"([^"\\]+)', demo.said())
+    answer = httpx.post(
+        f"http://127.0.0.1:{demo.port}/graphql",
+        json={"query": f'{{ stock(skus: ["{sku}"]) {{ channels {{ confirmedAt }} }} }}'},
+        headers={"authorization": "Bearer demo-storefront"},
+        timeout=30,
+    )
+    return all(one["confirmedAt"] for one in answer.json()["data"]["stock"][0]["channels"])
+
+
 def check_pastes(demo: Demo) -> None:
-    """The eight things to paste do what is said of them."""
+    """The nine things to paste do what is said of them."""
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("what the demo says to paste needs bash and curl")
     said = demo.said()
-    text = said[said.index("Eight things to paste:") : said.index("Ctrl-C stops")]
+    text = said[said.index("Nine things to paste:") : said.index("Ctrl-C stops")]
     script = "\n".join(line for line in text.splitlines()[1:] if not re.match(r"\d\. ", line))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert re.search(r'"availableToSell":\d+,"freshness":"(FRESH|LIVE)"', done.stdout)
@@ -266,9 +282,15 @@ def check_pastes(demo: Demo) -> None:
     assert '"changePercent":"5' in done.stdout
     assert '"approveOperation":{"operation":{"status":"' in done.stdout
     assert re.search(r"^Reservation:[0-9a-f-]{36}$", done.stdout, re.MULTILINE)
-    assert '{"label":"open reservations","quantity":-1}' in done.stdout
+    [seen] = [line for line in done.stdout.splitlines() if '{"label":"open reservations","quantity":-1}' in line]
+    [stock] = json.loads(seen)["data"]["stock"]
+    assert {one["quantity"] for one in stock["channels"]} == {stock["availableToSell"]}
+    assert all(one["confirmedAt"] for one in stock["channels"])
     assert '"releaseReservation":{"reservation":{"status":"RELEASED"}' in done.stdout
     assert re.search(r'"settlements":\{"totalCount":\d+,"nodes":\[', done.stdout)
     assert re.search(r'\{"data":\{"profit":\[.*"unitsWithoutCost":0,', done.stdout), (
         "told in one currency, by the demo's rates"
     )
+    glance = json.loads("{" + done.stdout.rpartition("}{")[2])["data"]
+    assert (len(glance["stock"]), len(glance["orders"]["nodes"])) == (1, 5)
+    assert {*glance} == {"stock", "orders", "today", "month"}
