@@ -51,5 +51,6 @@ def node_key(kind: str, node: str) -> str:
     """The key inside a public id of `kind`. Raises NotFound for an id of another kind or of none."""
     prefix, colon, key = node.partition(":")
     if prefix != kind or not colon or not key:
-        raise NotFound(f"No {kind} has the id {node!r}.")
+        meant = node_id(kind, "…" if colon or not node else node)
+        raise NotFound(f"No {kind} has the id {node!r}. Ids look like `{meant}`.")
     return key

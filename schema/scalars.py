@@ -43,6 +43,8 @@ def _write_decimal(value: Decimal) -> str:
 
 
 def _read_decimal(value: object) -> Decimal:
+    if isinstance(value, int) and not isinstance(value, bool):  # exact too, unlike a float
+        value = f"{Decimal(value)}"
     if not isinstance(value, str):
         raise ValueError('A Decimal is a string such as "19.90", so that no digit is lost.')
     try:

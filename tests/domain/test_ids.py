@@ -23,5 +23,12 @@ def test_global_ids_name_their_kind_and_keep_colons_of_the_key() -> None:
 
 @pytest.mark.parametrize("node", ["", "Product", "Product:", "Order:1", ":1"])
 def test_an_id_of_another_kind_is_not_found(node: str) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="No Product has the id"):
         node_key("Product", node)
+
+
+@pytest.mark.parametrize(("node", "meant"), [("shop", "Channel:shop"), ("Order:1", "Channel:…"), ("", "Channel:…")])
+def test_an_id_without_its_kind_is_told_how_it_is_written(node: str, meant: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        node_key("Channel", node)
+    assert caught.value.message.endswith(f" Ids look like `{meant}`.")

@@ -77,6 +77,13 @@ def test_a_decimal_is_read_exactly_and_written_in_few_letters(text: str) -> None
     assert len(settings_row(ChannelShare(read, hard=False))["percent"]) <= 42
 
 
+def test_a_whole_number_is_a_decimal_and_one_that_may_have_lost_digits_is_none() -> None:
+    assert [reader("Decimal")(number) for number in (50, 0, -3)] == [Decimal(50), Decimal(0), Decimal(-3)]
+    for other in (50.0, True, 10**41, None):
+        with pytest.raises(ValueError, match="Decimal"):
+            reader("Decimal")(other)
+
+
 @pytest.mark.parametrize(
     "text",
     [
