@@ -230,6 +230,20 @@ def offer(facts: Facts, channel: ChannelId, now: datetime, destination: Destinat
     return draft.number(_next(_changes(facts, [channel], now), now))
 
 
+def beside_own(facts: Facts, channel: ChannelId, now: datetime, destination: Destination | None = None) -> int:
+    """Units that the channel may sell beside those of own places, to a buyer at `destination` where it is known: its shares of
+    FBA, and what it counts at places of its own. Not those of an FBA pool that is its own: what we ship lies elsewhere."""
+    book = _book(facts, now)
+    total = 0
+    for place in facts.places:
+        share = _fba_share(book, place, channel, now, destination)
+        if share is not None:
+            total += max(0, share[1])
+        elif place.location.keeper == channel and place.location.kind is not LocationKind.FBA:
+            total += _free(place)
+    return total
+
+
 def spread(quantity: int, facts: Facts, channel: ChannelId, now: datetime) -> dict[str, int]:
     """`quantity` by the channel's own names of the places that it shows units at; {"": quantity} where it has no such names.
 

@@ -20,12 +20,14 @@ class Lag:
 @dataclass(frozen=True, slots=True)
 class Urgent:
     """An order that waits to be shipped. `rank_at` is when its confirmation must be sent at the latest; None where its channel
-    sets no time. `missing` are units of it that were sold beyond what there was."""
+    sets no time. `missing` are units of it that were sold beyond what there was, `nowhere` those promised to it that lie at no
+    place of ours and that no pool is about to ship."""
 
     order: Order
     lag: Lag
     rank_at: datetime | None
     missing: int
+    nowhere: int = 0
 
     def minutes_left(self, now: datetime) -> int | None:
         """Whole minutes until then, rounded down; negative when it is over."""
@@ -47,6 +49,10 @@ class Urgent:
             found.append("It has given its units back.")
         if self.missing:
             found.append(f"{self.missing} units were sold beyond what there was.")
+        if self.nowhere:
+            told = f"{self.nowhere} units lie at no place of ours: they have to come"
+            # Amazon ships the orders of shops, not its own that are ours to ship.
+            found.append(f"{told}, or FBA sends them (shipFromFba)." if self.order.marketplace is None else f"{told}.")
         unmapped = sum(line.sku is None and line.quantity_open > 0 for line in self.order.lines)
         if unmapped:
             found.append(f"Lines whose SKU we do not know: {unmapped}.")

@@ -14,7 +14,7 @@ from domain.urgency import Lag, Urgent
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_cursor, write_cursor
 from resolvers.shelf import Shelf
-from store import agenda, order_queue
+from store import agenda, order_queue, outbound
 
 MEASURED = timedelta(days=1)
 QUANTILE = 0.95
@@ -51,8 +51,13 @@ async def page(shelf: Shelf, first: int | None, after: str | None, wanted: Queue
             after=None if start is None else (start.rank_at, start.id),
             held=wanted.held,
         )
-        missing = await order_queue.missing(tx, [one.id for one, _ in found])
-    urgent = [Urgent(one, lags[one.channel], rank_at, missing.get(one.id, 0)) for one, rank_at in found]
+        ids = [one.id for one, _ in found]
+        missing = await order_queue.missing(tx, ids)
+        nowhere = await order_queue.nowhere(tx, set(ids) - await outbound.at_work(tx, ids))
+    urgent = [
+        Urgent(one, lags[one.channel], rank_at, missing.get(one.id, 0), nowhere.get(one.id, 0))
+        for one, rank_at in found
+    ]
 
     async def count() -> int:
         async with shelf.store.begin() as tx:

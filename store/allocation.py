@@ -7,18 +7,20 @@ and in whatever order its versions arrive. Locks are taken in the order of: orde
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain import policy
 from domain.channel import Location, LocationKind
 from domain.ids import LineId, LocationCode, OrderId, Sku
 from domain.ledger import EntryKind
 from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy
-from store import handover, kit, ledger, marks, order, oversale, reservation, sourcing
-from store.allocation_plan import Key, Plan, Wish, allocate, release_and_ship
+from domain.timeline import Step, StepKind
+from store import facts, handover, kit, ledger, marks, order, oversale, reservation, sourcing, timeline
+from store.allocation_plan import ACTOR, Key, Plan, Wish, allocate, release_and_ship
 from store.session import among
 from store.tables import order_allocation
 
@@ -29,7 +31,8 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     """Bring what is promised and what has left in step with `orders`, as they are stored; returns the SKUs that changed.
 
     Open units of orders that we fulfill are allocated at those of `places` that are ours and sell to the order's channel, more
-    than there are too: that is noted as an oversale. Of a SKU that no own place counts nothing is taken. A reservation that an
+    than there are too: that is noted as an oversale, unless the channel may sell them where others count, by an FBA_SHARE or as
+    its own; and the timeline tells of it in any case. Of a SKU that no own place counts nothing is taken. A reservation that an
     order names, or that bears the order's name, gives its units to the order.
 
     Where a set of rules holds, it chooses the places (domain.sourcing), and its decisions are kept with their reasons.
@@ -56,6 +59,7 @@ async def settle(tx: AsyncConnection, orders: Sequence[Order], places: Sequence[
     await _read(tx, plan, skus)
     await handover.take_over(tx, plan, named | late)
     release_and_ship(plan)
+    await _read_beside(tx, plan, places)
     lacking = plan.lacking()
     desk = await sourcing.desk(tx, skus, lacking) if lacking else None
     await allocate(plan, places, desk)
@@ -174,8 +178,23 @@ async def _read(tx: AsyncConnection, plan: Plan, skus: Collection[Sku]) -> None:
             plan.on_hand[sku, one.location] = one.on_hand
             plan.reserved[sku, one.location] = one.reserved
             plan.inbound[sku, one.location] = one.inbound
-    plan.promisable.update(await reservation.promisable(tx, skus, spared=False))
+    for sku, (own, elsewhere) in (await reservation.promisable_here(tx, skus)).items():
+        plan.promisable[sku], plan.elsewhere[sku] = own, elsewhere
     plan.opened.update({Sku(row.sku): row.at for row in await tx.execute(_OPENED, {"skus": list(skus)})})
+
+
+async def _read_beside(tx: AsyncConnection, plan: Plan, places: Sequence[Location]) -> None:
+    """What the orders' channels may sell of what others count, of SKUs of which own places have too little."""
+    short = plan.short()
+    if not short:
+        return
+    now = await reservation.now(tx)
+    known = await facts.facts(tx, short, locations=places, now=now, default_safety_stock=0, max_age=timedelta(0))
+    for key, wish in plan.wishes.items():
+        if wish.sku in known:
+            to = wish.order.destination
+            buyer = None if to is None else policy.Destination(to.country)
+            plan.beside[key] = policy.beside_own(known[wish.sku], wish.order.channel, now, buyer)
 
 
 async def _write(tx: AsyncConnection, plan: Plan) -> set[Sku]:
@@ -211,7 +230,23 @@ async def _write(tx: AsyncConnection, plan: Plan) -> set[Sku]:
         await tx.execute(_KEEP, values)
     if plan.beyond:
         await oversale.note(tx, [(plan.wishes[key], plan.beyond[key]) for key in sorted(plan.beyond)])
+    # An entry was posted for each promise, and its id makes the step one of its own.
+    steps = [_nowhere(wish, posted[0].id, plan) for wish in plan.wishes.values() if wish.nowhere]
+    await timeline.note(tx, steps)
     return told | ended
+
+
+def _nowhere(wish: Wish, entry: int, plan: Plan) -> Step:
+    """What is promised and lies at no place of ours, told to people."""
+    # Amazon ships the orders of shops, not its own that are ours to ship.
+    fba = ", or FBA sends them (shipFromFba)" if wish.order.marketplace is None and plan.elsewhere.get(wish.sku) else ""
+    return Step(
+        order=wish.order.id,
+        kind=StepKind.ALLOCATED,
+        actor=ACTOR,
+        words=f"{wish.nowhere} of {wish.sku} lie at no place of ours: they have to come{fba}",
+        key=f"nowhere:{entry}:{wish.line}:{wish.sku}",
+    )
 
 
 def _sold(plan: Plan) -> dict[Sku, datetime]:

@@ -31,7 +31,8 @@ class Wish:
 
     `open` are to be promised and `shipped` have left; `promised` and `left` are what we have counted so far, by place. `covered`
     were promised by the reservation that the order came from, at a place or (None) at none, and `had` is what it had in all. Of
-    what is promised at a place, `backordered` units wait for announced ones, which are `expected_on` a day.
+    what is promised at a place, `backordered` units wait for announced ones, which are `expected_on` a day. `nowhere` are newly
+    promised units that lie at no place and wait for nothing.
     """
 
     order: Order
@@ -46,6 +47,7 @@ class Wish:
     had: int = 0
     backordered: dict[LocationCode, int] = field(default_factory=dict)
     expected_on: dict[LocationCode, date | None] = field(default_factory=dict)
+    nowhere: int = 0
     touched: set[LocationCode] = field(default_factory=set)
 
     @property
@@ -85,14 +87,18 @@ class Beyond:
 @dataclass(slots=True)
 class Plan:
     """What is to be written, and the counts as they will be then: (on hand, reserved) of SKU and place, and what can be promised
-    of a SKU in all, safety stock included. `opened` is when the first entry of a SKU was posted; without it no place of ours
-    counts the SKU. `ends` are the holds of reservations that end (True), or last until their order has ended."""
+    of a SKU at own places in all, safety stock included. `elsewhere` are units that others count, FBA among them; `beside` is
+    what the order's channel may sell of them, known where own places do not suffice. `opened` is when the first entry of a SKU
+    was posted; without it no place of ours counts the SKU. `ends` are the holds of reservations that end (True), or last until
+    their order has ended."""
 
     wishes: dict[Key, Wish]
     on_hand: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
     reserved: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
     inbound: defaultdict[tuple[Sku, LocationCode], int] = field(default_factory=lambda: defaultdict(int))
     promisable: defaultdict[Sku, int] = field(default_factory=lambda: defaultdict(int))
+    elsewhere: dict[Sku, int] = field(default_factory=dict)
+    beside: dict[Key, int] = field(default_factory=dict)
     opened: dict[Sku, datetime] = field(default_factory=dict)
     entries: list[NewEntry] = field(default_factory=list)
     ends: dict[tuple[ReservationId, Sku], bool] = field(default_factory=dict)
@@ -105,6 +111,15 @@ class Plan:
     def lacking(self) -> set[OrderId]:
         """The orders of which something is to be promised that is promised nowhere."""
         return {wish.order.id for wish in self.wishes.values() if wish.open > sum(wish.promised.values())}
+
+    def short(self) -> set[Sku]:
+        """SKUs of which orders lack more than own places can promise, while others have some."""
+        lacking: defaultdict[Sku, int] = defaultdict(int)
+        for wish in self.wishes.values():
+            lacking[wish.sku] += max(0, wish.lacking)
+        return {
+            sku for sku, units in lacking.items() if self.elsewhere.get(sku) and units > max(0, self.promisable[sku])
+        }
 
     def cover(self, order: Order, sku: Sku, place: LocationCode | None, units: int) -> int:
         """Keep `units` for what the order still lacks of the SKU; returns how many it does not want."""
@@ -164,6 +179,7 @@ class Plan:
 
     def promise(self, wish: Wish, place: LocationCode, units: int) -> None:
         """`units` are promised there."""
+        wish.nowhere += max(0, units - self.free(wish.sku, [place])[place])
         self.post(wish, EntryKind.ALLOCATION, place, reserved=units)
         wish.promised[place] = wish.promised.get(place, 0) + units
 
@@ -211,7 +227,7 @@ def _take_off(plan: Plan, key: Key, wish: Wish, places: Sequence[Location]) -> i
         return 0
     covered = sum(wish.covered.values())
     fresh = max(0, shipped + wanted - covered)
-    beyond = max(0, fresh - max(0, plan.promisable[wish.sku]))
+    beyond = max(0, fresh - max(0, plan.promisable[wish.sku] + plan.beside.get(key, 0)))
     plan.promisable[wish.sku] -= shipped + wanted - covered
     if beyond:
         plan.beyond[key] = Beyond(beyond, wish.wanted - shipped - wanted)
@@ -285,6 +301,7 @@ def _promise_at(
         if waiting:
             waits[place, sku] -= waiting
             spared += waiting
+            wish.nowhere = max(0, wish.nowhere - waiting)
             wish.backordered[place] = wish.backordered.get(place, 0) + waiting
             wish.expected_on[place] = expected_on.get(sku)
     plan.promisable[sku] += missing

@@ -40,6 +40,30 @@ _PAGE = text(
 _COUNT = text(f'select count(*) from "order" kept where kept.channel = any(cast(:channels as text[])) and {_OPEN}')  # noqa: S608
 
 
+# What lies at a place is for those who ordered first; what waits for announced units is said elsewhere.
+_NOWHERE = text(
+    """
+    with asked as (
+        select distinct sku, location from order_allocation
+        where order_id = any(cast(:ids as text[])) and quantity > backordered
+    ),
+    turn as (
+        select part.order_id, part.quantity - part.backordered units, balance.on_hand,
+            sum(part.quantity - part.backordered) over (
+                partition by part.sku, part.location order by placed.placed_at, placed.id, part.order_line_id
+            ) so_far
+        from asked join stock_balance balance using (sku, location)
+        join order_allocation part on part.sku = asked.sku and part.location = asked.location and part.quantity > 0
+        join "order" placed on placed.id = part.order_id
+        where balance.reserved > balance.on_hand
+    )
+    select order_id, sum(least(units, so_far - on_hand)) units from turn
+    where order_id = any(cast(:ids as text[])) and so_far > on_hand
+    group by order_id
+    """
+)
+
+
 async def page(
     tx: AsyncConnection,
     lags: Mapping[ChannelId, float],
@@ -69,6 +93,12 @@ async def page(
 async def count(tx: AsyncConnection, channels: Collection[ChannelId], *, held: bool | None = None) -> int:
     """How many orders `page` would give in all."""
     return await tx.scalar(_COUNT, {"channels": list(channels), "held": held}) or 0
+
+
+async def nowhere(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, int]:
+    """Units that are promised to each order and lie at no place of ours; an order without any is missing."""
+    rows = await tx.execute(_NOWHERE, {"ids": list(ids)})
+    return {OrderId(row.order_id): int(row.units) for row in rows}
 
 
 async def missing(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, int]:

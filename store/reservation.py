@@ -211,8 +211,15 @@ async def allocated(
 
 async def promisable(tx: AsyncConnection, skus: Collection[Sku], *, spared: bool = True) -> dict[Sku, int]:
     """Units of each SKU, no kits, that can be promised now; without the safety stock unless it is to be `spared`."""
-    rows = await tx.execute(_PROMISABLE, {"skus": list(skus), "spared": spared})
-    return {Sku(row.sku): int(row.units) for row in rows}
+    rows = await tx.execute(_PROMISABLE, {"skus": list(skus)})
+    return {Sku(row.sku): int(row.own + row.elsewhere - (row.safety_stock if spared else 0)) for row in rows}
+
+
+async def promisable_here(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, tuple[int, int]]:
+    """Units of each SKU, no kits, that own places have and nobody was promised, safety stock included, below zero where it is
+    not enough; and those that others count, FBA among them."""
+    rows = await tx.execute(_PROMISABLE, {"skus": list(skus)})
+    return {Sku(row.sku): (int(row.own), int(row.elsewhere)) for row in rows}
 
 
 def _wanted(lines: Sequence[ReservedLine], ttl_s: float) -> dict[Sku, int]:
@@ -431,9 +438,8 @@ _LEFT = text(
 
 _PROMISABLE = text(
     f"""
-    select stock.sku,
-        stock.on_hand + stock.elsewhere - stock.reserved - stock.held + {_OVER}
-        - case when :spared then coalesce(stock.safety_stock, 0) else 0 end units
+    select stock.sku, stock.on_hand - stock.reserved - stock.held + {_OVER} own, stock.elsewhere,
+        coalesce(stock.safety_stock, 0) safety_stock
     from sku_stock stock where stock.sku = any(cast(:skus as text[]))
     """  # noqa: S608 - words of ours
 )

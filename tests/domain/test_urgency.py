@@ -79,5 +79,9 @@ def test_what_stands_in_the_way_is_told_in_sentences() -> None:
         "It has given its units back.",
         "2 units were sold beyond what there was.",
     ]
+    told = "3 units lie at no place of ours: they have to come"
+    assert Urgent(an_order(2), Lag(0.0, 0), None, 0, 3).obstacles == [f"{told}."]
+    of_a_shop = replace(an_order(2), marketplace=None)
+    assert Urgent(of_a_shop, Lag(0.0, 0), None, 0, 3).obstacles == [f"{told}, or FBA sends them (shipFromFba)."]
     sketch = replace(an_order(1), whole=False)
     assert "Only a report has told of it" in Urgent(sketch, Lag(0.0, 0), None, 0).obstacles[0]

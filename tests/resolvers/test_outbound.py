@@ -24,10 +24,11 @@ from domain.outbound_request import OutboundRequest
 from domain.person import Person, Recipient
 from domain.product import FulfilledBy, Listing
 from domain.shipment import ShippedLine
-from resolvers import operation, outbound, outbound_return, shipment
+from resolvers import operation, order_queue, outbound, outbound_return, shipment
+from resolvers.order_queue import QueueFilter
 from resolvers.outbound_return import ReturnRequest
 from resolvers.shelf import Shelf
-from store import order, person, product
+from store import allocation, ledger, order, person, product
 from store import outbound as kept_outbound
 from store.keyring import Keyring
 from store.session import Store
@@ -36,6 +37,7 @@ from store.tables import order as order_table
 from tests.resolvers.platform import StockPlatform
 from tests.resolvers.test_shipment import CountingBell, parcel
 from tests.resolvers.test_stock import House
+from tests.store.warehouse import PLACES, entry
 
 NOW = datetime.now(UTC)
 SHOP, AMAZON, OTHER = ChannelId("shop"), ChannelId("amazon-us"), ChannelId("amazon-eu")
@@ -283,6 +285,24 @@ async def test_what_was_taken_can_be_cancelled_while_it_is_not_too_late(shelf: S
     assert [problem.message for problem in late.problems] == [
         f"It is too late to cancel {wanted.id}: it stands at COMPLETE."
     ]
+
+
+async def test_units_that_lie_nowhere_stand_in_the_way_until_a_pool_is_to_ship_them(shelf: Shelf) -> None:
+    one = await placed(shelf)
+    async with shelf.store.begin() as tx:
+        await ledger.post(tx, [entry(Sku("MUG"), 1)])
+        await allocation.settle(tx, [one], [*PLACES, *POOLS])
+
+    async def obstacles() -> list[str]:
+        (found,) = (await order_queue.page(shelf, 10, None, QueueFilter())).nodes
+        return found.obstacles
+
+    assert [words[:24] for words in await obstacles()] == ["2 units were sold beyond", "2 units lie at no place "]
+    kept = await ship(shelf, OutboundRequest(one.id, AMAZON))
+    (payload,) = await payloads(shelf)
+    async with shelf.store.begin() as tx:
+        await kept_outbound.take(tx, Wanted.from_json(payload), kept.operation.id, None)
+    assert [words[:24] for words in await obstacles()] == ["2 units were sold beyond"]
 
 
 async def brought(shelf: Shelf, one: Order, units: int, whereabouts: str = "DELIVERED") -> str:

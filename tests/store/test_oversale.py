@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, select, text, update
 
-from domain.order import OrderStatus
+from domain.order import Order, OrderStatus
+from domain.person import Destination
+from domain.product import FulfilledBy
+from domain.rule import FbaShare
+from store import allocation, order_queue
 from store.session import Store
-from store.tables import sku_stock, stock_push
+from store.tables import order, order_step, sku_stock, stock_push
+from tests.store.test_checkout import PLACES, POOL, THEIRS, listed, ruled, told
 from tests.store.test_reservation import held
 from tests.store.warehouse import (
     AMAZON,
@@ -75,7 +81,7 @@ async def test_a_sale_beyond_what_there_is_is_promised_and_noted_once(store: Sto
     assert await wrong(store) == []
 
 
-async def test_units_held_for_others_are_not_there_and_units_elsewhere_are(store: Store) -> None:
+async def test_units_held_for_others_are_not_there(store: Store) -> None:
     await stocked(store, A=3)
     one = await reserved(store, lines={A: 2})
     async with store.begin() as tx:
@@ -88,10 +94,88 @@ async def test_units_held_for_others_are_not_there_and_units_elsewhere_are(store
     await expire(store, one.id)
     await came(store, an_order(3, {A: 1}))
     assert len(await oversales(store)) == 1
+
+
+async def in_pool(store: Store, units: int, *rules: FbaShare) -> None:
+    """Amazon has so many A in its pool, listed in the shop and there; the rules are the shop's."""
+    await listed(store, AMAZON, A, by=FulfilledBy.CHANNEL)
+    await listed(store, SHOP, A)
+    await told(store, POOL, units)
+    for one in rules:
+        await ruled(store, one, SHOP)
+
+
+async def nowhere(store: Store) -> list[tuple[str, str]]:
+    """What timelines tell of units that lie at no place of ours, by order."""
     async with store.begin() as tx:
-        await tx.execute(update(sku_stock).values(elsewhere=2))
-    await came(store, an_order(4, {A: 2}))
-    assert len(await oversales(store)) == 1
+        rows = await tx.execute(select(order_step.c.words, order.c.external_id).join(order).order_by(order_step.c.id))
+    return [(row.external_id, row.words) for row in rows if "no place of ours" in row.words]
+
+
+async def obstacles(store: Store, *orders: Order) -> list[int]:
+    async with store.begin() as tx:
+        units = await order_queue.nowhere(tx, [one.id for one in orders])
+    return [units.get(one.id, 0) for one in orders]
+
+
+async def test_units_in_fba_are_not_there_for_what_we_ship(store: Store) -> None:
+    await stocked(store, A=142)
+    await in_pool(store, 112)
+    few = an_order(1, {A: 20}, channel=SHOP, marketplace=None)
+    many = an_order(2, {A: 140}, channel=SHOP, marketplace=None)
+    await came(store, few, many, places=PLACES)
+    assert [(row.channel, row.units) for row in await oversales(store)] == [(SHOP, 18)]
+    words = "18 of A lie at no place of ours: they have to come, or FBA sends them (shipFromFba)"
+    assert (await nowhere(store), await obstacles(store, few, many)) == ([(many.external_id, words)], [0, 18])
+    # When they have come nothing stands in its way, and what was is still known.
+    await posted(store, entry(A, 18))
+    assert (await obstacles(store, few, many), len(await oversales(store))) == ([0, 0], 1)
+    # What is more comes of a pool's own orders, which take nothing of ours.
+    await came(store, an_order(3, {A: 50}, fulfilled_by=FulfilledBy.CHANNEL), places=PLACES)
+    assert (await balance(store), len(await oversales(store)), await wrong(store)) == ((160, 160), 1, [])
+    # Amazon sends none of its orders that are ours to send.
+    await came(store, an_order(4, {A: 2}), places=PLACES)
+    assert (await nowhere(store))[-1][1] == "2 of A lie at no place of ours: they have to come"
+
+
+async def test_what_a_rule_offers_from_fba_is_no_oversale_but_has_to_be_sent_from_there(store: Store) -> None:
+    await stocked(store, A=10)
+    await in_pool(store, 40, FbaShare(Decimal(50)))
+    one = an_order(1, {A: 28}, channel=SHOP)
+    await came(store, one, places=PLACES)
+    assert (await oversales(store), await obstacles(store, one)) == ([], [18])
+    assert [number for number, _ in await nowhere(store)] == [one.external_id]
+    # Of the share 2 are left, for the shop and for nobody else.
+    await came(store, an_order(2, {A: 3}, channel=SHOP), places=PLACES)
+    assert [row.units for row in await oversales(store)] == [1]
+    await came(store, an_order(3, {A: 1}), places=PLACES)
+    assert [(row.channel, row.units) for row in await oversales(store)] == [(SHOP, 1), (AMAZON, 1)]
+    # The pool ships it: nothing of it has to lie here any more.
+    async with store.begin() as tx:
+        await allocation.leave_to_pools(tx, one, {(POOL.code, one.lines[0].id): (18, 0)})
+        await allocation.settle(tx, [one], PLACES)
+    assert (await balance(store), await obstacles(store, one), await wrong(store)) == ((10, 14), [0], [])
+
+
+async def test_a_share_for_some_countries_is_for_orders_that_go_there(store: Store) -> None:
+    await stocked(store, A=0)
+    await posted(store, entry(A, 1))
+    await in_pool(store, 40, FbaShare(Decimal(50), countries=frozenset({"US"})))
+    to_us = an_order(1, {A: 2}, channel=SHOP, destination=Destination("US"))
+    to_de = an_order(2, {A: 3}, channel=SHOP, destination=Destination("DE"))
+    unknown = an_order(3, {A: 4}, channel=SHOP)
+    await came(store, to_us, to_de, unknown, places=PLACES)
+    assert sorted(row.units for row in await oversales(store)) == [3, 4]
+
+
+async def test_what_the_shop_counts_itself_is_there_for_its_own_orders(store: Store) -> None:
+    await stocked(store, A=1)
+    await listed(store, SHOP, A)
+    await told(store, THEIRS, 5)
+    await came(store, an_order(1, {A: 6}, channel=SHOP), places=PLACES)
+    assert await oversales(store) == []
+    await came(store, an_order(2, {A: 1}), places=PLACES)
+    assert [row.channel for row in await oversales(store)] == [AMAZON]
 
 
 async def test_the_lag_that_let_a_sale_in_is_named(store: Store) -> None:

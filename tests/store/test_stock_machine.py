@@ -157,7 +157,8 @@ class Books:
     def settle(self, sales: Sequence[Sale], adjusted: Adjusted) -> None:
         """What the orders have is brought in step with what they want."""
         sales = sorted(sales, key=lambda sale: _turn(sale.kept))
-        before = {sku: self.available(sku) for sku in (A, B)}
+        # What lies at FBA is not there for what we ship, but by a rule.
+        before = {sku: self.on_hand[sku] - self.promised(sku) for sku in (A, B)}
         covered: Counter[Key] = Counter()
         for sale in sales:
             for cart in self._carts_of(sale):
