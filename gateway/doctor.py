@@ -17,9 +17,10 @@ from adapters.fulfillment import LabelShop
 from adapters.port import Port
 from adapters.storefront import Places
 from domain.budget import Ask, Priority
-from domain.channel import Location
+from domain.channel import Location, Platform
 from domain.errors import HouseError, Throttled, Transient, Unauthorized
 from domain.place import misplaced
+from domain.rule import FbaShare, holds_at
 from domain.webhook import WebhookState
 from gateway.config import ConfigError, read_config
 from gateway.jwt import Away, Issuer, Tokens
@@ -37,6 +38,7 @@ from store import (
     money_word,
     person,
     quarantine,
+    rule,
     settlement,
     settlement_view,
     webhook,
@@ -123,6 +125,8 @@ async def _examine_house(house: House, settings: Settings) -> AsyncIterator[Find
             for finding in await _money(house):
                 yield finding
             for finding in await _buyers(house):
+                yield finding
+            for finding in await _shares(house):
                 yield finding
             if redis.grade is Grade.WELL:
                 for findings in await asyncio.gather(
@@ -325,6 +329,22 @@ async def _buyers(house: House) -> list[Finding]:
             do = "Give the application the restricted role, the approval or the scope for buyers: docs/orders.md, Buyers."
             silent = orders > 0 and told == 0
             found.append(Finding(Grade.NOTE if silent else Grade.WELL, what, words, do if silent else ""))
+    return found
+
+
+async def _shares(house: House) -> list[Finding]:
+    """Shops that may sell what lies in FBA, and of which nothing is sent from there by itself."""
+    now = datetime.now(UTC)
+    async with house.store.begin() as tx:
+        kept = await rule.rules(tx)
+    shares = [one for one in kept if isinstance(one.settings, FbaShare) and holds_at(one, now)]
+    found = []
+    for id, channel in house.channels.items():
+        names = [one.name for one in shares if one.channel in (None, id)]
+        if names and channel.platform is not Platform.AMAZON and id not in house.fba:
+            told = f"may sell units in FBA ({', '.join(names)}), and nothing sends them by itself"
+            do = "Name a pool in [channels.ship_from_fba], or call shipFromFba: docs/stock.md, From FBA in your own shop."
+            found.append(Finding(Grade.NOTE, f"channel {id}", told, do))
     return found
 
 

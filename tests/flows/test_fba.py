@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from store.tables import outbound_order
 from workers.deps import Timing
 from workers.streams import run_stream
 
+PAGE = Path(__file__).parents[2] / "docs" / "stock.md"
 QUICK = Timing(settle_s=0.5)
 SHIP = """mutation($input: ShipFromFbaInput!) { shipFromFba(input: $input) {
   operation { id status } userErrors { code field message } } }"""
@@ -134,6 +137,33 @@ async def test_a_shops_order_goes_out_from_fba_and_the_shop_shows_its_parcel(who
     assert len(await whole.amazon.effects(mark, "createFulfillmentOrder")) == 1
     assert len(await whole.shop.effects(0, "fulfillmentCreate")) == 1
     await nothing_of_the_buyer(whole)
+
+
+async def test_the_recipe_of_the_page_offers_from_one_pool_and_takes_it_back(whole: Whole) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("\n## From FBA in your own shop\n")[1].split("\n## ")[0]
+    share, offered, back = re.findall(r"```graphql\n(.*?)```", section, re.DOTALL)
+    skus = (await whole.amazon.get("world?limit=500"))["skus"]
+    sku = next(
+        one["sku"] for one in skus if one["fulfilledBy"] == "AMAZON" and {"US", "JP"} <= set(one["marketplaces"])
+    )
+    await whole.amazon.post("state", {"stock": [{"sku": sku, "marketplace": "US", "quantity": 19}]})
+    levels = (
+        'query($sku: String!) { stock(skus: [$sku], maxAge: "PT0S") { levels { location { code } availableToSell } } }'
+    )
+    there = (await whole.data(levels, sku=sku))["stock"][0]["levels"]
+    units = {one["location"]["code"]: one["availableToSell"] for one in there}
+    assert (units["fba-us"], units["fba-jp"] > 0) == (19, True)
+
+    async def until_offered(quantity: int) -> None:
+        await until(whole, offered, lambda it: it["stock"][0]["offer"]["quantity"] == quantity, sku=sku)
+
+    own = (await whole.data(offered, sku=sku))["stock"][0]["offer"]["quantity"]
+    made = (await whole.data(share))["setStockRule"]
+    assert made["userErrors"] == []
+    await until_offered(own + 9)
+    ended = (await whole.data(back, rule=made["rule"]["id"]))["removeStockRule"]
+    assert ended["userErrors"] == []
+    await until_offered(own)
 
 
 async def nothing_of_the_buyer(whole: Whole) -> None:

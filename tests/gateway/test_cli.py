@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,15 @@ from sqlalchemy import make_url
 from adapters.port import Checked, Warned
 from adapters.shopify.platform import ShopifyPort
 from domain.errors import Transient, Unauthorized
-from domain.ids import ChannelId
+from domain.ids import ChannelId, RuleId
 from domain.place import ChannelPlace
 from domain.product import Rejected
+from domain.rule import FbaShare, Rule, SafetyStock
 from sandbox.__main__ import app as stand_ins
 from schema.printed import contract
 from schema.root import schema
 from schema.scopes import ALL
-from store import migrate, quarantine
+from store import migrate, quarantine, rule
 from store.session import Store
 from tests.gateway.conftest import CHANNELS, Acorn, plain
 from tests.gateway.test_app import empty_database
@@ -288,6 +291,26 @@ def test_doctor_tells_what_is_in_quarantine(acorn: Acorn, shop: list[Any], datab
     [line] = [line for line in plain(acorn("doctor")).splitlines() if "quarantine" in line]
     assert line.startswith("note  quarantine: 5 kept out. The newest: listing gid ")
     assert line.count("of shop: The SKU is empty.") == 3
+
+
+def test_doctor_tells_of_units_in_fba_that_a_shop_may_sell_and_nothing_sends(
+    acorn: Acorn, shop: list[Any], database_url: str
+) -> None:
+    async def keep(*rules: Rule) -> None:
+        store = Store(database_url)
+        async with store.begin() as tx:
+            for one in rules:
+                await rule.save(tx, one, "test")
+        await store.close()
+
+    before = datetime.now(UTC) - timedelta(days=1)
+    over = Rule(RuleId(""), "over", FbaShare(Decimal(50)), ends_at=before)
+    asyncio.run(keep(over, Rule(RuleId(""), "two", SafetyStock(2))))
+    assert "FBA" not in plain(acorn("doctor"))
+    asyncio.run(keep(Rule(RuleId(""), "half", FbaShare(Decimal(50)))))
+    lines = plain(acorn("doctor")).splitlines()
+    first = lines.index("note  channel shop: may sell units in FBA (half), and nothing sends them by itself")
+    assert lines[first + 1].startswith("      → Name a pool in [channels.ship_from_fba], or call shipFromFba")
 
 
 def test_a_database_of_another_kind_is_told_by_every_command(acorn: Acorn, monkeypatch: pytest.MonkeyPatch) -> None:
