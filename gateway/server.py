@@ -164,15 +164,25 @@ class Http(HttpToolsProtocol):
             self._answer_or_start(cycle.scope, cycle, app)
 
     def _feed(self, data: bytes) -> None:
+        rest: bytes | None = data
+        try:
+            while rest is not None:
+                rest = self._fed(rest)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _fed(self, data: bytes) -> bytes | None:
+        """What of `data` has to be read anew, since its request offers another protocol. Raises HttpParserError."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
+            if not self._should_upgrade():
+                return self._without_upgrade() + data[upgrade.args[0] :]
+            if self._answering() or self.pipeline:
+                self.transport.close()  # the answer that is due would be written into the socket
             else:
-                self._feed(self._without_upgrade() + data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+                self.handle_websocket_upgrade()
+        return None
 
     def _without_upgrade(self) -> bytes:
         """The head of the request in hand, to be read anew as if it asked for no other protocol: the parser reads no body after

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.channel import Location
-from domain.errors import Insufficient
+from domain.errors import Insufficient, Invalid
 from domain.hint import Hint
 from domain.ids import ChannelId, ReservationId, Sku, order_id
 from domain.reservation import Reservation, ReservedLine
@@ -40,14 +40,17 @@ async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Se
     parts = [part for part, _ in made_of]
     if not await _counted(tx, parts, told.channel, places):
         return 0
-    lines = [ReservedLine(sku, units)]
-    made = await _reserve(tx, told.channel, named, sku, lines)
+    if units > reservation.MOST_UNITS:
+        raise Invalid(f"Nobody buys {units} units of a SKU at once.")
+    made: Reservation | Insufficient | None = None
     for _ in range(MOST_TRIES):
+        left = await _left(tx, parts)
+        lines = [ReservedLine(part, min(left[part], each * units)) for part, each in made_of if left[part] > 0]
+        if all(left[part] >= each * units for part, each in made_of):
+            lines = [ReservedLine(sku, units)]
+        made = await _reserve(tx, told.channel, named, sku, lines) if lines else None
         if not isinstance(made, Insufficient):
             break
-        left = await reservation.promisable(tx, parts)
-        lines = [ReservedLine(part, min(left[part], each * units)) for part, each in made_of if left[part] > 0]
-        made = await _reserve(tx, told.channel, named, sku, lines) if lines else None
     if not isinstance(made, Reservation):
         return 0
     # Under the locks of its SKUs, where `store.allocation.settle` looks for reservations: one of the two sees the other.
@@ -56,6 +59,12 @@ async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Se
         return 0
     await marks.caused(tx, dict.fromkeys(parts, told.event_at))
     return sum(line.quantity for line in lines)
+
+
+async def _left(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:
+    """What is left of each at places of ours: what lies in FBA covers nothing that we ship (store.allocation)."""
+    here, everywhere = await reservation.promisable_here(tx, skus), await reservation.promisable(tx, skus)
+    return {sku: min(own, everywhere[sku]) for sku, (own, _) in here.items()}
 
 
 async def let_go(tx: AsyncConnection, channel: ChannelId, name: str) -> None:

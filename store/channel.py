@@ -60,7 +60,8 @@ async def remember(tx: AsyncConnection, channels: Iterable[Channel]) -> None:
 
 
 async def remembered(tx: AsyncConnection) -> dict[ChannelId, Channel]:
-    """The channels that were ever configured, as they were last."""
+    """The channels that were ever configured, as they were last; without those of platforms that only a newer version knows."""
+    known = {one.value for one in Platform}
     return {
         ChannelId(row.channel): Channel(
             ChannelId(row.channel),
@@ -71,7 +72,7 @@ async def remembered(tx: AsyncConnection) -> dict[ChannelId, Channel]:
             row.time_zone,
             row.zones,
         )
-        for row in await tx.execute(select(known_channel))
+        for row in await tx.execute(select(known_channel).where(known_channel.c.platform.in_(known)))
     }
 
 

@@ -209,10 +209,10 @@ async def allocated(
     }
 
 
-async def promisable(tx: AsyncConnection, skus: Collection[Sku], *, spared: bool = True) -> dict[Sku, int]:
-    """Units of each SKU, no kits, that can be promised now; without the safety stock unless it is to be `spared`."""
+async def promisable(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:
+    """Units of each SKU, no kits, that can be promised now."""
     rows = await tx.execute(_PROMISABLE, {"skus": list(skus)})
-    return {Sku(row.sku): int(row.own + row.elsewhere - (row.safety_stock if spared else 0)) for row in rows}
+    return {Sku(row.sku): int(row.own + row.elsewhere - row.safety_stock) for row in rows}
 
 
 async def promisable_here(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, tuple[int, int]]:

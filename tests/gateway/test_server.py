@@ -232,6 +232,25 @@ async def test_who_offers_another_protocol_is_answered_in_this_one(
         writer.close()
 
 
+async def test_offers_by_the_thousand_are_answered_one_after_the_other(gateway: Gateway) -> None:
+    offer = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: x\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    reader, writer = await connected(gateway, offer * 1_500 + last)
+    assert (await all_until_closed(reader)).count(b"HTTP/1.1 200") == 1_501
+    writer.close()
+
+
+async def test_no_websocket_begins_behind_a_request_that_is_being_answered(gateway: Gateway) -> None:
+    body = b'{"query": "{ slow(seconds: 0.2) }"}'
+    offer = (
+        b"GET /graphql HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    reader, writer = await connected(gateway, await head(gateway, len(body)) + body + offer)
+    assert b"101" not in (await all_until_closed(reader)).split(b"\r\n")[0]
+    writer.close()
+
+
 # ── Requests that are known by their bytes ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -37,6 +37,7 @@ from tests.store.warehouse import (
     balance,
     came,
     committed,
+    elsewhere,
     expire,
     kit,
     oversales,
@@ -128,6 +129,14 @@ async def test_where_more_was_sold_than_there_is_nobody_else_is_sold_what_is_lef
     assert await ahead_of(store, 1, told=told_of(an_order(2).external_id)) == 0
     await came(store, an_order(lines={A: 3}))
     assert (await balance(store), len(await oversales(store)), await wrong(store)) == ((2, 3), 1, [])
+
+
+async def test_what_lies_in_fba_covers_nothing_that_is_told_ahead(store: Store) -> None:
+    await stocked(store, A=1)
+    await elsewhere(store, A, 40)
+    assert await ahead_of(store, 5) == 1
+    await came(store, an_order(lines={A: 5}))
+    assert [one.units for one in await oversales(store)] == [4]
 
 
 async def test_of_a_kit_its_components_are_held(store: Store) -> None:

@@ -29,6 +29,7 @@ from tests.store.warehouse import (
     C,
     balance,
     committed,
+    elsewhere,
     entry,
     expire,
     kit,
@@ -59,12 +60,6 @@ async def held(store: Store, *skus: Sku) -> list[int]:
     async with store.begin() as tx:
         found = await reservation.holds(tx, skus)
     return [sum(one.quantity for one in found.get(sku, [])) for sku in skus]
-
-
-async def elsewhere(store: Store, sku: Sku, units: int) -> None:
-    """Units that others keep."""
-    async with store.begin() as tx:
-        await tx.execute(update(sku_stock).where(sku_stock.c.sku == sku).values(elsewhere=units))
 
 
 async def test_a_reservation_holds_all_of_its_lines(store: Store) -> None:
@@ -131,7 +126,7 @@ async def test_what_is_kept_elsewhere_counts_and_the_safety_stock_does_not(store
     await reserved(store, lines={A: 3})
     async with store.begin() as tx:
         assert await reservation.promisable(tx, [A]) == {A: 0}
-        assert await reservation.promisable(tx, [A], spared=False) == {A: 2}
+        assert await reservation.promisable_here(tx, [A]) == {A: (-2, 4)}
 
 
 async def test_kits_hold_their_components_summed(store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import event as sa_event
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 
 from domain.channel import LEDGER, Location, LocationKind
 from domain.ids import ChannelId, ChannelSku, LocationCode, OrderId, ReservationId, Sku, line_id, order_id
@@ -19,7 +19,7 @@ from domain.product import FulfilledBy
 from domain.reservation import Reservation, ReservedLine
 from store import intake, ledger, reservation
 from store.session import Store
-from store.tables import event, kit_component, oversale, product
+from store.tables import event, kit_component, oversale, product, sku_stock
 
 AMAZON = ChannelId("amazon-eu")
 SHOP = ChannelId("shop")
@@ -215,6 +215,12 @@ def statements(store: Store) -> Iterator[list[str]]:
         yield seen
     finally:
         sa_event.remove(engine, "before_cursor_execute", note)
+
+
+async def elsewhere(store: Store, sku: Sku, units: int) -> None:
+    """Units that others keep."""
+    async with store.begin() as tx:
+        await tx.execute(update(sku_stock).where(sku_stock.c.sku == sku).values(elsewhere=units))
 
 
 async def oversales(store: Store) -> list[Any]:
