@@ -18,23 +18,28 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
+class Nowhere:
+    """Units that are promised to an order and lie at no place of ours, and whether others have units of their SKUs."""
+
+    units: int
+    elsewhere: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Urgent:
     """An order that waits to be shipped. `rank_at` is when its confirmation must be sent at the latest; None where its channel
-    sets no time. `missing` are units of it that were sold beyond what there was, `nowhere` those promised to it that lie at no
-    place of ours and that no pool is about to ship."""
+    sets no time. `missing` are units of it that were sold beyond what there was."""
 
     order: Order
     lag: Lag
     rank_at: datetime | None
     missing: int
-    nowhere: int = 0
 
     def minutes_left(self, now: datetime) -> int | None:
         """Whole minutes until then, rounded down; negative when it is over."""
         return None if self.rank_at is None else (self.rank_at - now) // timedelta(minutes=1)
 
-    @property
-    def obstacles(self) -> list[str]:
+    def obstacles(self, nowhere: Nowhere | None = None) -> list[str]:
         """What stands in the way, in sentences for people."""
         found = []
         if not self.order.whole:
@@ -49,10 +54,14 @@ class Urgent:
             found.append("It has given its units back.")
         if self.missing:
             found.append(f"{self.missing} units were sold beyond what there was.")
-        if self.nowhere:
-            told = f"{self.nowhere} units lie at no place of ours: they have to come"
+        if nowhere is not None:
+            lie, have, them = (
+                ("unit lies", "it has", "it") if nowhere.units == 1 else ("units lie", "they have", "them")
+            )
             # Amazon ships the orders of shops, not its own that are ours to ship.
-            found.append(f"{told}, or FBA sends them (shipFromFba)." if self.order.marketplace is None else f"{told}.")
+            shop = self.order.marketplace is None
+            fba = f", or FBA sends {them} (shipFromFba)" if shop and nowhere.elsewhere else ""
+            found.append(f"{nowhere.units} {lie} at no place of ours: {have} to come{fba}.")
         unmapped = sum(line.sku is None and line.quantity_open > 0 for line in self.order.lines)
         if unmapped:
             found.append(f"Lines whose SKU we do not know: {unmapped}.")

@@ -26,6 +26,7 @@ from resolvers import (
     hold,
     journal,
     label,
+    order_queue,
     outbound,
     price,
     price_history,
@@ -170,6 +171,7 @@ class Loaders:
     outbound_by_order = _many(outbound.by_orders)
     fulfillments_by_order = _many(fulfillment.by_orders)
     sourcing_by_order = _one(sourcing.decisions)
+    nowhere_by_order = _one(order_queue.nowhere)
     holds_by_order = _many(hold.by_orders)
     labels_by_order = _every(label.by_orders)
     label_by_tracking_number = _one(label.by_tracking_numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.errors import Invalid
 from domain.ids import ChannelId, OrderId
 from domain.operation import Capability
-from domain.urgency import Lag, Urgent
+from domain.urgency import Lag, Nowhere, Urgent
 from resolvers.connection import Connection, connect, page_size
 from resolvers.cursor import read_cursor, write_cursor
 from resolvers.shelf import Shelf
@@ -53,17 +54,19 @@ async def page(shelf: Shelf, first: int | None, after: str | None, wanted: Queue
         )
         ids = [one.id for one, _ in found]
         missing = await order_queue.missing(tx, ids)
-        nowhere = await order_queue.nowhere(tx, set(ids) - await outbound.at_work(tx, ids))
-    urgent = [
-        Urgent(one, lags[one.channel], rank_at, missing.get(one.id, 0), nowhere.get(one.id, 0))
-        for one, rank_at in found
-    ]
+    urgent = [Urgent(one, lags[one.channel], rank_at, missing.get(one.id, 0)) for one, rank_at in found]
 
     async def count() -> int:
         async with shelf.store.begin() as tx:
             return await order_queue.count(tx, list(lags), held=wanted.held)
 
     return connect(urgent, has_next, after, lambda one: _write(one, lags), count)
+
+
+async def nowhere(shelf: Shelf, ids: Collection[OrderId]) -> dict[OrderId, Nowhere]:
+    """What of each order lies at no place of ours, once pools have taken what they are about to ship."""
+    async with shelf.store.begin() as tx:
+        return await order_queue.nowhere(tx, set(ids) - await outbound.about_to_leave(tx, ids))
 
 
 async def _lags(tx: AsyncConnection, shelf: Shelf) -> dict[ChannelId, Lag]:

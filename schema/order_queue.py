@@ -40,7 +40,10 @@ class QueuedOrder:
         ),
     )
     measured_items: int = strawberry.field(resolver=_lag_items, description="With how many items that was measured.")
-    obstacles: list[str] = strawberry.field(description="What stands in the way: a hold, units that are not there.")
+
+    @strawberry.field(description="What stands in the way: a hold, units that are not there.")
+    async def obstacles(self, info: Info, root: strawberry.Parent[Urgent]) -> list[str]:
+        return root.obstacles(await info.context.loaders.nowhere_by_order.load(root.order.id))
 
     @strawberry.field(graphql_type=Order)
     def order(self, root: strawberry.Parent[Urgent]) -> order_domain.Order:

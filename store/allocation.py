@@ -18,8 +18,9 @@ from domain.ids import LineId, LocationCode, OrderId, Sku
 from domain.ledger import EntryKind
 from domain.order import Order, OrderStatus
 from domain.product import FulfilledBy
+from domain.rule import FbaShare, holds_at
 from domain.timeline import Step, StepKind
-from store import facts, handover, kit, ledger, marks, order, oversale, reservation, sourcing, timeline
+from store import facts, handover, kit, ledger, marks, order, oversale, reservation, rule, sourcing, timeline
 from store.allocation_plan import ACTOR, Key, Plan, Wish, allocate, release_and_ship
 from store.session import among
 from store.tables import order_allocation
@@ -189,7 +190,14 @@ async def _read_beside(tx: AsyncConnection, plan: Plan, places: Sequence[Locatio
     if not short:
         return
     now = await reservation.now(tx)
-    known = await facts.facts(tx, short, locations=places, now=now, default_safety_stock=0, max_age=timedelta(0))
+    rules = await rule.rules(tx)
+    shares = any(isinstance(one.settings, FbaShare) and holds_at(one, now) for one in rules)
+    counting = {one.keeper for one in places if one.kind is not LocationKind.FBA}
+    if not shares and not any(wish.order.channel in counting for wish in plan.wishes.values()):
+        return
+    known = await facts.facts(
+        tx, short, locations=places, now=now, default_safety_stock=0, max_age=timedelta(0), rules=rules
+    )
     for key, wish in plan.wishes.items():
         if wish.sku in known:
             to = wish.order.destination

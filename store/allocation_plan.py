@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import groupby
 
 from domain.allocation import choose
@@ -113,13 +113,22 @@ class Plan:
         return {wish.order.id for wish in self.wishes.values() if wish.open > sum(wish.promised.values())}
 
     def short(self) -> set[Sku]:
-        """SKUs of which orders lack more than own places can promise, while others have some."""
+        """SKUs that own places count and of which orders lack more than these can promise, while others have some."""
         lacking: defaultdict[Sku, int] = defaultdict(int)
         for wish in self.wishes.values():
-            lacking[wish.sku] += max(0, wish.lacking)
+            gone = wish.newly_shipped if self.left_before(wish) else 0
+            lacking[wish.sku] += max(0, wish.lacking - gone)
         return {
-            sku for sku, units in lacking.items() if self.elsewhere.get(sku) and units > max(0, self.promisable[sku])
+            sku
+            for sku, units in lacking.items()
+            if sku in self.opened and self.elsewhere.get(sku) and units > max(0, self.promisable[sku])
         }
+
+    def left_before(self, wish: Wish) -> bool:
+        """Had units of it left before the first count of their SKU?"""
+        opened = self.opened.get(wish.sku)
+        early = opened is not None and wish.order.placed_at < opened
+        return early and not wish.known and wish.newly_shipped > 0
 
     def cover(self, order: Order, sku: Sku, place: LocationCode | None, units: int) -> int:
         """Keep `units` for what the order still lacks of the SKU; returns how many it does not want."""
@@ -219,8 +228,10 @@ async def allocate(plan: Plan, places: Sequence[Location], desk: sourcing.Desk |
 
 def _take_off(plan: Plan, key: Key, wish: Wish, places: Sequence[Location]) -> int:
     """Take what the line wants off what can be promised, and ship what has left unseen; returns the units to be promised."""
-    if wish.newly_shipped and not wish.known and wish.order.placed_at < plan.opened.get(wish.sku, _NEVER):
-        _leave_out(plan, wish)
+    if plan.left_before(wish):
+        # That count was without them.
+        wish.left[BEFORE_OUR_TIME] = wish.newly_shipped
+        wish.touched.add(BEFORE_OUR_TIME)
     shipped, wanted = wish.newly_shipped, wish.open - sum(wish.promised.values())
     codes = _codes(plan, wish, places)
     if wish.sku not in plan.opened or not codes:
@@ -311,13 +322,6 @@ def _promise_at(
             plan.beyond[key] = Beyond(left, beyond.stood)
 
 
-def _leave_out(plan: Plan, wish: Wish) -> None:
-    """Units that had left before the first count of their SKU, which was without them."""
-    if wish.sku in plan.opened:
-        wish.left[BEFORE_OUR_TIME] = wish.newly_shipped
-        wish.touched.add(BEFORE_OUR_TIME)
-
-
 def _chosen(plan: Plan, wish: Wish, units: int, codes: Sequence[LocationCode]) -> dict[LocationCode, int]:
     """Where to take `units` from: first where the reservation had them, then as always, at the first place what is nowhere."""
     chosen: defaultdict[LocationCode, int] = defaultdict(int, _from_reservation(plan, wish, units))
@@ -340,7 +344,5 @@ def _from_reservation(plan: Plan, wish: Wish, units: int) -> dict[LocationCode, 
             plan.reserved[wish.sku, place] -= taken
     return chosen
 
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _BREATH = 10  # so many orders are decided before others have their turn

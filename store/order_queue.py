@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import ChannelId, OrderId
 from domain.order import Order
+from domain.urgency import Nowhere
 from store import order
 from store.session import among
 from store.tables import order_line, oversale
@@ -40,7 +41,8 @@ _PAGE = text(
 _COUNT = text(f'select count(*) from "order" kept where kept.channel = any(cast(:channels as text[])) and {_OPEN}')  # noqa: S608
 
 
-# What lies at a place is for those who ordered first; what waits for announced units is said elsewhere.
+# What lies at a place and is held for no reservation is for those who ordered first; what waits for announced units is said
+# elsewhere.
 _NOWHERE = text(
     """
     with asked as (
@@ -48,7 +50,8 @@ _NOWHERE = text(
         where order_id = any(cast(:ids as text[])) and quantity > backordered
     ),
     turn as (
-        select part.order_id, part.quantity - part.backordered units, balance.on_hand,
+        select part.order_id, part.sku, part.quantity - part.backordered units,
+            balance.on_hand - balance.reserved + sum(part.quantity) over (partition by part.sku, part.location) there,
             sum(part.quantity - part.backordered) over (
                 partition by part.sku, part.location order by placed.placed_at, placed.id, part.order_line_id
             ) so_far
@@ -57,9 +60,11 @@ _NOWHERE = text(
         join "order" placed on placed.id = part.order_id
         where balance.reserved > balance.on_hand
     )
-    select order_id, sum(least(units, so_far - on_hand)) units from turn
-    where order_id = any(cast(:ids as text[])) and so_far > on_hand
-    group by order_id
+    select turn.order_id, sum(least(turn.units, turn.so_far - turn.there)) units,
+        coalesce(bool_or(stock.elsewhere > 0), false) elsewhere
+    from turn left join sku_stock stock using (sku)
+    where turn.order_id = any(cast(:ids as text[])) and turn.units > 0 and turn.so_far > turn.there
+    group by turn.order_id
     """
 )
 
@@ -95,10 +100,10 @@ async def count(tx: AsyncConnection, channels: Collection[ChannelId], *, held: b
     return await tx.scalar(_COUNT, {"channels": list(channels), "held": held}) or 0
 
 
-async def nowhere(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, int]:
-    """Units that are promised to each order and lie at no place of ours; an order without any is missing."""
+async def nowhere(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, Nowhere]:
+    """What is promised to each order and lies at no place of ours; an order without any is missing."""
     rows = await tx.execute(_NOWHERE, {"ids": list(ids)})
-    return {OrderId(row.order_id): int(row.units) for row in rows}
+    return {OrderId(row.order_id): Nowhere(int(row.units), row.elsewhere) for row in rows}
 
 
 async def missing(tx: AsyncConnection, ids: Collection[OrderId]) -> dict[OrderId, int]:

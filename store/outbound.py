@@ -271,6 +271,13 @@ async def at_work(tx: AsyncConnection, ids: Collection[OrderId]) -> set[OrderId]
     return {OrderId(id) for id in rows}
 
 
+async def about_to_leave(tx: AsyncConnection, ids: Collection[OrderId]) -> set[OrderId]:
+    """Those of the orders of which a pool is shipping something that is still promised at our own places too."""
+    ended = [one.value for one in ENDED]
+    at_both = among(o.order_id, ids), ~among(o.status, ended), o.counted_at.is_(None)
+    return {OrderId(id) for id in await tx.scalars(select(o.order_id).where(*at_both))}
+
+
 async def hurry(tx: AsyncConnection, channel: ChannelId, ids: Collection[str]) -> int:
     """Have those of our ids looked at now; how many there are. One that was over may have come back."""
     done = await tx.execute(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.urgency import Lag, Urgent
+from domain.urgency import Lag, Nowhere, Urgent
 from tests.store.warehouse import an_order
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -72,16 +72,19 @@ def test_minutes_left_are_rounded_down_and_go_below_zero() -> None:
 
 def test_what_stands_in_the_way_is_told_in_sentences() -> None:
     one = an_order(1)
-    assert Urgent(one, Lag(0.0, 0), None, 0).obstacles == []
+    assert Urgent(one, Lag(0.0, 0), None, 0).obstacles() == []
     one.held, one.let_go = "FRAUD: Look.", True
-    assert Urgent(one, Lag(0.0, 0), None, 2).obstacles == [
+    assert Urgent(one, Lag(0.0, 0), None, 2).obstacles() == [
         "We hold it. FRAUD: Look.",
         "It has given its units back.",
         "2 units were sold beyond what there was.",
     ]
     told = "3 units lie at no place of ours: they have to come"
-    assert Urgent(an_order(2), Lag(0.0, 0), None, 0, 3).obstacles == [f"{told}."]
-    of_a_shop = replace(an_order(2), marketplace=None)
-    assert Urgent(of_a_shop, Lag(0.0, 0), None, 0, 3).obstacles == [f"{told}, or FBA sends them (shipFromFba)."]
+    assert Urgent(an_order(2), Lag(0.0, 0), None, 0).obstacles(Nowhere(3, True)) == [f"{told}."]
+    of_a_shop = Urgent(replace(an_order(2), marketplace=None), Lag(0.0, 0), None, 0)
+    assert of_a_shop.obstacles(Nowhere(3, True)) == [f"{told}, or FBA sends them (shipFromFba)."]
+    assert of_a_shop.obstacles(Nowhere(3, False)) == [f"{told}."]
+    told = "1 unit lies at no place of ours: it has to come"
+    assert of_a_shop.obstacles(Nowhere(1, True)) == [f"{told}, or FBA sends it (shipFromFba)."]
     sketch = replace(an_order(1), whole=False)
-    assert "Only a report has told of it" in Urgent(sketch, Lag(0.0, 0), None, 0).obstacles[0]
+    assert "Only a report has told of it" in Urgent(sketch, Lag(0.0, 0), None, 0).obstacles()[0]

@@ -331,7 +331,7 @@ async def test_the_queue_ranks_by_ship_by_and_leaves_out_what_is_not_to_be_shipp
     await held(shelf, orders[1])
     found = await queue(shelf)
     assert [one.order.external_id for one in found.nodes] == ["2", "4", "1", "3"]
-    assert [len(one.obstacles) for one in found.nodes] == [1, 1, 0, 0]
+    assert [len(one.obstacles()) for one in found.nodes] == [1, 1, 0, 0]
     assert await found.count() == 4
     assert [one.order.external_id for one in (await queue(shelf, held=True)).nodes] == ["2", "4"]
     assert [one.order.external_id for one in (await queue(shelf, held=False)).nodes] == ["1", "3"]

@@ -295,7 +295,7 @@ async def test_units_that_lie_nowhere_stand_in_the_way_until_a_pool_is_to_ship_t
 
     async def obstacles() -> list[str]:
         (found,) = (await order_queue.page(shelf, 10, None, QueueFilter())).nodes
-        return found.obstacles
+        return found.obstacles((await order_queue.nowhere(shelf, [one.id])).get(one.id))
 
     assert [words[:24] for words in await obstacles()] == ["2 units were sold beyond", "2 units lie at no place "]
     kept = await ship(shelf, OutboundRequest(one.id, AMAZON))
@@ -303,6 +303,27 @@ async def test_units_that_lie_nowhere_stand_in_the_way_until_a_pool_is_to_ship_t
     async with shelf.store.begin() as tx:
         await kept_outbound.take(tx, Wanted.from_json(payload), kept.operation.id, None)
     assert [words[:24] for words in await obstacles()] == ["2 units were sold beyond"]
+
+
+async def test_what_a_pool_does_not_ship_stands_in_the_way_still(shelf: Shelf) -> None:
+    one = await placed(shelf)
+    async with shelf.store.begin() as tx:
+        await ledger.post(tx, [entry(Sku("MUG"), 1)])
+        await allocation.settle(tx, [one], [*PLACES, *POOLS])
+    line = one.lines[0].id
+    kept = await ship(shelf, OutboundRequest(one.id, AMAZON, lines=(ShippedLine(line, 1),)))
+    (payload,) = await payloads(shelf)
+    wanted = Wanted.from_json(payload)
+    async with shelf.store.begin() as tx:
+        await kept_outbound.take(tx, wanted, kept.operation.id, None)
+    assert await order_queue.nowhere(shelf, [one.id]) == {}
+    # The pool's own count is without its unit now: of the two others one lies here.
+    async with shelf.store.begin() as tx:
+        await kept_outbound.counted(tx, [wanted.id])
+        followed = (await kept_outbound.by_orders(tx, [one.id]))[one.id]
+        await allocation.leave_to_pools(tx, one, kept_outbound.at_pools(followed))
+        await allocation.settle(tx, [one], [*PLACES, *POOLS])
+    assert (await order_queue.nowhere(shelf, [one.id]))[one.id].units == 1
 
 
 async def brought(shelf: Shelf, one: Order, units: int, whereabouts: str = "DELIVERED") -> str:

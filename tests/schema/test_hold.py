@@ -21,6 +21,7 @@ from tests.resolvers.test_hold import Shop
 from tests.resolvers.test_shipment import CHANNEL, CountingBell, keep, make_order
 from tests.resolvers.test_stock import House
 from tests.schema.test_queries import ask
+from tests.store.warehouse import statements
 
 HOLD = """mutation($ids: [ID!]!) { holdOrders(
     input: {orderIds: $ids, reason: ADDRESS, words: "No such street.", approval: true}) {
@@ -54,6 +55,14 @@ def due(number: int) -> Order:
 
 def gid(one: Order) -> str:
     return node_id("Order", one.id)
+
+
+async def test_units_that_lie_nowhere_are_looked_for_only_when_obstacles_are_wanted(shelf: Shelf) -> None:
+    await keep(shelf, due(1), due(2))
+    for query, times in ((QUEUE, 1), (QUEUE.replace(" obstacles", ""), 0)):
+        with statements(shelf.store) as seen:
+            _, errors, _ = await ask(shelf, query)
+        assert (errors, sum("join order_allocation" in one for one in seen)) == ([], times)
 
 
 async def test_an_order_is_held_shown_so_everywhere_and_approved_by_somebody_else(shelf: Shelf) -> None:

@@ -12,6 +12,7 @@ from domain.order import Order, OrderStatus
 from domain.person import Destination
 from domain.product import FulfilledBy
 from domain.rule import FbaShare
+from domain.urgency import Nowhere
 from store import allocation, order_queue
 from store.session import Store
 from store.tables import order, order_step, sku_stock, stock_push
@@ -22,6 +23,7 @@ from tests.store.warehouse import (
     MAIN,
     SHOP,
     A,
+    B,
     allocations,
     an_order,
     balance,
@@ -31,10 +33,12 @@ from tests.store.warehouse import (
     expire,
     later,
     oversales,
+    place,
     posted,
     products,
     promisable,
     reserved,
+    statements,
     stocked,
     wrong,
 )
@@ -114,8 +118,8 @@ async def nowhere(store: Store) -> list[tuple[str, str]]:
 
 async def obstacles(store: Store, *orders: Order) -> list[int]:
     async with store.begin() as tx:
-        units = await order_queue.nowhere(tx, [one.id for one in orders])
-    return [units.get(one.id, 0) for one in orders]
+        found = await order_queue.nowhere(tx, [one.id for one in orders])
+    return [found[one.id].units if one.id in found else 0 for one in orders]
 
 
 async def test_units_in_fba_are_not_there_for_what_we_ship(store: Store) -> None:
@@ -136,6 +140,51 @@ async def test_units_in_fba_are_not_there_for_what_we_ship(store: Store) -> None
     # Amazon sends none of its orders that are ours to send.
     await came(store, an_order(4, {A: 2}), places=PLACES)
     assert (await nowhere(store))[-1][1] == "2 of A lie at no place of ours: they have to come"
+
+
+async def test_what_lies_for_a_committed_reservation_is_there_for_no_order(store: Store) -> None:
+    await stocked(store, A=5)
+    await committed(store, (await reserved(store, lines={A: 2})).id)
+    first, second = an_order(1, {A: 2}), an_order(2, {A: 3})
+    await came(store, first, second)
+    words = "2 of A lie at no place of ours: they have to come"
+    assert await nowhere(store) == [(second.external_id, words)]
+    assert await obstacles(store, first, second) == [0, 2]
+
+
+async def test_that_others_have_units_is_known_of_what_lies_nowhere(store: Store) -> None:
+    await stocked(store, A=1, B=1)
+    await in_pool(store, 9)
+    has, has_not = an_order(1, {A: 2}, channel=SHOP), an_order(2, {B: 2}, channel=SHOP)
+    await came(store, has, has_not, places=PLACES)
+    async with store.begin() as tx:
+        found = await order_queue.nowhere(tx, [has.id, has_not.id])
+    assert found == {has.id: Nowhere(1, True), has_not.id: Nowhere(1, False)}
+
+
+async def asks_others(store: Store, number: int, units: int, **more: Any) -> bool:
+    """Is it read what others count, when the shop's order of so many A comes in?"""
+    with statements(store) as seen:
+        await came(store, an_order(number, {A: units}, channel=SHOP, **more), places=[place(MAIN), POOL])
+    return any("from stock_level" in one for one in seen)
+
+
+async def test_what_others_count_is_read_where_units_of_ours_are_counted_and_do_not_suffice(store: Store) -> None:
+    await products(store, A)
+    await in_pool(store, 9, FbaShare(Decimal(50)))
+    assert not await asks_others(store, 1, 3)
+    before = await later(store)
+    await posted(store, entry(A, 1))
+    assert not await asks_others(store, 2, 3, shipped={A: 3}, placed_at=before)
+    assert await asks_others(store, 3, 3)
+
+
+async def test_what_others_count_is_read_where_the_channel_may_sell_of_it(store: Store) -> None:
+    await stocked(store, A=1)
+    await in_pool(store, 9)
+    assert not await asks_others(store, 1, 3)
+    await ruled(store, FbaShare(Decimal(50)), SHOP)
+    assert await asks_others(store, 2, 3)
 
 
 async def test_what_a_rule_offers_from_fba_is_no_oversale_but_has_to_be_sent_from_there(store: Store) -> None:
