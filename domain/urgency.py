@@ -53,7 +53,8 @@ class Urgent:
         if self.order.let_go:
             found.append("It has given its units back.")
         if self.missing:
-            found.append(f"{self.missing} units were sold beyond what there was.")
+            sold = "1 unit was" if self.missing == 1 else f"{self.missing} units were"
+            found.append(f"{sold} sold beyond what there was.")
         if nowhere is not None:
             lie, have, them = (
                 ("unit lies", "it has", "it") if nowhere.units == 1 else ("units lie", "they have", "them")
