@@ -63,8 +63,7 @@ async def hold(tx: AsyncConnection, told: Hint, sku: Sku, units: int, places: Se
 
 async def _left(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:
     """What is left of each at places of ours: what lies in FBA covers nothing that we ship (store.allocation)."""
-    here, everywhere = await reservation.promisable_here(tx, skus), await reservation.promisable(tx, skus)
-    return {sku: min(own, everywhere[sku]) for sku, (own, _) in here.items()}
+    return {sku: min(one.own, one.units) for sku, one in (await reservation.promisable(tx, skus)).items()}
 
 
 async def let_go(tx: AsyncConnection, channel: ChannelId, name: str) -> None:

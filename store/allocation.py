@@ -179,8 +179,8 @@ async def _read(tx: AsyncConnection, plan: Plan, skus: Collection[Sku]) -> None:
             plan.on_hand[sku, one.location] = one.on_hand
             plan.reserved[sku, one.location] = one.reserved
             plan.inbound[sku, one.location] = one.inbound
-    for sku, (own, elsewhere) in (await reservation.promisable_here(tx, skus)).items():
-        plan.promisable[sku], plan.elsewhere[sku] = own, elsewhere
+    for sku, left in (await reservation.promisable(tx, skus)).items():
+        plan.promisable[sku], plan.elsewhere[sku] = left.own, left.elsewhere
     plan.opened.update({Sku(row.sku): row.at for row in await tx.execute(_OPENED, {"skus": list(skus)})})
 
 

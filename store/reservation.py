@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -209,17 +209,24 @@ async def allocated(
     }
 
 
-async def promisable(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, int]:
-    """Units of each SKU, no kits, that can be promised now."""
-    rows = await tx.execute(_PROMISABLE, {"skus": list(skus)})
-    return {Sku(row.sku): int(row.own + row.elsewhere - row.safety_stock) for row in rows}
+class Promisable(NamedTuple):
+    """Units of a SKU, no kit: those that own places have and nobody was promised, safety stock included, below zero where it is
+    not enough; those that others count, FBA among them; and the safety stock."""
+
+    own: int
+    elsewhere: int
+    safety_stock: int
+
+    @property
+    def units(self) -> int:
+        """What can be promised now."""
+        return self.own + self.elsewhere - self.safety_stock
 
 
-async def promisable_here(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, tuple[int, int]]:
-    """Units of each SKU, no kits, that own places have and nobody was promised, safety stock included, below zero where it is
-    not enough; and those that others count, FBA among them."""
+async def promisable(tx: AsyncConnection, skus: Collection[Sku]) -> dict[Sku, Promisable]:
+    """Of each SKU that is counted."""
     rows = await tx.execute(_PROMISABLE, {"skus": list(skus)})
-    return {Sku(row.sku): (int(row.own), int(row.elsewhere)) for row in rows}
+    return {Sku(row.sku): Promisable(int(row.own), int(row.elsewhere), int(row.safety_stock)) for row in rows}
 
 
 def _wanted(lines: Sequence[ReservedLine], ttl_s: float) -> dict[Sku, int]:

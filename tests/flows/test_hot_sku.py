@@ -135,7 +135,7 @@ async def test_read_then_write_would_sell_more(new_database: Callable[[], str]) 
 
         async def look_and_buy(buyer: int) -> bool:
             async with store.begin() as tx:
-                left = (await reservation.promisable(tx, [A]))[A]
+                left = (await reservation.promisable(tx, [A]))[A].units
             return left > 0 and await buy(store, 2 * buyer)
 
         assert sum(await asyncio.gather(*(look_and_buy(buyer) for buyer in range(BUYERS)))) > UNITS

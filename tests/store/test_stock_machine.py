@@ -563,7 +563,7 @@ class ReadThenWrite(StockMachine):
     async def reserve(self, asked: Sequence[tuple[str, dict[Sku, int]]]) -> list[ReservationId | None]:
         async with self.store.begin() as tx:
             left = await reservation.promisable(tx, [A, B])
-        seen = [all(left[sku] >= units for sku, units in units_of(lines).items()) for _, lines in asked]
+        seen = [all(left[sku].units >= units for sku, units in units_of(lines).items()) for _, lines in asked]
         return [
             await self._reserve(key, lines) if enough else None
             for (key, lines), enough in zip(asked, seen, strict=True)

@@ -73,7 +73,7 @@ async def balance(store: Store, sku: Sku = A, location: LocationCode = MAIN) -> 
 
 async def promisable(store: Store, sku: Sku = A) -> int:
     async with store.begin() as tx:
-        return (await reservation.promisable(tx, [sku]))[sku]
+        return (await reservation.promisable(tx, [sku]))[sku].units
 
 
 async def entries(store: Store, sku: Sku | None = None) -> list[NewEntry]:
