@@ -558,12 +558,18 @@ _COUNTS = text(
 
 
 class ReadThenWrite(StockMachine):
-    """The twin, which must be caught: everybody reads what is there, and then everybody takes."""
+    """The twin, which must be caught: everybody reads what is there, and then everybody takes. Who was killed goes by what it
+    read before: what it took itself would be missing now."""
+
+    looked: ClassVar[dict[str, bool]] = {}
 
     async def reserve(self, asked: Sequence[tuple[str, dict[Sku, int]]]) -> list[ReservationId | None]:
         async with self.store.begin() as tx:
             left = await reservation.promisable(tx, [A, B])
-        seen = [all(left[sku].units >= units for sku, units in units_of(lines).items()) for _, lines in asked]
+        seen = [
+            self.looked.setdefault(key, all(left[sku].units >= units for sku, units in units_of(lines).items()))
+            for key, lines in asked
+        ]
         return [
             await self._reserve(key, lines) if enough else None
             for (key, lines), enough in zip(asked, seen, strict=True)
